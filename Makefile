@@ -1,0 +1,50 @@
+# make search   the demo search, in runs/demo      make lint     ruff, no change
+# make test     all checks and tests               make format   ruff, in place
+# make .venv    the environment of both            make clean    all but runs/
+#
+# Needs make and a Python of at least 3.11 with venv. To choose another than
+# python3: make clean; make .venv PYTHON=python3.12
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv search test lint format clean
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+.venv: $(STAMP)
+
+# The stamp is written last: what was interrupted is done again.
+$(STAMP): setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		2>/dev/null || { \
+		echo "PYTHON must be a Python of at least 3.11." \
+		"Received: PYTHON=$(PYTHON) ($$($(PYTHON) --version 2>&1 | head -n 1))." >&2; \
+		exit 2; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 \
+		|| $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[test,report]'
+	@touch $@
+
+search: .venv
+	$(BIN)/nas-search --preset=demo --workdir=runs/demo
+
+test: .venv lint
+	$(BIN)/python -m pytest
+
+lint: .venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	if [ -d build ]; then rm -rf build; fi  # Not the file BUILD on a Mac.
+	find . -name __pycache__ -not -path './runs/*' -prune -exec rm -rf {} +

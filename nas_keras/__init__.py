@@ -1,0 +1,34 @@
+"""Recurrent cells and architecture search for Keras 3.
+
+    cells         CellSpec, NASCell, NASRNN: what a cell is, and its layers
+    spaces        what may be built
+    controllers   what proposes
+    search        what scores, and the loop
+    tasks, data   what children are trained on
+    report        what a run shows
+
+Nothing here imports Keras or TensorFlow until a name needs it, so a program
+tells of a mistake in its arguments at once. Saved models still load after a
+bare `import nas_keras`: see `registration.py`.
+"""
+
+import lazy_loader
+
+from nas_keras import registration
+from nas_keras.version import __version__ as __version__
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "cells.nas_cell": ["NASCell", "NASRNN"],
+        "cells.spec": [
+            "CellSpec",
+            "load_spec",
+            "published_cells",
+            "register_cell",
+            "save_spec",
+        ],
+    },
+)
+
+registration.register_layers_with_keras()

@@ -1,0 +1,18 @@
+"""Recurrent cells: specs (equations), and the Keras layers that run them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "nas_cell": ["NASCell", "NASRNN"],
+        "spec": [
+            "CellSpec",
+            "Cost",
+            "load_spec",
+            "published_cells",
+            "register_cell",
+            "save_spec",
+        ],
+    },
+)

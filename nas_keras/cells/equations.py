@@ -1,0 +1,515 @@
+"""The language of recurrent cells: equations in, a graph of operations out.
+
+    i = sigmoid(linear(x) + linear(h))
+
+Text is read by Python's `ast` and walked against a whitelist; nothing is ever
+evaluated as Python. No tensors here: `Graph.evaluate` is handed the namespace
+of operations (`keras.ops`, or anything with its names) by its caller.
+"""
+
+import ast
+import dataclasses
+import hashlib
+import math
+import re
+import warnings
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+MAX_EQUATIONS = 512
+MAX_EQUATION_CHARS = 4_000
+MAX_DEPTH = 64  # Nesting of one equation.
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ASSIGNMENT = re.compile(r"\s*[A-Za-z_]\w*\s*=[^=]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """One operation of the language: how many operands, and what it computes.
+
+    Attributes:
+        apply: `apply(ops, *operands)`, `ops` a namespace like `keras.ops`.
+        min_operands: Fewest operands.
+        max_operands: Most operands, or None for no limit.
+        commutative: Whether the order of the operands is without meaning.
+    """
+
+    apply: Callable[..., Any]
+    min_operands: int = 1
+    max_operands: int | None = 1
+    commutative: bool = False
+
+
+def _linear(ops: Any, value: Any) -> Any:
+    raise TypeError("linear has weights: a layer computes it, not this table.")
+
+
+# What a user may call, by name. This table is the whole vocabulary.
+FUNCTIONS: dict[str, Operation] = {
+    "linear": Operation(_linear),
+    "identity": Operation(lambda ops, a: a),
+    "tanh": Operation(lambda ops, a: ops.tanh(a)),
+    "sigmoid": Operation(lambda ops, a: ops.sigmoid(a)),
+    "relu": Operation(lambda ops, a: ops.relu(a)),
+    "sin": Operation(lambda ops, a: ops.sin(a)),
+    "max": Operation(lambda ops, a, b: ops.maximum(a, b), 2, 2, True),
+    "mean": Operation(lambda ops, *a: sum(a[1:], a[0]) / len(a), 1, None, True),
+}
+OPERATORS: dict[str, Operation] = {
+    "+": Operation(lambda ops, a, b: a + b, 2, 2, True),
+    "-": Operation(lambda ops, a, b: a - b, 2, 2),
+    "*": Operation(lambda ops, a, b: a * b, 2, 2, True),
+    "negative": Operation(lambda ops, a: -a),
+}
+_OPERATIONS = FUNCTIONS | OPERATORS
+_BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """A value of the graph: a leaf ("name", "number") or an operation.
+
+    Attributes:
+        operation: A key of `FUNCTIONS` or `OPERATORS`, "name" or "number".
+        operands: Indices of earlier nodes.
+        value: The name or the number of a leaf; the running number of a
+            `linear`, which makes each occurrence a node of its own.
+        equation: Index of the equation in which the node first occurs.
+    """
+
+    operation: str
+    operands: tuple[int, ...] = ()
+    value: str | float | None = None
+    equation: int = dataclasses.field(default=0, compare=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearGroup:
+    """All `linear` terms of one operand; their matrices are one kernel.
+
+    Attributes:
+        operand: Index of the node that is multiplied.
+        terms: Indices of the `linear` nodes in order of appearance: term `k`
+            is columns `k*units` to `(k+1)*units` of the kernel.
+        name: The name of the kernel.
+    """
+
+    operand: int
+    terms: tuple[int, ...]
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """The equations of a cell as operations in an order of evaluation.
+
+    Attributes:
+        nodes: Every operand stands before its user.
+        states: The state names.
+        outputs: For each state, the index of the node that is its `next_`.
+        groups: The linear terms by operand: `x`, then `h`, then the others in
+            order of appearance.
+    """
+
+    nodes: tuple[Node, ...]
+    states: tuple[str, ...]
+    outputs: tuple[int, ...]
+    groups: tuple[LinearGroup, ...]
+
+    def evaluate(
+        self,
+        ops: Any,
+        values: Mapping[str, Any],
+        linear: Callable[[LinearGroup, Any], Sequence[Any]],
+    ) -> list[Any]:
+        """Returns the next states.
+
+        Args:
+            ops: Namespace of the operations, `keras.ops` for one.
+            values: The tensors of `x` and of each state, by name.
+            linear: `linear(group, operand)` returns the terms of a group.
+
+        Returns:
+            One tensor for each of `states`, in that order.
+        """
+        group_of = {group.operand: group for group in self.groups}
+        term_of = {
+            term: (group.operand, position)
+            for group in self.groups
+            for position, term in enumerate(group.terms)
+        }
+        products: dict[int, Sequence[Any]] = {}
+        results: list[Any] = []
+        for index, node in enumerate(self.nodes):
+            if node.operation == "name":
+                results.append(values[node.value])
+            elif node.operation == "number":
+                results.append(node.value)
+            elif node.operation == "linear":
+                operand, position = term_of[index]
+                if operand not in products:
+                    products[operand] = linear(
+                        group_of[operand], results[operand]
+                    )
+                results.append(products[operand][position])
+            else:
+                operands = [results[k] for k in node.operands]
+                results.append(_OPERATIONS[node.operation].apply(ops, *operands))
+        return [results[index] for index in self.outputs]
+
+    def fingerprint(self) -> str:
+        """Returns a SHA-256 that names of values and order do not change.
+
+        Renaming a value, moving an equation, splitting or joining equations,
+        swapping the operands of `+ * max mean` and `identity` leave it as it
+        is. Equal fingerprints are the same cell up to the order of the
+        kernels' columns.
+        """
+        return hashlib.sha256(_canonical_form(self).encode()).hexdigest()
+
+
+def parse(equations: Sequence[str], states: Sequence[str]) -> Graph:
+    """Returns the graph of a cell's equations.
+
+    Args:
+        equations: Each `name = expression`, in an order of evaluation.
+        states: The state names, with `"h"` among them.
+
+    Raises:
+        ValueError: If an equation breaks a rule of the language; the message
+            gives the equation and the column.
+    """
+    if len(equations) > MAX_EQUATIONS:
+        raise ValueError(
+            f"A cell has at most {MAX_EQUATIONS} equations. Received: "
+            f"{len(equations)} equations."
+        )
+    parser = _Parser(tuple(states))
+    assigned = [_assigned_name(text) for text in equations]
+    for index, text in enumerate(equations):
+        parser.add_equation(index, text, assigned)
+    return parser.finish(equations)
+
+
+def _assigned_name(text: Any) -> str | None:
+    if isinstance(text, str) and _ASSIGNMENT.match(text):
+        return text.split("=", 1)[0].strip()
+    return None
+
+
+class _Parser:
+    """Builds the graph equation by equation; equal values become one node."""
+
+    def __init__(self, states: tuple[str, ...]):
+        self.states = states
+        self.nodes: list[Node] = []
+        self.index: dict[Node, int] = {}
+        self.constants: set[int] = set()  # Nodes of numbers alone: no width.
+        self.names = {name: self._leaf(name) for name in ("x", *states)}
+        self.uses: dict[str, set[str]] = {}  # Assigned name -> names it reads.
+        self.linear_terms: list[tuple[int, int, int]] = []
+        self.num_linear = 0
+
+    def _leaf(self, name: str) -> int:
+        return self._intern(Node("name", value=name))
+
+    def _intern(self, node: Node) -> int:
+        if node not in self.index:
+            self.index[node] = len(self.nodes)
+            self.nodes.append(node)
+            if node.operation != "name" and all(
+                operand in self.constants for operand in node.operands
+            ):
+                self.constants.add(self.index[node])
+        return self.index[node]
+
+    def add_equation(
+        self, number: int, text: str, assigned: Sequence[str | None]
+    ) -> None:
+        self.number, self.text, self.assigned = number, text, assigned
+        target, expression = self._split(text)
+        self.target, self.uses[target] = target, set()
+        self.names[target] = self._visit(expression, 0)
+        if target.startswith("next_") and self.names[target] in self.constants:
+            raise self.fail(f"{target!r} is a number, not a state.")
+
+    def fail(self, problem: str, column: int = 0) -> ValueError:
+        text = self.text if len(self.text) <= 80 else self.text[:77] + "..."
+        column += 1 + len(self.text) - len(self.text.lstrip())
+        return ValueError(
+            f"equation {self.number + 1} ({text!r}), column {column}: {problem}"
+        )
+
+    def _split(self, text: str) -> tuple[str, ast.expr]:
+        """Returns the assigned name and the expression, both checked."""
+        self._check_text(text)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # The parser's own advice.
+                statements = ast.parse(text.strip()).body
+        except SyntaxError as error:
+            column = max((error.offset or 1) - 1, 0)
+            raise self.fail(f"not an equation: {error.msg}.", column) from None
+        except (RecursionError, MemoryError):
+            raise self.fail(f"nested deeper than {MAX_DEPTH}.") from None
+        statement = statements[0] if len(statements) == 1 else None
+        if (
+            not isinstance(statement, ast.Assign)
+            or len(statement.targets) != 1
+            or not isinstance(statement.targets[0], ast.Name)
+        ):
+            raise self.fail("must be one `name = expression`.")
+        target = statement.targets[0].id
+        self._check_target(target)
+        return target, statement.value
+
+    def _check_text(self, text: str) -> None:
+        if not isinstance(text, str):
+            self.text = repr(text)
+            raise self.fail("an equation must be a string.")
+        if len(text) > MAX_EQUATION_CHARS:
+            raise self.fail(
+                f"longer than {MAX_EQUATION_CHARS} characters ({len(text)})."
+            )
+        depth = 0
+        for column, char in enumerate(text):
+            if not (" " <= char <= "~"):
+                raise self.fail(f"illegal character {char!r}.", column)
+            depth += (char in "([{") - (char in ")]}")
+            if depth > MAX_DEPTH:
+                column -= len(text) - len(text.lstrip())
+                raise self.fail(f"nested deeper than {MAX_DEPTH}.", column)
+
+    def _check_target(self, target: str) -> None:
+        if target in ("x", *self.states) or target in FUNCTIONS:
+            kind = "a function" if target in FUNCTIONS else "an input"
+            raise self.fail(f"{target!r} is {kind} and cannot be assigned.")
+        if target in self.names:
+            raise self.fail(f"{target!r} is assigned twice.")
+        if target.startswith("next_") and target[5:] not in self.states:
+            raise self.fail(
+                f"{target!r} names no state. States: {list(self.states)}."
+            )
+
+    def _visit(self, tree: ast.expr, depth: int) -> int:
+        """Returns the index of the node that `tree` denotes."""
+        if depth > MAX_DEPTH:
+            raise self.fail(f"nested deeper than {MAX_DEPTH}.", tree.col_offset)
+        match tree:
+            case ast.Name(id=name):
+                return self._name(name, tree.col_offset)
+            case ast.Constant(value=value):
+                return self._number(value, tree.col_offset)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return self._operation("negative", [operand], depth)
+            case ast.BinOp(left=left, op=op, right=right):
+                if type(op) in _BINARY:
+                    return self._operation(
+                        _BINARY[type(op)], [left, right], depth
+                    )
+                problem = f"operator {type(op).__name__} is not allowed."
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
+                return self._call(tree, name, args, depth)
+            case _:
+                problem = f"{type(tree).__name__} is not allowed."
+        raise self.fail(
+            f"{problem} Allowed: names, numbers, + - *, {sorted(FUNCTIONS)}.",
+            tree.col_offset,
+        )
+
+    def _name(self, name: str, column: int) -> int:
+        if name in self.names:
+            self.uses[self.target].add(name)
+            return self.names[name]
+        if name in FUNCTIONS:
+            raise self.fail(f"function {name!r} is not called.", column)
+        if name in self.assigned:
+            later = self.assigned.index(name) + 1
+            raise self.fail(
+                f"{name!r} is used before it is assigned (equation {later}); "
+                "equations are evaluated in order and cannot form a cycle.",
+                column,
+            )
+        raise self.fail(
+            f"{name!r} is not assigned. Known here: {sorted(self.names)}.",
+            column,
+        )
+
+    def _number(self, value: Any, column: int) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.fail(f"{value!r} is not a real number.", column)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise self.fail("the number is too large.", column)
+        return self._intern(Node("number", value=number))
+
+    def _operation(self, name: str, trees: list[ast.expr], depth: int) -> int:
+        operands = tuple(self._visit(tree, depth + 1) for tree in trees)
+        return self._intern(Node(name, operands, equation=self.number))
+
+    def _call(
+        self, tree: ast.Call, name: str, args: list[ast.expr], depth: int
+    ) -> int:
+        column = tree.col_offset
+        if name not in FUNCTIONS:
+            raise self.fail(
+                f"unknown function {name!r}. Functions: {sorted(FUNCTIONS)}.",
+                column,
+            )
+        function = FUNCTIONS[name]
+        most = function.max_operands
+        if len(args) < function.min_operands or (most and len(args) > most):
+            wanted = f"{function.min_operands}" + ("" if most else " or more")
+            raise self.fail(
+                f"{name} takes {wanted} operands. Received: {len(args)}.",
+                column,
+            )
+        if name == "identity":
+            return self._visit(args[0], depth + 1)
+        if name != "linear":
+            return self._operation(name, args, depth)
+        # The order of appearance is that of the word `linear` in the text.
+        order = self.num_linear
+        self.num_linear += 1
+        operand = self._visit(args[0], depth + 1)
+        if operand in self.constants:
+            raise self.fail("linear of a number has no width.", column)
+        term = self._intern(Node("linear", (operand,), order, self.number))
+        self.linear_terms.append((order, operand, term))
+        return term
+
+    def finish(self, equations: Sequence[str]) -> Graph:
+        for state in self.states:
+            if f"next_{state}" not in self.uses:
+                raise ValueError(
+                    f"state {state!r} has no equation "
+                    f"'next_{state} = ...'. Assigned: {sorted(self.uses)}."
+                )
+        self._check_used(equations)
+        outputs = tuple(self.names[f"next_{state}"] for state in self.states)
+        return Graph(tuple(self.nodes), self.states, outputs, self._groups())
+
+    def _check_used(self, equations: Sequence[str]) -> None:
+        reached: set[str] = set()
+        frontier = [f"next_{state}" for state in self.states]
+        while frontier:
+            name = frontier.pop()
+            if name not in reached:
+                reached.add(name)
+                frontier.extend(self.uses.get(name, ()))
+        for index, name in enumerate(self.uses):
+            if name not in reached:
+                self.number, self.text = index, equations[index]
+                raise self.fail(f"{name!r} is never used by a next state.")
+
+    def _groups(self) -> tuple[LinearGroup, ...]:
+        by_operand: dict[int, list[int]] = {}
+        for _, operand, term in sorted(self.linear_terms):
+            by_operand.setdefault(operand, []).append(term)
+        fixed = {self.names["x"]: "kernel", self.names["h"]: "recurrent_kernel"}
+        groups = [
+            LinearGroup(operand, tuple(by_operand.pop(operand)), name)
+            for operand, name in fixed.items()
+            if operand in by_operand
+        ]
+        named = {index: name for name, index in self.names.items()}
+        for position, (operand, terms) in enumerate(by_operand.items()):
+            suffix = named.get(operand, position)
+            groups.append(
+                LinearGroup(operand, tuple(terms), f"kernel_{suffix}")
+            )
+        return tuple(groups)
+
+
+def _canonical_form(graph: Graph) -> str:
+    """Returns text that is equal for graphs that differ in order and names.
+
+    Colours are refined by those of operands and users until they no longer
+    split (Weisfeiler and Leman); then nodes are numbered from the outputs,
+    the operands of commutative operations in order of colour. The text gives
+    the whole graph, so unequal cells never share one.
+    """
+    colours = _refined_colours(graph)
+    numbers: dict[int, int] = {}
+    lines: list[str] = []
+
+    def in_order(node: Node) -> list[int]:
+        operands = list(node.operands)
+        if _is_commutative(node):
+            operands.sort(key=lambda k: (colours[k], numbers.get(k, math.inf)))
+        return operands
+
+    def visit(index: int) -> int:
+        stack = [index]  # A stack: graphs may be deeper than Python recurses.
+        while stack:
+            top = stack[-1]
+            missing = [
+                k for k in in_order(graph.nodes[top]) if k not in numbers
+            ]
+            if missing:
+                stack.append(missing[0])
+                continue
+            stack.pop()
+            if top not in numbers:
+                operands = [numbers[k] for k in graph.nodes[top].operands]
+                if _is_commutative(graph.nodes[top]):
+                    operands.sort()
+                numbers[top] = len(numbers)
+                lines.append(f"{_label(graph, top)} {operands}")
+        return numbers[index]
+
+    outputs = [visit(index) for index in graph.outputs]
+    return "\n".join([*lines, f"states {len(graph.states)} {outputs}"])
+
+
+def _is_commutative(node: Node) -> bool:
+    operation = _OPERATIONS.get(node.operation)
+    return operation is not None and operation.commutative
+
+
+def _label(graph: Graph, index: int) -> str:
+    node = graph.nodes[index]
+    if node.operation == "number":
+        return f"number {node.value!r}"
+    if node.operation == "name":
+        if node.value in ("x", "h"):  # Their roles are fixed, not their place.
+            role = node.value
+        else:
+            role = str(graph.states.index(node.value))
+        return f"input {role}"
+    return node.operation
+
+
+def _refined_colours(graph: Graph) -> list[str]:
+    def digest(*parts: Any) -> str:
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    users: list[list[tuple[int, int]]] = [[] for _ in graph.nodes]
+    for index, node in enumerate(graph.nodes):
+        for place, operand in enumerate(node.operands):
+            users[operand].append((index, 0 if _is_commutative(node) else place))
+    colours = [
+        digest(
+            _label(graph, index),
+            [k for k, output in enumerate(graph.outputs) if output == index],
+        )
+        for index in range(len(graph.nodes))
+    ]
+    classes = len(set(colours))
+    while True:
+        refined = []
+        for index, node in enumerate(graph.nodes):
+            below = [colours[k] for k in node.operands]
+            above = sorted((colours[k], place) for k, place in users[index])
+            below = sorted(below) if _is_commutative(node) else below
+            refined.append(digest(colours[index], below, above))
+        colours = refined
+        if len(set(colours)) == classes:
+            return colours
+        classes = len(set(colours))

@@ -1,0 +1,471 @@
+"""`NASCell` and `NASRNN`: Keras layers that compute the equations of a spec.
+
+Keras and NumPy only, so that every Keras backend can use them.
+"""
+
+import numbers
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+# Keras resets the masks of its cells once a sequence by this class, which it
+# does not export.
+from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
+
+from nas_keras.cells.equations import LinearGroup
+from nas_keras.cells.spec import CellSpec
+from nas_keras.cells.spec import load_spec
+
+_WEIGHTS = ("kernel", "recurrent", "bias", "projection")
+
+
+@keras.saving.register_keras_serializable(package="nas_keras")
+class NASCell(keras.layers.Layer, DropoutRNNCell):
+    """A recurrent cell given by its equations, for `keras.layers.RNN`.
+
+    Axes: B batch, D input width, H units, P projection (or H).
+
+    Weights, in the order of `weights`: `kernel [D, n*H]` for the n terms
+    `linear(x)` in order of appearance; `recurrent_kernel [P, n*H]` for those
+    of `h`; one further kernel `[H, n*H]` for each other operand, in order of
+    appearance; `bias [n*H]` for all terms but those of `x`;
+    `projection_kernel [H, P]`. So `"lstm"` and `"nascell"` take the weights
+    of `keras.layers.LSTM` and of TensorFlow Addons' `NASCell` as they are.
+
+    Args:
+        units: Positive int, H, the width of the states.
+        spec: `CellSpec`, the name of a cell, or the path of its JSON file.
+        projection: Positive int, the width P of the output and of `h`, or
+            None for no projection. As in TensorFlow Addons.
+        use_bias: Whether linear terms other than those of `x` have a bias.
+        dropout: Fraction in [0, 1) of x dropped where it enters `linear`, by
+            one mask a sequence.
+        recurrent_dropout: The same for the other operands of `linear`.
+        kernel_initializer: Of `kernel`.
+        recurrent_initializer: Of the recurrent and the further kernels.
+        bias_initializer: Of `bias`.
+        projection_initializer: Of `projection_kernel`.
+        kernel_regularizer: As the initializer of this name.
+        recurrent_regularizer: As the initializer of this name.
+        bias_regularizer: As the initializer of this name.
+        projection_regularizer: As the initializer of this name.
+        kernel_constraint: As the initializer of this name.
+        recurrent_constraint: As the initializer of this name.
+        bias_constraint: As the initializer of this name.
+        projection_constraint: As the initializer of this name.
+        seed: Int, of the dropout masks.
+
+    Call arguments:
+        inputs: Tensor [B, D].
+        states: One tensor for each of `spec.states`, `h` [B, P], others
+            [B, H]; `[h, c]` as in `keras.layers.LSTMCell`.
+        training: Whether dropout applies.
+
+    Returns:
+        `(h, states)`.
+
+    Raises:
+        ValueError: If an argument breaks its rule, or if the equations ask
+            for an input width that is not the input's.
+
+    Example:
+
+    >>> cell = NASCell(64, "nascell")
+    >>> layer = keras.layers.RNN(cell, return_sequences=True)
+    >>> layer(keras.ops.zeros((8, 35, 16))).shape
+    TensorShape([8, 35, 64])
+
+    Masking is left to `keras.layers.RNN`, which carries the states over.
+
+    Reference:
+        [Zoph & Le, 2017](https://arxiv.org/abs/1611.01578), section 3.4.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        spec: CellSpec | str | Mapping[str, Any] = "nascell",
+        projection: int | None = None,
+        use_bias: bool = False,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        projection_initializer: Any = "glorot_uniform",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        projection_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        projection_constraint: Any = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.units = _positive_int(units, "units")
+        self.spec = _resolve(spec)
+        self.projection = (
+            None
+            if projection is None
+            else _positive_int(projection, "projection")
+        )
+        self.use_bias = _boolean(use_bias, "use_bias")
+        self.dropout = _rate(dropout, "dropout")
+        self.recurrent_dropout = _rate(recurrent_dropout, "recurrent_dropout")
+        initializer = keras.initializers.get
+        self.kernel_initializer = initializer(kernel_initializer)
+        self.recurrent_initializer = initializer(recurrent_initializer)
+        self.bias_initializer = initializer(bias_initializer)
+        self.projection_initializer = initializer(projection_initializer)
+        regularizer = keras.regularizers.get
+        self.kernel_regularizer = regularizer(kernel_regularizer)
+        self.recurrent_regularizer = regularizer(recurrent_regularizer)
+        self.bias_regularizer = regularizer(bias_regularizer)
+        self.projection_regularizer = regularizer(projection_regularizer)
+        constraint = keras.constraints.get
+        self.kernel_constraint = constraint(kernel_constraint)
+        self.recurrent_constraint = constraint(recurrent_constraint)
+        self.bias_constraint = constraint(bias_constraint)
+        self.projection_constraint = constraint(projection_constraint)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    @property
+    def output_size(self) -> int:
+        """The width of the output: P."""
+        return self.projection or self.units
+
+    @property
+    def state_size(self) -> list[int]:
+        """The width of each state, in the order of `spec.states`."""
+        return [
+            self.output_size if state == "h" else self.units
+            for state in self.spec.states
+        ]
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        widths = _widths(self, input_shape[-1])
+        self.kernels = {}
+        for group in self.spec.graph.groups:
+            role = "kernel" if group.name == "kernel" else "recurrent"
+            self.kernels[group.name] = self._add_weight(
+                role,
+                group.name,
+                (widths[group.operand], len(group.terms) * self.units),
+            )
+        self._bias_slices = self._slices()
+        num_biases = sum(len(g.terms) for g in self._biased_groups())
+        self.bias = (
+            self._add_weight("bias", "bias", (num_biases * self.units,))
+            if num_biases
+            else None
+        )
+        self.projection_kernel = (
+            self._add_weight(
+                "projection", "projection_kernel", (self.units, self.projection)
+            )
+            if self.projection
+            else None
+        )
+        self.built = True
+
+    def _add_weight(
+        self, role: str, name: str, shape: tuple[int, ...]
+    ) -> keras.Variable:
+        return self.add_weight(
+            shape=shape,
+            name=name,
+            initializer=getattr(self, f"{role}_initializer"),
+            regularizer=getattr(self, f"{role}_regularizer"),
+            constraint=getattr(self, f"{role}_constraint"),
+        )
+
+    def _biased_groups(self) -> list[LinearGroup]:
+        groups = self.spec.graph.groups if self.use_bias else ()
+        return [group for group in groups if group.name != "kernel"]
+
+    def _slices(self) -> dict[str, tuple[int, int]]:
+        """Returns the begin and end in `bias` of each group's biases."""
+        slices, begin = {}, 0
+        for group in self._biased_groups():
+            end = begin + len(group.terms) * self.units
+            slices[group.name], begin = (begin, end), end
+        return slices
+
+    def call(
+        self, inputs: Any, states: Sequence[Any], training: bool = False
+    ) -> tuple[Any, list[Any]]:
+        names = self.spec.states
+        values = {"x": inputs, **dict(zip(names, states, strict=True))}
+        input_mask, masks = self._masks(inputs, values["h"], training)
+
+        def linear(group: LinearGroup, operand: Any) -> list[Any]:
+            if group.name == "kernel" and input_mask is not None:
+                operand = operand * input_mask
+            if group.name != "kernel" and masks is not None:
+                operand = operand * masks[group.name != "recurrent_kernel"]
+            product = keras.ops.matmul(operand, self.kernels[group.name])
+            if group.name in self._bias_slices:
+                begin, end = self._bias_slices[group.name]
+                product = keras.ops.add(product, self.bias[begin:end])
+            return keras.ops.split(product, len(group.terms), axis=-1)
+
+        new_states = self.spec.graph.evaluate(keras.ops, values, linear)
+        position = names.index("h")
+        if self.projection_kernel is not None:
+            new_states[position] = keras.ops.matmul(
+                new_states[position], self.projection_kernel
+            )
+        return new_states[position], new_states
+
+    def _masks(self, x: Any, h: Any, training: bool) -> tuple[Any, Any]:
+        """Returns the mask of x, and those of h and of the other operands."""
+        if not training:
+            return None, None
+        return (
+            self.get_dropout_mask(x) if self.dropout else None,
+            self.get_recurrent_dropout_mask(h)
+            if self.recurrent_dropout
+            else None,
+        )
+
+    def get_recurrent_dropout_mask(self, step_input: Any) -> Any:
+        """Returns masks for `h` and for operands of width H, made once.
+
+        `keras.layers.RNN` calls this at the start of a sequence with the
+        first state. The two masks are one where the widths are.
+        """
+        if getattr(self, "_recurrent_dropout_mask", None) is None:
+            if not self.recurrent_dropout:
+                return None
+            batch_size = keras.ops.shape(step_input)[0]
+            of_width = {
+                width: keras.random.dropout(
+                    keras.ops.ones((batch_size, width), self.compute_dtype),
+                    self.recurrent_dropout,
+                    seed=self.seed_generator,
+                )
+                for width in dict.fromkeys((self.output_size, self.units))
+            }
+            self._recurrent_dropout_mask = (
+                of_width[self.output_size],
+                of_width[self.units],
+            )
+        return self._recurrent_dropout_mask
+
+    def get_initial_state(self, batch_size: int | None = None) -> list[Any]:
+        """Returns zeros: `h` [B, P] and the other states [B, H]."""
+        return [
+            keras.ops.zeros((batch_size, width), dtype=self.compute_dtype)
+            for width in self.state_size
+        ]
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            "units": self.units,
+            "spec": self.spec.to_dict(),
+            "projection": self.projection,
+            "use_bias": self.use_bias,
+            "dropout": self.dropout,
+            "recurrent_dropout": self.recurrent_dropout,
+            "seed": self.seed,
+        }
+        for kind in ("initializer", "regularizer", "constraint"):
+            serialize = getattr(keras, f"{kind}s").serialize
+            for role in _WEIGHTS:
+                value = getattr(self, f"{role}_{kind}")
+                config[f"{role}_{kind}"] = serialize(value)
+        return {**super().get_config(), **config}
+
+
+@keras.saving.register_keras_serializable(package="nas_keras")
+class NASRNN(keras.layers.RNN):
+    """A recurrent layer of a cell given by its equations.
+
+    It is to `NASCell` what `keras.layers.LSTM` is to `LSTMCell`. Axes: B
+    batch, T time steps, D input width, H units.
+
+    Args:
+        units: Positive int, H.
+        spec: `CellSpec`, the name of a cell, or the path of its JSON file.
+        return_sequences: Whether to return the output of every step.
+        return_state: Whether to return the last states as well.
+        go_backwards: Whether to read the sequence from its end.
+        stateful: Whether a batch begins in the last states of the one before.
+        unroll: Whether to unroll the loop over time.
+        zero_output_for_mask: Whether masked steps output zeros.
+        **kwargs: Arguments of `NASCell` go to the cell, all others (`name`,
+            `dtype`) to `keras.layers.RNN`.
+
+    Call arguments:
+        sequences: Tensor [B, T, D].
+        initial_state: List of the states' tensors; zeros by default.
+        mask: Boolean [B, T]; a step whose entry is False is skipped. Pass it
+            explicitly where recurrent layers are stacked.
+        training: Whether dropout applies.
+
+    Returns:
+        [B, T, H] with `return_sequences`, else [B, H]; with `return_state`, a
+        tuple of this and of each state.
+
+    Raises:
+        ValueError: If an argument breaks its rule.
+
+    Example:
+
+    >>> NASRNN(64, "lstm")(keras.ops.zeros((8, 35, 16))).shape
+    TensorShape([8, 64])
+    """
+
+    def __init__(
+        self,
+        units: int,
+        spec: CellSpec | str | Mapping[str, Any] = "nascell",
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        **kwargs: Any,
+    ):
+        cell_arguments = {
+            key: kwargs.pop(key) for key in _CELL_ARGUMENTS if key in kwargs
+        }
+        super().__init__(
+            NASCell(
+                units,
+                spec,
+                dtype=kwargs.get("dtype"),
+                name="cell",
+                **cell_arguments,
+            ),
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            unroll=unroll,
+            zero_output_for_mask=zero_output_for_mask,
+            **kwargs,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["cell"]
+        cell_config = self.cell.get_config()
+        for key in ("units", "spec", *_CELL_ARGUMENTS):
+            config[key] = cell_config[key]
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "NASRNN":
+        return cls(**config)
+
+
+_CELL_ARGUMENTS = (
+    "projection",
+    "use_bias",
+    "dropout",
+    "recurrent_dropout",
+    "seed",
+    *(
+        f"{role}_{kind}"
+        for kind in ("initializer", "regularizer", "constraint")
+        for role in _WEIGHTS
+    ),
+)
+
+
+def _resolve(spec: CellSpec | str | Mapping[str, Any]) -> CellSpec:
+    if isinstance(spec, CellSpec):
+        return spec
+    if isinstance(spec, Mapping):
+        return CellSpec.from_dict(spec)
+    return load_spec(spec)
+
+
+def _widths(cell: NASCell, input_width: int | None) -> list[int | None]:
+    """Returns the width of every node; None is a number.
+
+    Raises:
+        ValueError: If two widths meet that differ.
+    """
+    if input_width is None:
+        raise ValueError(
+            "The last axis of the input must be known. Received: None."
+        )
+    spec, graph = cell.spec, cell.spec.graph
+    of_name = dict(zip(spec.states, cell.state_size, strict=True))
+    of_name["x"] = input_width
+    widths: list[int | None] = []
+    for node in graph.nodes:
+        if node.operation == "name":
+            widths.append(of_name[node.value])
+        elif node.operation == "linear":
+            widths.append(cell.units)
+        else:
+            found = {widths[k] for k in node.operands} - {None}
+            if len(found) > 1:
+                raise _width_error(cell, node.equation, found, input_width)
+            widths.append(found.pop() if found else None)
+    for state, output in zip(spec.states, graph.outputs, strict=True):
+        if widths[output] != cell.units:
+            equation = _equation_of(spec, f"next_{state}")
+            raise _width_error(
+                cell, equation, {widths[output], cell.units}, input_width
+            )
+    return widths
+
+
+def _equation_of(spec: CellSpec, name: str) -> int:
+    targets = [equation.split("=")[0].strip() for equation in spec.equations]
+    return targets.index(name)
+
+
+def _width_error(
+    cell: NASCell, equation: int, widths: set[int], input_width: int
+) -> ValueError:
+    return ValueError(
+        f"cell {cell.spec.name!r}: equation {equation + 1} "
+        f"({cell.spec.equations[equation]!r}) joins widths {sorted(widths)}. "
+        f"Here x has width {input_width}, h {cell.output_size}, linear terms "
+        f"and other states {cell.units}. Received: units={cell.units}, "
+        f"projection={cell.projection}."
+    )
+
+
+def _positive_int(value: Any, name: str) -> int:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, numbers.Integral)
+        or value < 1
+    ):
+        raise ValueError(
+            f"{name} must be a positive int. Received: {name}={value!r}."
+        )
+    return int(value)
+
+
+def _boolean(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(
+            f"{name} must be True or False. Received: {name}={value!r}."
+        )
+    return value
+
+
+def _rate(value: Any, name: str) -> float:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, numbers.Real)
+        or not 0 <= value < 1
+    ):
+        raise ValueError(
+            f"{name} must be a number in [0, 1). Received: {name}={value!r}."
+        )
+    return float(value)

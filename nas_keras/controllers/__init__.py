@@ -1,0 +1,13 @@
+"""Controllers: what proposes architectures and learns from their rewards."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "baseline": ["BaselineState", "EMABaseline"],
+        "controller": ["Controller", "RandomController", "Samples"],
+        "losses": ["reinforce_loss"],
+        "policy_gradient": ["PolicyGradientController"],
+    },
+)

@@ -1,0 +1,40 @@
+"""Makes Keras know the layers whenever both packages are imported.
+
+`keras.models.load_model` finds a custom layer only if its class has been
+registered, which importing its module does. That module imports Keras, which
+takes seconds; so it is imported when Keras is, and not before.
+"""
+
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+
+_LAYERS = "nas_keras.cells.nas_cell"
+
+
+class _AfterKeras(importlib.abc.MetaPathFinder):
+    """Imports the layers right after Keras itself, once."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec("keras")
+        if spec is not None and spec.loader is not None:
+            run_keras = spec.loader.exec_module
+
+            def run_keras_then_layers(module):
+                run_keras(module)
+                importlib.import_module(_LAYERS)
+
+            spec.loader.exec_module = run_keras_then_layers
+        return spec
+
+
+def register_layers_with_keras() -> None:
+    """Imports the layers now if Keras is there, else as soon as it is."""
+    if "keras" in sys.modules:
+        importlib.import_module(_LAYERS)
+    else:
+        sys.meta_path.insert(0, _AfterKeras())

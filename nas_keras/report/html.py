@@ -1,0 +1,358 @@
+"""The report of a run: one HTML file that needs no network and no script.
+
+Every string that comes from the run passes through `_text`, which escapes it;
+only this module and `curves.py` write markup. The page follows the reader's
+light or dark setting and fits a phone.
+"""
+
+import html
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+from nas_keras.report import curves
+from nas_keras.report import summary
+from nas_keras.report import tables
+from nas_keras.report.run_files import CellRecord
+from nas_keras.report.run_files import RunFiles
+from nas_keras.report.run_files import TrialRecord
+from nas_keras.report.run_files import read_run
+
+_STYLE = """
+:root { color-scheme: light dark; --paper: #ffffff; --panel: #f4f5f7;
+  --ink: #1c2127; --soft: #57606a; --faint: #d5d9de; --controller: #0062a3;
+  --random: #c2500a; --note: #fff6da; }
+@media (prefers-color-scheme: dark) { :root { --paper: #14171b;
+  --panel: #1e2329; --ink: #e6e9ed; --soft: #a4adb8; --faint: #3a424c;
+  --controller: #62b8f5; --random: #ffa05c; --note: #362f16; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1rem; max-width: 72rem; color: var(--ink);
+  background: var(--paper); font: 16px/1.5 system-ui, sans-serif;
+  overflow-wrap: anywhere; -webkit-text-size-adjust: 100%; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0.5rem 0; }
+h2 { font-size: 1.25rem; margin: 2rem 0 0.5rem; }
+h3 { font-size: 1rem; margin: 0 0 0.25rem; }
+p, li { max-width: 46rem; }
+ul { padding-left: 1.25rem; }
+.note { background: var(--note); border-radius: 6px; padding: 0.5rem 1rem; }
+.note ul { margin: 0.25rem 0; }
+.figures { display: grid; gap: 1.5rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)); }
+figure { margin: 0; max-width: 42rem; }
+figure svg { display: block; width: 100%; height: auto; }
+figcaption, .soft { color: var(--soft); font-size: 0.9rem; }
+pre { background: var(--panel); border-radius: 6px; padding: 0.75rem 1rem;
+  margin: 0.5rem 0; font: 0.9rem/1.6 ui-monospace, monospace;
+  white-space: pre-wrap; }
+pre code { display: block; padding-left: 2em; text-indent: -2em;
+  font: inherit; }
+table { border-collapse: collapse; font-size: 0.92rem; width: 100%; }
+th, td { padding: 0.35rem 0.6rem; text-align: left; vertical-align: top;
+  border-bottom: 1px solid var(--faint); }
+thead th { white-space: nowrap; color: var(--soft); }
+.right { text-align: right; font-variant-numeric: tabular-nums;
+  overflow-wrap: normal; }
+details { border-top: 1px solid var(--faint); padding: 0.5rem 0; }
+summary { cursor: pointer; font-weight: 600; }
+.pairs tbody th { width: 16rem; font-weight: 400; color: var(--soft); }
+.versus { width: auto; } .versus thead th { font-weight: 600; }
+@media (min-width: 45.01rem) { .cells td { overflow-wrap: normal; }
+  .cells .right { white-space: nowrap; } .cells { display: block;
+  overflow-x: auto; } }
+@media (max-width: 45rem) { .pairs tbody th { width: 40%; }
+  .versus { width: 100%; } .versus thead th { white-space: normal; }
+  .cells thead { display: none; } .cells tr { display: block;
+  margin-bottom: 0.75rem; background: var(--panel); border-radius: 6px; }
+  .cells tbody, .cells td { display: block; } .cells td { display: flex;
+  justify-content: space-between; gap: 1rem; }
+  .cells td::before { content: attr(data-label); color: var(--soft); }
+  .cells td:first-child { font-weight: 600; } }
+@media print { details > * { display: block; } }
+""".strip()
+
+_RIGHT = 'class="right"'
+_SOFT = 'class="soft"'
+_MAX_REASONS = 20
+_RETRAINED_LEGEND = (
+    "Sorted by mean validation perplexity. Mean ± sample standard deviation"
+    " over the seeds that finished; seconds are those of one seed."
+)
+
+
+def write_report(workdir: str | os.PathLike[str]) -> pathlib.Path:
+    """Writes `report.html` into the folder of a run, finished or not.
+
+    The file appears whole or not at all: a report that is already there is
+    replaced only by a complete one. The same run gives the same bytes.
+
+    Args:
+        workdir: The folder that the search wrote.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        ValueError: If the folder or a file in it is not that of a run.
+        ImportError: If matplotlib is not installed.
+        OSError: If a file cannot be read or written.
+    """
+    page = render_report(read_run(workdir))
+    path = pathlib.Path(workdir) / "report.html"
+    temporary = path.with_name(f".report.html.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            file.write(page)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def render_report(run: RunFiles) -> str:
+    """Returns the whole page.
+
+    Args:
+        run: From `read_run`.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
+    name = run.workdir.resolve().name or str(run.workdir)
+    title = f"Architecture search: {_text(name)}"
+    body = (
+        _tag("h1", title),
+        _command(run.config),
+        _notes(run.notes),
+        _section("Summary", _summary(run)),
+        _section("How the search went", _figures(run)),
+        _section("Best cell", _cell(run.best_cell)),
+        _section("Retrained cells", _retrained(run)),
+        _section("Infeasible children", _infeasible(run)),
+        _section("How the run was made", _config(run.config)),
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width,'
+        ' initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
+        '<meta http-equiv="Content-Security-Policy" content="default-src'
+        " 'none'; style-src 'unsafe-inline'\">\n"
+        f"<title>{title}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n"
+        "<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
+    )
+
+
+def _text(value: Any) -> str:
+    return html.escape(tables.printable(str(value)), quote=True)
+
+
+def _tag(name: str, content: str, attributes: str = "") -> str:
+    """Wraps markup; `attributes` are this module's own, never a run's."""
+    return f"<{name}{' ' if attributes else ''}{attributes}>{content}</{name}>"
+
+
+def _section(title: str, content: str) -> str:
+    return _tag("section", f"{_tag('h2', title)}\n{content}")
+
+
+def _items(sentences: Iterable[str]) -> str:
+    """Returns a list of plain-text sentences."""
+    lines = "\n".join(_tag("li", _text(s)) for s in sentences)
+    return _tag("ul", lines) if lines else ""
+
+
+def _command(config: Mapping[str, Any]) -> str:
+    command = config.get("command")
+    return _tag("pre", _tag("code", _text(command))) if command else ""
+
+
+def _notes(notes: Sequence[str]) -> str:
+    if not notes:
+        return ""
+    return _tag("div", _items(notes), 'class="note"')
+
+
+def _summary(run: RunFiles) -> str:
+    sides = {"controller": summary.summarise_trials(run.trials)}
+    if run.random_trials:
+        sides["random search"] = summary.summarise_trials(run.random_trials)
+    lines = {
+        "children": lambda s: f"{s.num_trials:,}",
+        "feasible": lambda s: f"{s.num_feasible:,}",
+        "distinct": lambda s: f"{s.num_distinct:,}" if s.num_distinct else "–",
+        "best reward": lambda s: tables.format_number(s.best_reward),
+        "mean, first fifth": lambda s: tables.format_number(
+            s.first_fifth_reward
+        ),
+        "mean, last fifth": lambda s: tables.format_number(s.last_fifth_reward),
+        "training seconds": lambda s: tables.format_number(s.elapsed_s, 3),
+    }
+    head = "".join(_tag("th", name, _RIGHT) for name in sides)
+    rows = [
+        _tag(
+            "tr",
+            _tag("th", name)
+            + "".join(
+                _tag("td", show(side), _RIGHT) for side in sides.values()
+            ),
+        )
+        for name, show in lines.items()
+    ]
+    table = _tag("thead", _tag("tr", "<td></td>" + head))
+    table += _tag("tbody", "\n".join(rows))
+    return _items(summary.describe(run)) + _tag(
+        "table", table, 'class="pairs versus"'
+    )
+
+
+def _figures(run: RunFiles) -> str:
+    series = {"controller": _rewards(run.trials)}
+    if run.random_trials:
+        series["random"] = _rewards(run.random_trials)
+    drawn = [curves.reward_curve(series), curves.top_curve(series)]
+    entropy = [s for s in run.steps if math.isfinite(s.entropy_nats)]
+    if entropy:
+        drawn.append(
+            curves.entropy_curve(
+                [s.step for s in entropy], [s.entropy_nats for s in entropy]
+            )
+        )
+    figures = "\n".join(
+        _tag(
+            "figure",
+            f"{_tag('h3', _text(f'Figure {number}. {curve.title}'))}\n"
+            f"{curve.svg}\n{_tag('figcaption', _text(curve.caption))}",
+        )
+        for number, curve in enumerate(drawn, start=1)
+    )
+    return _tag("div", figures, 'class="figures"')
+
+
+def _rewards(trials: Sequence[TrialRecord]) -> list[float]:
+    return [
+        trial.reward if trial.infeasible is None else math.nan
+        for trial in trials
+    ]
+
+
+def _cell(cell: CellRecord | None) -> str:
+    if cell is None:
+        return _tag("p", "The search has not chosen a cell.")
+    equations = "".join(_tag("code", _text(e)) for e in cell.equations)
+    states = ", ".join(cell.states)
+    return (
+        f"{_tag('h3', _text(cell.name))}\n"
+        f"{_tag('p', _text(f'States: {states}.'), _SOFT)}\n"
+        f"{_tag('pre', equations)}\n{_pairs(cell.provenance)}"
+    )
+
+
+def _retrained(run: RunFiles) -> str:
+    rows = tables.summarise_retrained(run.retrained)
+    if not rows:
+        return _tag("p", "No cell was retrained.")
+    headings = tables.table_columns(rows)
+    head = "".join(_tag("th", name, _align(name)) for name in headings)
+    lines = [
+        _tag(
+            "tr",
+            "".join(
+                _tag(
+                    "td",
+                    _text(cells[name]),
+                    f'{_align(name)} data-label="{name}"',
+                )
+                for name in headings
+            ),
+        )
+        for cells in (tables.table_cells(row, "±") for row in rows)
+    ]
+    table = _tag("thead", _tag("tr", head)) + _tag("tbody", "\n".join(lines))
+    failed = summary.count_reasons(r.infeasible for r in run.retrained)
+    return "\n".join(
+        (
+            _tag("table", table, 'class="cells"'),
+            _tag("p", _RETRAINED_LEGEND, _SOFT),
+            _items(
+                f"{count:,} of the seeds failed: {reason}"
+                for reason, count in failed
+            ),
+            _equations(run),
+        )
+    )
+
+
+def _align(heading: str) -> str:
+    return "" if heading in ("cell", "origin") else _RIGHT
+
+
+def _equations(run: RunFiles) -> str:
+    """Returns the equations of every retrained cell, folded up."""
+    cells = {r.cell: r.spec for r in run.retrained if r.spec is not None}
+    return "\n".join(
+        _tag(
+            "details",
+            _tag("summary", f"Equations of {_text(name)}") + _cell(cell),
+        )
+        for name, cell in cells.items()
+    )
+
+
+def _infeasible(run: RunFiles) -> str:
+    parts = []
+    for name, trials in (
+        ("Controller", run.trials),
+        ("Random search", run.random_trials),
+    ):
+        counts = summary.count_reasons(t.infeasible for t in trials)
+        if not counts:
+            continue
+        total = sum(count for _, count in counts)
+        parts.append(_tag("p", f"{name}: {total:,} of {len(trials):,}."))
+        shown, rest = counts[:_MAX_REASONS], counts[_MAX_REASONS:]
+        lines = [f"{count:,} × {reason}" for reason, count in shown]
+        if rest:
+            lines.append(f"{sum(n for _, n in rest):,} × other reasons")
+        parts.append(_items(lines))
+    return "\n".join(parts) or _tag("p", "None: every child had a reward.")
+
+
+def _config(config: Mapping[str, Any]) -> str:
+    """Returns one folded table for each part of the configuration."""
+    loose = {k: v for k, v in config.items() if not isinstance(v, Mapping)}
+    parts = {k: v for k, v in config.items() if isinstance(v, Mapping)}
+    if loose:
+        parts["other" if "command" not in loose else "command"] = loose
+    return "\n".join(
+        _tag("details", _tag("summary", _text(name)) + _pairs(part))
+        for name, part in parts.items()
+    ) or _tag("p", "Unknown: the run left no config.json.")
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    if not values:
+        return ""
+    rows = "\n".join(
+        _tag("tr", _tag("th", _text(name)) + _tag("td", _text(value)))
+        for name, value in _flat(values)
+    )
+    return _tag("table", _tag("tbody", rows), 'class="pairs"')
+
+
+def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields dotted names and texts of a nested dict."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            for inner, text in _flat(value):
+                yield f"{name}.{inner}", text
+        elif isinstance(value, str):
+            yield str(name), value
+        else:
+            yield str(name), json.dumps(value, ensure_ascii=False)

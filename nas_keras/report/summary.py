@@ -1,0 +1,210 @@
+"""What a run shows, in figures and in sentences of plain text.
+
+The sentences claim no more than the figures carry: one run is one sample, and
+a difference within the spread of the seeds is called that. Nothing here is
+escaped for HTML.
+"""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Iterable
+from collections.abc import Sequence
+
+from nas_keras.report.run_files import RunFiles
+from nas_keras.report.run_files import TrialRecord
+from nas_keras.report.tables import RetrainedRow
+from nas_keras.report.tables import Spread
+from nas_keras.report.tables import format_number
+from nas_keras.report.tables import format_spread
+from nas_keras.report.tables import spread
+from nas_keras.report.tables import summarise_retrained
+
+_MAX_REASON = 160  # Characters of an infeasible child's reason.
+_PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
+_BASELINE_CELL = "lstm"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialSummary:
+    """The children of one search, in figures; NaN where there is none.
+
+    Attributes:
+        num_trials: Children evaluated.
+        num_feasible: Children with a finite reward.
+        num_distinct: Different fingerprints; None where none was recorded.
+        best_reward: The highest reward.
+        first_fifth_reward, last_fifth_reward: Mean reward of the feasible
+            children among the first and the last fifth, by id.
+        elapsed_s: Seconds of training, summed over the children.
+    """
+
+    num_trials: int
+    num_feasible: int
+    num_distinct: int | None
+    best_reward: float
+    first_fifth_reward: float
+    last_fifth_reward: float
+    elapsed_s: float
+
+
+def summarise_trials(trials: Sequence[TrialRecord]) -> TrialSummary:
+    """Returns the figures of one search; `trials` are in order of id."""
+    rewards = [t.reward for t in trials if t.infeasible is None]
+    fingerprints = {t.fingerprint for t in trials if t.fingerprint}
+    fifth = max(1, len(trials) // 5)
+    first, last = (
+        spread(t.reward for t in part if t.infeasible is None).mean
+        for part in (trials[:fifth], trials[-fifth:])
+    )
+    return TrialSummary(
+        num_trials=len(trials),
+        num_feasible=len(rewards),
+        num_distinct=len(fingerprints) or None,
+        best_reward=max(rewards, default=math.nan),
+        first_fifth_reward=first,
+        last_fifth_reward=last,
+        elapsed_s=math.fsum(
+            t.elapsed_s for t in trials if math.isfinite(t.elapsed_s)
+        ),
+    )
+
+
+def count_reasons(reasons: Iterable[str | None]) -> list[tuple[str, int]]:
+    """Counts why children were infeasible, the commonest reason first."""
+    counts = collections.Counter(
+        (reason.strip().splitlines() or ["no reason given"])[0][:_MAX_REASON]
+        for reason in reasons
+        if reason is not None
+    )
+    return counts.most_common()
+
+
+def describe(run: RunFiles) -> list[str]:
+    """Returns the summary of a run, one sentence or two an entry."""
+    controller = summarise_trials(run.trials)
+    sentences = _describe_trials("The controller", controller)
+    if run.random_trials:
+        chance = summarise_trials(run.random_trials)
+        sentences += _describe_trials("Random search", chance)
+        sentences += _against_random(controller, chance)
+    return sentences + _describe_retrained(summarise_retrained(run.retrained))
+
+
+def _describe_trials(name: str, summary: TrialSummary) -> list[str]:
+    distinct = (
+        ""
+        if summary.num_distinct is None
+        else f", {summary.num_distinct:,} distinct architectures"
+    )
+    return [
+        f"{name} evaluated {summary.num_trials:,} children:"
+        f" {summary.num_feasible:,} feasible,"
+        f" {summary.num_trials - summary.num_feasible:,} infeasible{distinct}."
+        f" Best reward {format_number(summary.best_reward)}; mean reward"
+        f" {format_number(summary.first_fifth_reward)} in the first fifth of"
+        f" the children, {format_number(summary.last_fifth_reward)} in the"
+        " last."
+    ]
+
+
+def _against_random(
+    controller: TrialSummary, chance: TrialSummary
+) -> list[str]:
+    sentences = []
+    if controller.num_trials != chance.num_trials:
+        sentences.append(
+            f"The budgets differ ({controller.num_trials:,} against"
+            f" {chance.num_trials:,} children): compare the curves at equal"
+            " numbers of children, not the best rewards."
+        )
+    pairs = (
+        ("best child", controller.best_reward, chance.best_reward),
+        (
+            "last fifth",
+            controller.last_fifth_reward,
+            chance.last_fifth_reward,
+        ),
+    )
+    verdicts = [
+        f"its {what} {'beats' if ours > theirs else 'does not beat'} that of"
+        f" random search ({format_number(ours)} against"
+        f" {format_number(theirs)})"
+        for what, ours, theirs in pairs
+        if not math.isnan(ours) and not math.isnan(theirs)
+    ]
+    if verdicts:
+        sentences.append(
+            f"The controller against chance: {', '.join(verdicts)}. This is"
+            " one run of each; other seeds may turn out otherwise."
+        )
+    return sentences
+
+
+def _describe_retrained(rows: Sequence[RetrainedRow]) -> list[str]:
+    measured = [row for row in rows if row.validation_perplexity.num]
+    if not measured:
+        return []
+    winner = measured[0]
+    sentences = [
+        f"After retraining, {winner.cell} ({winner.origin}) has the lowest"
+        f" validation perplexity: {_figures(winner)}. It was chosen by"
+        " validation perplexity, so the test figure is the fair one."
+    ]
+    baseline = next(
+        (
+            row
+            for row in measured
+            if row.cell == _BASELINE_CELL and row.origin == "published"
+        ),
+        None,
+    )
+    found = next((r for r in measured if r.origin != "published"), None)
+    if baseline is None:
+        return [*sentences, "No lstm was retrained to compare it with."]
+    if found is None:
+        return [*sentences, "No cell of the search was retrained."]
+    return [*sentences, *_against_baseline(found, baseline)]
+
+
+def _against_baseline(found: RetrainedRow, lstm: RetrainedRow) -> list[str]:
+    """Compares the best cell found with the LSTM, by test perplexity."""
+    ours, theirs = found.test_perplexity, lstm.test_perplexity
+    if not ours.num or not theirs.num:
+        return [f"The lstm for comparison: {_figures(lstm)}."]
+    difference = theirs.mean - ours.mean
+    word = "lower" if difference > 0 else "higher"
+    return [
+        f"The best cell found, {found.cell}, against the lstm"
+        f" ({_figures(lstm)}): its test perplexity is"
+        f" {format_number(abs(difference), 3)} {word}."
+        f" {_significance(abs(difference), ours, theirs)}"
+    ]
+
+
+def _significance(difference: float, ours: Spread, theirs: Spread) -> str:
+    if min(ours.num, theirs.num) < 2:
+        return "With one seed there is no spread to judge the difference by."
+    # The standard deviation of the difference between two single runs.
+    deviation = math.hypot(ours.sd, theirs.sd)
+    seeds = f"{min(ours.num, theirs.num)} seeds"
+    if difference <= deviation:
+        return (
+            f"With {seeds} this is within the spread"
+            f" ({format_number(deviation, 3)}): it is not significant."
+        )
+    return (
+        f"With {seeds} this is beyond the spread"
+        f" ({format_number(deviation, 3)}), which is a hint and no proof:"
+        " so few seeds do not make a difference significant."
+    )
+
+
+def _figures(row: RetrainedRow) -> str:
+    validation = format_spread(row.validation_perplexity, _PLUS_MINUS)
+    test = format_spread(row.test_perplexity, _PLUS_MINUS)
+    seeds = "1 seed" if row.num_seeds == 1 else f"{row.num_seeds} seeds"
+    return (
+        f"validation {validation}, test {test}, {seeds},"
+        f" {row.num_parameters:,} parameters"
+    )

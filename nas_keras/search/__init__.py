@@ -1,0 +1,13 @@
+"""The search: evaluators, the loop, and what a run leaves on disk."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "child_trainer": ["ChildTrainer"],
+        "evaluator": ["Evaluator", "FunctionEvaluator"],
+        "loop": ["SearchError", "search"],
+        "trial": ["Evaluation", "Trial"],
+    },
+)

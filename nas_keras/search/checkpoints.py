@@ -1,0 +1,61 @@
+"""Snapshots of a search: named arrays, checked when they are read.
+
+Each is one `.npz` file, written whole or not at all; `manifest.json` holds
+the SHA-256 of those that count. The last two are kept.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+
+from nas_keras.search import files
+
+NUM_KEPT = 2
+
+
+def save(folder: Path, step: int, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes the snapshot taken after `step` updates."""
+    folder.mkdir(exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    data = buffer.getvalue()
+    path = folder / f"step_{step:08d}.npz"
+    files.write_atomically(path, data)
+    manifest = _manifest(folder)
+    manifest[path.name] = hashlib.sha256(data).hexdigest()
+    kept = dict(sorted(manifest.items())[-NUM_KEPT:])
+    files.write_json(folder / "manifest.json", kept)
+    for old in folder.glob("step_*.npz"):
+        if old.name not in kept:
+            old.unlink()
+
+
+def latest(folder: Path) -> tuple[int, dict[str, np.ndarray]] | None:
+    """Returns the newest snapshot that is whole, or None.
+
+    One that is damaged is passed over with a warning that names it.
+    """
+    for name, digest in sorted(_manifest(folder).items(), reverse=True):
+        path = folder / name
+        data = path.read_bytes() if path.exists() else b""
+        if hashlib.sha256(data).hexdigest() == digest:
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                return int(path.stem.split("_")[1]), dict(arrays)
+        logging.warning("%s is damaged; taking an older snapshot.", path)
+    return None
+
+
+def _manifest(folder: Path) -> dict[str, str]:
+    path = folder / "manifest.json"
+    if not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        logging.warning("%s is damaged; no snapshot is used.", path)
+        return {}

@@ -1,0 +1,112 @@
+"""`Evaluator`: what scores architectures; and scoring by a user's function.
+
+An architecture that cannot be scored is an `Evaluation` with a reason, never
+a crash. Axes: B architectures, A decisions each.
+"""
+
+import abc
+import math
+import numbers
+import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from nas_keras.search.trial import Evaluation
+from nas_keras.spaces.space import Space
+
+
+class Evaluator(abc.ABC):
+    """Scores architectures."""
+
+    @abc.abstractmethod
+    def evaluate(self, tokens: np.ndarray, seed: int) -> list[Evaluation]:
+        """Returns the evaluations of `tokens` int [B, A], in order.
+
+        An evaluation depends on its row and on `seed` alone, not on what else
+        is in the batch.
+        """
+
+    def config(self) -> dict[str, Any]:
+        """Returns what the scores depend on, JSON-able."""
+        return {"class": type(self).__name__}
+
+
+class FunctionEvaluator(Evaluator):
+    """Scores by a function of the user's.
+
+    Args:
+        space: The `Space` that decodes the tokens.
+        fn: Takes a decoded architecture and returns a number to maximise. If
+            it raises, or returns no finite number, the architecture is
+            infeasible.
+
+    Raises:
+        ValueError: If `space` is not a `Space` or `fn` cannot be called.
+
+    Example:
+
+    >>> from nas_keras.spaces import Choice
+    >>> space = Space([Choice("width", (8, 16))])
+    >>> evaluator = FunctionEvaluator(space, lambda spec: -spec["width"])
+    >>> evaluator.evaluate(np.array([[1]]), seed=0)[0].reward
+    -16.0
+    """
+
+    def __init__(self, space: Space, fn: Callable[[Any], float]):
+        if not isinstance(space, Space):
+            raise ValueError(
+                f"space must be a Space. Received: {type(space).__name__}."
+            )
+        if not callable(fn):
+            raise ValueError(f"fn must be callable. Received: fn={fn!r}.")
+        self.space = space
+        self.fn = fn
+
+    def evaluate(self, tokens: np.ndarray, seed: int) -> list[Evaluation]:
+        return [
+            guarded(lambda row=row: (self.fn(self.space.decode(row)), {}))
+            for row in tokens
+        ]
+
+    def config(self) -> dict[str, Any]:
+        name = getattr(self.fn, "__qualname__", type(self.fn).__name__)
+        return {**super().config(), "fn": name}
+
+
+def guarded(
+    score: Callable[[], tuple[float, Mapping[str, float]]],
+) -> Evaluation:
+    """Returns the evaluation of one architecture; what goes wrong is a reason.
+
+    Args:
+        score: Returns the reward and the metrics, or raises. An exception
+            (out of memory is one) or a reward that is not finite makes the
+            architecture infeasible. Metrics that are not finite are left out.
+    """
+    start = time.perf_counter()
+    reward, metrics, reason = None, {}, None
+    try:
+        value, metrics = score()
+        if isinstance(value, bool) or not isinstance(
+            value, numbers.Real | np.ndarray
+        ):
+            reason = f"the reward is not a number: {value!r:.80}"
+        elif not math.isfinite(value):
+            reason = f"the reward is {float(value)}"
+        else:
+            reward = float(value)
+    except Exception as error:  # The point of this function: see above.
+        logging.debug("An architecture failed.", exc_info=True)
+        message = str(error).strip().split("\n")[0][:300]
+        reason = f"{type(error).__name__}: {message}"
+    metrics = {
+        name: float(value)
+        for name, value in metrics.items()
+        if math.isfinite(value)
+    }
+    elapsed_s = time.perf_counter() - start
+    return Evaluation(reward, metrics, elapsed_s, reason)

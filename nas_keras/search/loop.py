@@ -1,0 +1,413 @@
+"""`search()`: sample, evaluate, learn, and lose nothing on the way.
+
+The journal holds every finished trial and is what a run is rebuilt from:
+noise is a function of (seed, step), so with the journal's rewards the
+controller can be replayed from any older state. A checkpoint only saves the
+replay. Axes: B architectures a step, A decisions each.
+"""
+
+import contextlib
+import dataclasses
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from nas_keras.cells.spec import CellSpec
+from nas_keras.cells.spec import save_spec
+from nas_keras.controllers.baseline import BaselineState
+from nas_keras.controllers.baseline import EMABaseline
+from nas_keras.controllers.controller import Controller
+from nas_keras.search import checkpoints
+from nas_keras.search import files
+from nas_keras.search.evaluator import Evaluator
+from nas_keras.search.evaluator import guarded
+from nas_keras.search.journal import Journal
+from nas_keras.search.journal import write_csv
+from nas_keras.search.trial import Evaluation
+from nas_keras.search.trial import Trial
+from nas_keras.search.trial import evaluation_of_record
+from nas_keras.version import __version__
+
+
+class SearchError(RuntimeError):
+    """A search cannot go on: too many architectures failed in a row."""
+
+
+def search(
+    controller: Controller,
+    evaluator: Evaluator,
+    num_trials: int,
+    workdir: str | os.PathLike | None = None,
+    *,
+    batch_size: int = 8,
+    seed: int = 0,
+    baseline: EMABaseline = EMABaseline(),  # noqa: B008  (frozen)
+    max_consecutive_failures: int = 10,
+    settings: Mapping[str, Any] | None = None,
+) -> Iterator[Trial]:
+    """Searches a space; yields every trial as it is finished.
+
+    The caller owns the loop: what it does between two trials, the search
+    waits for. With a `workdir` the search can be stopped anywhere and goes on
+    when it is called again with the same arguments; trials that were finished
+    are yielded again, from the journal, and never evaluated again. The result
+    does not depend on the interruption. `num_trials` may grow from one call to
+    the next.
+
+    Args:
+        controller: Proposes, and learns after every full batch.
+        evaluator: Scores. It is given one row at a time.
+        num_trials: Architectures to evaluate in all.
+        workdir: Folder of the journal, the checkpoints, `config.json`,
+            `best_cell.json` and `trials.csv`; None to write nothing.
+        batch_size: B, architectures for one update of the controller.
+        seed: Of the sampling noise and of the evaluations.
+        baseline: Turns rewards into advantages.
+        max_consecutive_failures: Infeasible trials in a row that end the run.
+        settings: What else the run depends on, JSON-able, kept in
+            `config.json`; a workdir of other settings is refused.
+
+    Yields:
+        `Trial`, ids 0 to `num_trials - 1` in order.
+
+    Raises:
+        ValueError: If an argument breaks its rule, the workdir was written by
+            another configuration or is in use, or its journal is damaged.
+        SearchError: After `max_consecutive_failures` infeasible trials.
+
+    Example:
+
+    >>> from nas_keras import controllers, search, spaces
+    >>> space = spaces.Space([spaces.Choice("width", (8, 16))])
+    >>> evaluator = search.FunctionEvaluator(space, lambda spec: spec["width"])
+    >>> controller = controllers.RandomController(space)
+    >>> trials = search.search(controller, evaluator, num_trials=4)
+    >>> max(trial.evaluation.reward for trial in trials)
+    16.0
+    """
+    for name, value in (
+        ("num_trials", num_trials),
+        ("batch_size", batch_size),
+        ("max_consecutive_failures", max_consecutive_failures),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"{name} must be a positive int. Received: {name}={value!r}."
+            )
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed must be an int >= 0. Received: seed={seed!r}.")
+    config = {
+        "space": controller.space.name,
+        "num_options": list(controller.space.num_options),
+        "controller": controller.config(),
+        "evaluator": evaluator.config(),
+        "batch_size": batch_size,
+        "seed": seed,
+        "baseline": dataclasses.asdict(baseline),
+        **(settings or {}),
+    }
+    run = _Run(
+        controller, evaluator, num_trials, batch_size, seed, baseline,
+        max_consecutive_failures,
+    )  # fmt: skip
+    if workdir is None:
+        return run.trials(None)
+    return _in_workdir(run, Path(workdir), config)
+
+
+def _in_workdir(
+    run: "_Run", workdir: Path, config: Mapping[str, Any]
+) -> Iterator[Trial]:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"workdir {str(workdir)!r} cannot be made: {error.strerror}."
+        ) from None
+    with files.exclusive(workdir):
+        check_config(workdir, config, {"num_trials": run.num_trials})
+        yield from run.trials(workdir)
+
+
+def check_config(
+    workdir: Path, config: Mapping[str, Any], mutable: Mapping[str, Any]
+) -> None:
+    """Writes `config.json`, or refuses a workdir of another configuration.
+
+    Args:
+        workdir: An existing folder.
+        config: What the run's results depend on, JSON-able.
+        mutable: What may change from one call to the next.
+
+    Raises:
+        ValueError: If the file there differs; the message says in what.
+    """
+    path = workdir / "config.json"
+    run = {**config, **mutable}
+    if path.exists():
+        stored = files.read_json(path)
+        old = stored.get("run") if isinstance(stored, dict) else None
+        if not isinstance(old, dict):
+            raise ValueError(f"{path}: damaged, it holds no 'run'.")
+        differences = [
+            f"{name} was {old_value!r}, is {new_value!r}"
+            for name, old_value, new_value in _differences(old, run)
+            if name not in mutable
+        ]
+        if differences:
+            raise ValueError(
+                f"workdir {str(workdir)!r} was written by another "
+                f"configuration: {'; '.join(differences)}. Choose another "
+                "workdir, or the old values; nothing was changed."
+            )
+        if old == run:
+            return
+    elif (workdir / "trials.jsonl").exists():
+        raise ValueError(
+            f"{path} is missing beside a journal. Restore it from a copy, or "
+            "choose another workdir; nothing was changed."
+        )
+    files.write_json(
+        path,
+        {
+            "run": run,
+            "environment": environment(),
+            "command": " ".join(sys.argv),
+        },
+    )
+
+
+def _differences(
+    old: Any, new: Any, name: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yields the dotted names at which two JSON values differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            dotted = f"{name}.{key}" if name else key
+            yield from _differences(old.get(key), new.get(key), dotted)
+    elif old != (list(new) if isinstance(new, tuple) else new):
+        yield name, old, new
+
+
+def environment() -> dict[str, str]:
+    """Returns the versions that a result may depend on."""
+    versions = {
+        "nas_keras": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "git": _git_hash(),
+    }
+    for name in ("tensorflow", "keras", "numpy"):
+        module = sys.modules.get(name)
+        versions[name] = getattr(module, "__version__", "not imported")
+    return versions
+
+
+def _git_hash() -> str:
+    here = Path(__file__).resolve().parent
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"  # Installed without a repository, or no git.
+    return result.stdout.strip()
+
+
+def noise(seed: int, step: int, shape: tuple[int, int]) -> np.ndarray:
+    """Returns the uniform noise [B, A] of a step, float32 in [0, 1).
+
+    Each row is the same for every B that has it.
+    """
+    bits = np.random.Philox(key=np.array([seed, step], np.uint64))
+    uniform = np.random.Generator(bits).random(shape)
+    # float32 may round up to 1, which is outside.
+    below_one = np.nextafter(np.float32(1), np.float32(0))
+    return np.minimum(uniform.astype(np.float32), below_one)
+
+
+@dataclasses.dataclass
+class _Run:
+    """One call of `search`: arguments, and the state that steps change."""
+
+    controller: Controller
+    evaluator: Evaluator
+    num_trials: int
+    batch_size: int
+    seed: int
+    baseline: EMABaseline
+    max_consecutive_failures: int
+    baseline_state: BaselineState = BaselineState()
+    failures_in_a_row: int = 0
+    best: float = -math.inf
+
+    def trials(self, workdir: Path | None) -> Iterator[Trial]:
+        journal = Journal(workdir / "trials.jsonl") if workdir else None
+        steps = Journal(workdir / "steps.jsonl") if workdir else None
+        stored = self._stored(journal)
+        first_step = self._restore(workdir, len(stored))
+        for step in range(math.ceil(self.num_trials / self.batch_size)):
+            batch = []
+            samples = None
+            if step >= first_step:
+                shape = (self.batch_size, len(self.controller.space.choices))
+                samples = self.controller.sample(noise(self.seed, step, shape))
+            first_id = step * self.batch_size
+            last_id = min(first_id + self.batch_size, self.num_trials)
+            for trial_id in range(first_id, last_id):
+                row = trial_id - first_id
+                tokens = None if samples is None else samples.tokens[row]
+                if trial_id in stored:
+                    trial = self._stored_trial(stored[trial_id], tokens)
+                else:
+                    trial = self._new_trial(trial_id, tokens)
+                    if journal is not None:
+                        journal.append(trial.to_record(self.batch_size))
+                batch.append(trial)
+                self._keep_best(trial, workdir)
+                yield trial
+                self._count_failure(trial.evaluation)
+            if samples is not None and len(batch) == self.batch_size:
+                self._update(step, samples, batch, workdir, steps)
+        if journal is not None:
+            write_csv(workdir / "trials.csv", journal.records)
+
+    def _stored(self, journal: Journal | None) -> dict[int, dict[str, Any]]:
+        records = journal.records if journal else []
+        stored = {record["id"]: record for record in records}
+        if sorted(stored) != list(range(len(records))):
+            raise ValueError(
+                f"{journal.path}: trials are missing or given twice among the "
+                f"{len(records)} lines. Restore the file from a copy; nothing "
+                "was changed."
+            )
+        return stored
+
+    def _restore(self, workdir: Path | None, num_stored: int) -> int:
+        """Returns the step to go on with, the state of which is restored."""
+        snapshot = checkpoints.latest(workdir / "checkpoints") if workdir else 0
+        if not snapshot:
+            if num_stored >= self.batch_size:
+                logging.warning(
+                    "No usable checkpoint: replaying %d trials of the journal.",
+                    num_stored,
+                )
+            return 0
+        step, arrays = snapshot
+        if num_stored < step * self.batch_size:
+            raise ValueError(
+                f"{workdir}: the checkpoint has seen {step * self.batch_size} "
+                f"trials and the journal holds {num_stored}. Restore "
+                "trials.jsonl from a copy; nothing was changed."
+            )
+        mean, variance, lowest, num_batches = arrays.pop("baseline").tolist()
+        self.baseline_state = BaselineState(
+            mean, variance, lowest, int(num_batches)
+        )
+        self.controller.restore(arrays)
+        logging.info("Going on after %d updates.", step)
+        return step
+
+    def _stored_trial(
+        self, record: Mapping[str, Any], tokens: np.ndarray | None
+    ) -> Trial:
+        stored = tuple(record["tokens"])
+        if tokens is not None and stored != tuple(tokens.tolist()):
+            raise ValueError(
+                f"Trial {record['id']} of the journal is {list(stored)}, but "
+                f"the controller proposes {tokens.tolist()}: the journal was "
+                "written by another program version or machine. Choose "
+                "another workdir; nothing was changed."
+            )
+        spec = self.controller.space.decode(stored)
+        return Trial(record["id"], stored, spec, evaluation_of_record(record))
+
+    def _new_trial(self, trial_id: int, tokens: np.ndarray) -> Trial:
+        evaluation = self._evaluate(tokens[None])
+        tokens = tuple(tokens.tolist())
+        spec = self.controller.space.decode(tokens)
+        return Trial(trial_id, tokens, spec, evaluation)
+
+    def _evaluate(self, tokens: np.ndarray) -> Evaluation:
+        try:
+            evaluations = self.evaluator.evaluate(tokens, self.seed)
+        except Exception as error:  # A child never ends the run.
+            return guarded(lambda error=error: _raise(error))
+        if (
+            not isinstance(evaluations, list)
+            or len(evaluations) != 1
+            or not isinstance(evaluations[0], Evaluation)
+        ):
+            raise ValueError(
+                f"{type(self.evaluator).__name__}.evaluate must return a list "
+                f"of one Evaluation a row. Received: {evaluations!r:.200}."
+            )
+        return evaluations[0]
+
+    def _count_failure(self, evaluation: Evaluation) -> None:
+        if evaluation.infeasible is None:
+            self.failures_in_a_row = 0
+            return
+        self.failures_in_a_row += 1
+        if self.failures_in_a_row >= self.max_consecutive_failures:
+            raise SearchError(
+                f"{self.failures_in_a_row} architectures in a row were "
+                f"infeasible; the last: {evaluation.infeasible}."
+            )
+
+    def _keep_best(self, trial: Trial, workdir: Path | None) -> None:
+        reward = trial.evaluation.reward
+        if reward is None or reward <= self.best:
+            return
+        self.best = reward
+        if workdir is not None and isinstance(trial.spec, CellSpec):
+            provenance = {
+                **trial.spec.provenance,
+                "run": str(workdir),
+                "trial": trial.id,
+                "reward": reward,
+            }
+            spec = dataclasses.replace(trial.spec, provenance=provenance)
+            save_spec(spec, workdir / "best_cell.json")
+
+    def _update(self, step, samples, batch, workdir, steps) -> None:
+        rewards = [trial.evaluation.reward for trial in batch]
+        advantage, self.baseline_state = self.baseline.advantages(
+            rewards, self.baseline_state
+        )
+        metrics = self.controller.update(samples, advantage)
+        if workdir is None:
+            return
+        if step >= len(steps.records):
+            mean = self.baseline_state.mean
+            steps.append({"step": step, "baseline": mean, **metrics})
+        arrays = self.controller.state()
+        state = dataclasses.astuple(self.baseline_state)
+        arrays["baseline"] = np.array(state, np.float64)
+        checkpoints.save(workdir / "checkpoints", step + 1, arrays)
+
+
+def _raise(error: Exception) -> Any:
+    raise error
+
+
+@contextlib.contextmanager
+def closing(trials: Iterator[Trial]) -> Iterator[Iterator[Trial]]:
+    """Releases a search's workdir also where the caller leaves its loop."""
+    try:
+        yield trials
+    finally:
+        trials.close()

@@ -1,0 +1,84 @@
+"""`Evaluation` and `Trial`: values, and their form in a journal.
+
+No TensorFlow, no Keras.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The score of one architecture.
+
+    Attributes:
+        reward: What the controller maximises; None exactly if infeasible.
+        metrics: Further figures, finite, by name.
+        elapsed_s: Seconds that the evaluation took.
+        infeasible: Why there is no reward, or None.
+
+    Raises:
+        ValueError: If `reward` is not finite, or there is both a reward and a
+            reason for having none, or neither.
+    """
+
+    reward: float | None
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    elapsed_s: float = 0.0
+    infeasible: str | None = None
+
+    def __post_init__(self):
+        if (self.reward is None) == (self.infeasible is None):
+            raise ValueError(
+                "An evaluation has either a reward or a reason in infeasible. "
+                f"Received: reward={self.reward!r}, "
+                f"infeasible={self.infeasible!r}."
+            )
+        if self.reward is not None and not math.isfinite(self.reward):
+            raise ValueError(
+                f"reward must be finite. Received: reward={self.reward!r}."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One evaluated architecture of a search.
+
+    Attributes:
+        id: Its place in the search, from 0.
+        tokens: A ints.
+        spec: What they decode to, a `CellSpec` in a space of cells.
+        evaluation: Its score.
+    """
+
+    id: int
+    tokens: tuple[int, ...]
+    spec: Any
+    evaluation: Evaluation
+
+    def to_record(self, batch_size: int) -> dict[str, Any]:
+        """Returns the journal's line of the trial, JSON-able."""
+        step, row = divmod(self.id, batch_size)
+        return {
+            "id": self.id,
+            "step": step,
+            "row": row,
+            "tokens": list(self.tokens),
+            "fingerprint": getattr(self.spec, "fingerprint", None),
+            "reward": self.evaluation.reward,
+            "metrics": dict(self.evaluation.metrics),
+            "elapsed_s": self.evaluation.elapsed_s,
+            "infeasible": self.evaluation.infeasible,
+        }
+
+
+def evaluation_of_record(record: Mapping[str, Any]) -> Evaluation:
+    """Returns the evaluation in a journal's line."""
+    return Evaluation(
+        record["reward"],
+        record["metrics"],
+        record["elapsed_s"],
+        record["infeasible"],
+    )

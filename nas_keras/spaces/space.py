@@ -1,0 +1,162 @@
+"""`Choice` and `Space`: an architecture is one option of every choice.
+
+A controller sees the number of options of each choice and nothing else; only
+`Space.decode` turns its tokens into what they mean. No TensorFlow, no Keras.
+"""
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One decision of a controller.
+
+    Args:
+        name: Non-empty.
+        options: The distinct things to choose from, at least one; each a str,
+            an int or a float.
+
+    Raises:
+        ValueError: If a rule is broken.
+
+    Example:
+
+    >>> Choice("activation", ("tanh", "relu")).options
+    ('tanh', 'relu')
+    """
+
+    name: str
+    options: tuple[str | int | float, ...]
+
+    def __post_init__(self):
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(
+                f"name must be a non-empty str. Received: name={self.name!r}."
+            )
+        if isinstance(self.options, str) or not isinstance(
+            self.options, Sequence
+        ):
+            raise ValueError(
+                f"options of {self.name!r} must be a tuple. Received: "
+                f"options={self.options!r}."
+            )
+        object.__setattr__(self, "options", tuple(self.options))
+        for option in self.options:
+            if not isinstance(option, str | int | float):
+                raise ValueError(
+                    f"An option of {self.name!r} must be a str, an int or a "
+                    f"float. Received: {option!r}."
+                )
+        distinct = {(type(option), option) for option in self.options}
+        if not self.options or len(distinct) < len(self.options):
+            raise ValueError(
+                f"options of {self.name!r} must be distinct and at least one. "
+                f"Received: options={self.options!r}."
+            )
+
+
+class Space:
+    """A set of architectures, each a token for every choice.
+
+    Args:
+        choices: The decisions in the order in which they are made; A of them.
+        decode: Function of the tokens, a tuple of A ints, that returns what
+            they describe. Default: a dict of choice name to option.
+        name: How journals and reports call the space.
+        structure: What an evaluator may know of the space beyond its choices,
+            such as the `Tree` of a tree space.
+
+    Raises:
+        ValueError: If there is no choice, two have one name, or all have a
+            single option.
+
+    Example:
+
+    >>> space = Space([Choice("width", (8, 16)), Choice("depth", (1, 2, 3))])
+    >>> space.size, space.decode([1, 0])
+    (6, {'width': 16, 'depth': 1})
+    """
+
+    def __init__(
+        self,
+        choices: Sequence[Choice],
+        decode: Callable[[tuple[int, ...]], Any] | None = None,
+        name: str = "",
+        structure: Any = None,
+    ):
+        self.choices = tuple(choices)
+        for choice in self.choices:
+            if not isinstance(choice, Choice):
+                raise ValueError(
+                    f"choices must be Choice objects. Received: {choice!r}."
+                )
+        names = [choice.name for choice in self.choices]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(
+                f"The names of choices must differ. Given twice: {repeated}."
+            )
+        if self.size < 2:
+            raise ValueError(
+                "A space must have at least two architectures. Received: "
+                f"choices={self.choices!r}."
+            )
+        self.name = name or f"space({', '.join(names[:3])}...)"
+        self.structure = structure
+        self._decode = decode
+
+    @property
+    def num_options(self) -> tuple[int, ...]:
+        """The number of options of each choice, A ints."""
+        return tuple(len(choice.options) for choice in self.choices)
+
+    @property
+    def size(self) -> int:
+        """The number of architectures, an exact int."""
+        return math.prod(self.num_options) if self.choices else 0
+
+    def decode(self, tokens: Sequence[int]) -> Any:
+        """Returns what `tokens` describe.
+
+        Raises:
+            ValueError: If there are not A tokens, or one is out of range.
+        """
+        tokens = self.validate(tokens)
+        if self._decode is not None:
+            return self._decode(tokens)
+        return {
+            choice.name: choice.options[token]
+            for choice, token in zip(self.choices, tokens, strict=True)
+        }
+
+    def validate(self, tokens: Sequence[int]) -> tuple[int, ...]:
+        """Returns the tokens as a tuple of ints.
+
+        Raises:
+            ValueError: If there are not A tokens, or one is out of range.
+        """
+        values = tuple(tokens)
+        if len(values) != len(self.choices):
+            raise ValueError(
+                f"{self.name} takes {len(self.choices)} tokens. Received: "
+                f"{len(values)}."
+            )
+        for choice, token in zip(self.choices, values, strict=True):
+            if (
+                isinstance(token, bool)
+                or not isinstance(token, numbers.Integral)
+                or not 0 <= token < len(choice.options)
+            ):
+                raise ValueError(
+                    f"The token of {choice.name!r} must be an int in [0, "
+                    f"{len(choice.options) - 1}]. Received: {token!r}."
+                )
+        return tuple(int(token) for token in values)
+
+    def __repr__(self) -> str:
+        return f"<Space {self.name}: {self.size:.3g} architectures>"

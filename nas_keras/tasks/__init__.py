@@ -1,0 +1,12 @@
+"""Tasks: models around a cell, and how they are trained and scored."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "language_model": ["LanguageModel", "LanguageModelTask"],
+        "language_model_config": ["LanguageModelConfig"],
+        "language_model_training": ["LanguageModelTrainer"],
+    },
+)

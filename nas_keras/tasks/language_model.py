@@ -1,0 +1,220 @@
+"""The recurrent language model: embedding, recurrent layers, softmax.
+
+A child of a search and the final model of the same cell are this model and
+this training with another config. Axes: B batch, T time steps, H units, V
+vocabulary.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from nas_keras.cells.nas_cell import NASRNN
+from nas_keras.cells.spec import CellSpec
+from nas_keras.data.text import Corpus
+from nas_keras.tasks.language_model_config import (
+    LanguageModelConfig as LanguageModelConfig,
+)
+
+
+class LanguageModel(keras.Model):
+    """Predicts the next token.
+
+    Embedding of width H, `num_layers` recurrent layers of H units, softmax;
+    all layers' input and output may be dropped out, by one mask a sequence.
+
+    Args:
+        config: `LanguageModelConfig`.
+        vocabulary_size: V.
+        recurrent: Makes a recurrent layer, called as `layer(x,
+            initial_state=..., training=...)`, that returns the outputs of all
+            steps and its states, and has `state_size`.
+
+    Call arguments:
+        tokens: int32 [B, T].
+        states: A list of state tensors for each recurrent layer.
+        training: Whether dropout applies.
+
+    Returns:
+        Logits [B, T, V] and the new states.
+    """
+
+    def __init__(
+        self,
+        config: LanguageModelConfig,
+        vocabulary_size: int,
+        recurrent: Callable[[], keras.layers.Layer],
+    ):
+        super().__init__()
+        self.config = config
+        self.embedding = keras.layers.Embedding(vocabulary_size, config.units)
+        self.recurrent = [recurrent() for _ in range(config.num_layers)]
+        self.seed_generator = keras.random.SeedGenerator(0)
+        self.vocabulary_size = vocabulary_size
+
+    def build(self, input_shape=None) -> None:
+        units = self.config.units
+        self.embedding.build((None, None))
+        for layer in self.recurrent:
+            layer.build((None, None, units))
+        if not self.config.tied:
+            self.softmax_kernel = self.add_weight(
+                name="softmax_kernel", shape=(units, self.vocabulary_size)
+            )
+        self.softmax_bias = self.add_weight(
+            name="softmax_bias", shape=(self.vocabulary_size,)
+        )
+        self.built = True
+
+    def call(
+        self,
+        tokens: Any,
+        states: Sequence[Sequence[Any]],
+        training: bool = False,
+    ) -> tuple[Any, list[list[Any]]]:
+        x = self.embedding(tokens)
+        if training and self.config.embedding_dropout:
+            keep = self._mask((self.vocabulary_size, 1), "embedding_dropout")
+            x = x * keras.ops.take(keep, tokens, axis=0)
+        new_states = []
+        for layer, state in zip(self.recurrent, states, strict=True):
+            x = self._dropped(x, training)
+            x, *state = layer(x, initial_state=list(state), training=training)
+            new_states.append(list(state))
+        x = self._dropped(x, training)
+        kernel = (
+            keras.ops.transpose(self.embedding.embeddings)
+            if self.config.tied
+            else self.softmax_kernel
+        )
+        return keras.ops.matmul(x, kernel) + self.softmax_bias, new_states
+
+    def initial_states(self, batch_size: int) -> list[list[Any]]:
+        """Returns zeros for each state of each recurrent layer."""
+        return [
+            [keras.ops.zeros((batch_size, width)) for width in layer.state_size]
+            for layer in self.recurrent
+        ]
+
+    def _dropped(self, x: Any, training: bool) -> Any:
+        if not training or not self.config.dropout:
+            return x
+        batch_size, _, width = x.shape
+        return x * self._mask((batch_size, 1, width), "dropout")
+
+    def _mask(self, shape: tuple[int, ...], rate: str) -> Any:
+        return keras.random.dropout(
+            keras.ops.ones(shape),
+            getattr(self.config, rate),
+            seed=self.seed_generator,
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LanguageModelTask:
+    """A text to model, and how.
+
+    Attributes:
+        config: Model and training.
+        corpus: The text.
+
+    Raises:
+        ValueError: If a part of the corpus is too short for one batch.
+    """
+
+    config: LanguageModelConfig
+    corpus: Corpus
+
+    def __post_init__(self):
+        config = self.config
+        needed = config.batch_size * (config.num_steps + 1)
+        for part in ("train", "validation"):
+            length = len(getattr(self.corpus, part))
+            if length < needed:
+                raise ValueError(
+                    f"The {part} part of the text {self.corpus.name!r} has "
+                    f"{length} tokens; one batch takes batch_size * "
+                    f"(num_steps + 1) = {needed}. Give a longer text, or "
+                    "smaller batch_size or num_steps."
+                )
+
+    def model(self, spec: CellSpec) -> LanguageModel:
+        """Returns a model whose recurrent layers are `NASRNN`s of a cell."""
+        config = self.config
+        return self.model_of(
+            lambda: NASRNN(
+                config.units,
+                spec,
+                use_bias=config.use_bias,
+                recurrent_dropout=config.recurrent_dropout,
+                return_sequences=True,
+                return_state=True,
+                seed=0,
+            )
+        )
+
+    def model_of(
+        self, recurrent: Callable[[], keras.layers.Layer]
+    ) -> LanguageModel:
+        """Returns a model around any recurrent layer; see `LanguageModel`."""
+        model = LanguageModel(
+            self.config, self.corpus.vocabulary_size, recurrent
+        )
+        model.build()
+        return model
+
+    def num_parameters(self, spec: CellSpec, units: int | None = None) -> int:
+        """Returns the trainable weights of the model of a cell.
+
+        Args:
+            spec: The cell.
+            units: H; default the config's.
+        """
+        config, size = self.config, self.corpus.vocabulary_size
+        units = units or config.units
+        cell = spec.cost(units, units, use_bias=config.use_bias).parameters
+        tables = size * units * (1 if config.tied else 2)
+        return tables + size + config.num_layers * cell
+
+    def with_parameters(self, spec: CellSpec, num: int) -> "LanguageModelTask":
+        """Returns the task with the most units that fit `num` weights.
+
+        Raises:
+            ValueError: If a model of one unit has more.
+        """
+        low, high = 1, 2
+        if self.num_parameters(spec, low) > num:
+            raise ValueError(
+                f"A model of one unit of cell {spec.name!r} has "
+                f"{self.num_parameters(spec, low)} parameters. Received: "
+                f"{num} parameters."
+            )
+        while self.num_parameters(spec, high) <= num:
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.num_parameters(spec, middle) <= num:
+                low = middle
+            else:
+                high = middle
+        config = dataclasses.replace(self.config, units=low)
+        return dataclasses.replace(self, config=config)
+
+
+def initial_weights(
+    shapes: Sequence[Sequence[int]], scale: float, seed: int
+) -> list[np.ndarray]:
+    """Returns float32 arrays uniform in [-scale, scale].
+
+    Each depends on `seed`, its place and its shape alone.
+    """
+    arrays = []
+    for place, shape in enumerate(shapes):
+        bits = np.random.Philox(key=np.array([seed, place], np.uint64))
+        uniform = np.random.Generator(bits).random(shape, np.float32)
+        arrays.append((2 * uniform - 1) * np.float32(scale))
+    return arrays

@@ -1,0 +1,99 @@
+"""`LanguageModelConfig`: one frozen value. No TensorFlow, no Keras."""
+
+import dataclasses
+
+OPTIMIZERS = ("sgd", "adam")
+SCHEDULES = ("constant", "cosine", "step")
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageModelConfig:
+    """A recurrent language model and its training.
+
+    Attributes:
+        units: H, width of the embedding and of each recurrent layer.
+        num_layers: Recurrent layers.
+        tied: Whether the softmax shares the embedding's matrix.
+        use_bias: Whether the cells' linear terms of other than x have a bias.
+        batch_size: B, sequences side by side.
+        num_steps: T, steps of back-propagation through time; states are
+            carried from one window to the next.
+        num_updates: Optimizer steps; 0 if `num_epochs` says how many.
+        num_epochs: Passes over the training text; 0 if `num_updates` says.
+        optimizer: `"sgd"` or `"adam"`.
+        learning_rate: At the first step.
+        schedule: `"constant"`; `"cosine"`, to zero at the last step; or
+            `"step"`, divided by `decay` after each epoch from `decay_epoch`.
+        decay: See `schedule`.
+        decay_epoch: See `schedule`.
+        clip_norm: Largest global norm of the gradient.
+        init_scale: All weights begin uniform in [-init_scale, init_scale].
+        dropout: Of the inputs of recurrent layers and of the softmax, by one
+            mask a sequence.
+        recurrent_dropout: Of h where it enters the cells' matrices, likewise.
+        embedding_dropout: Of whole words, likewise.
+        max_validation_tokens: Validation tokens scored; 0 for all.
+        jit_compile: Whether XLA compiles the training; None: up to 128 units,
+            where it is faster on a CPU.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    units: int = 64
+    num_layers: int = 1
+    tied: bool = False
+    use_bias: bool = False
+    batch_size: int = 32
+    num_steps: int = 32
+    num_updates: int = 200
+    num_epochs: int = 0
+    optimizer: str = "adam"
+    learning_rate: float = 5e-3
+    schedule: str = "constant"
+    decay: float = 1.0
+    decay_epoch: int = 0
+    clip_norm: float = 1.0
+    init_scale: float = 0.08
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    embedding_dropout: float = 0.0
+    max_validation_tokens: int = 0
+    jit_compile: bool | None = None
+
+    def __post_init__(self):
+        for name in ("units", "num_layers", "batch_size", "num_steps"):
+            self._check_int(name, 1)
+        for name in (
+            "num_updates",
+            "num_epochs",
+            "decay_epoch",
+            "max_validation_tokens",
+        ):
+            self._check_int(name, 0)
+        for name in ("learning_rate", "decay", "clip_norm", "init_scale"):
+            if not getattr(self, name) > 0:
+                raise self._error(name, "must be positive")
+        for name in ("dropout", "recurrent_dropout", "embedding_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise self._error(name, "must be in [0, 1)")
+        if self.optimizer not in OPTIMIZERS:
+            raise self._error("optimizer", f"must be one of {OPTIMIZERS}")
+        if self.schedule not in SCHEDULES:
+            raise self._error("schedule", f"must be one of {SCHEDULES}")
+        if bool(self.num_updates) == bool(self.num_epochs):
+            raise ValueError(
+                "One of num_updates and num_epochs must be positive, the other "
+                f"0. Received: num_updates={self.num_updates}, "
+                f"num_epochs={self.num_epochs}."
+            )
+
+    def _check_int(self, name: str, low: int) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise self._error(name, f"must be an int of at least {low}")
+
+    def _error(self, name: str, rule: str) -> ValueError:
+        return ValueError(
+            f"{name} {rule}. Received: {name}={getattr(self, name)!r}."
+        )

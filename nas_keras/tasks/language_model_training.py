@@ -1,0 +1,241 @@
+"""Training and scoring of a `LanguageModel` as one compiled program.
+
+A trainer owns its model's variables and sets all of them anew for each
+training, so one compilation trains any number of children. TensorFlow only.
+Axes: B batch, T time steps, V vocabulary.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nas_keras.tasks.language_model import LanguageModel
+from nas_keras.tasks.language_model import LanguageModelConfig
+from nas_keras.tasks.language_model import LanguageModelTask
+from nas_keras.tasks.language_model import initial_weights
+
+# Updates in one call: short enough that Ctrl-C and a NaN are noticed soon.
+_UPDATES_PER_CALL = 50
+_MAX_XLA_UNITS = 128
+
+
+class LanguageModelTrainer:
+    """Trains one model, from a seed, as often as asked.
+
+    Args:
+        task: `LanguageModelTask`.
+        model: The task's model. Its trainable variables and the states of
+            its random generators are set anew by each training; after it they
+            hold the result.
+    """
+
+    def __init__(self, task: LanguageModelTask, model: LanguageModel):
+        self.task = task
+        self.model = model
+        config = task.config
+        self._train_data = _streams(task.corpus.train, config)
+        self.num_windows = _num_windows(self._train_data, config)
+        self.num_updates = (
+            config.num_updates or config.num_epochs * self.num_windows
+        )
+        self._optimizer = _optimizer(config, self.num_updates, self.num_windows)
+        self._optimizer.build(model.trainable_variables)
+        self._slots = [np.array(v) for v in self._optimizer.variables]
+        jit_compile = config.jit_compile
+        if jit_compile is None:
+            jit_compile = config.units <= _MAX_XLA_UNITS
+        self._train = tf.function(self._updates, jit_compile=jit_compile)
+        self._score = tf.function(self._losses, jit_compile=jit_compile)
+
+    @property
+    def num_traces(self) -> int:
+        """How often the training step has been traced: 1, once used."""
+        return self._train.experimental_get_tracing_count()
+
+    def train(
+        self, seed: int, splits: Sequence[str] = ("validation",)
+    ) -> dict[str, float]:
+        """Trains from scratch and returns the metrics.
+
+        Args:
+            seed: Of initial weights and dropout.
+            splits: Parts of the corpus to score, of `validation`, `test`.
+
+        Returns:
+            `train_loss_nats`, the mean over the last updates, and for each
+            split `..._loss_nats`, `..._perplexity` and, for characters,
+            `..._bits_per_char`.
+
+        Raises:
+            FloatingPointError: If the loss is not finite.
+        """
+        self._reset(seed)
+        states = self.model.initial_states(self.task.config.batch_size)
+        loss_nats = math.nan
+        for start in range(0, self.num_updates, _UPDATES_PER_CALL):
+            stop = min(start + _UPDATES_PER_CALL, self.num_updates)
+            total, states = self._train(
+                tf.constant(start), tf.constant(stop), self._train_data, states
+            )
+            loss_nats = float(total) / (stop - start)
+            if not math.isfinite(loss_nats):
+                raise FloatingPointError(
+                    f"diverged: the training loss is {loss_nats} within "
+                    f"updates {start} to {stop}"
+                )
+        metrics = {"train_loss_nats": loss_nats}
+        for split in splits:
+            metrics |= self.score(split)
+        return metrics
+
+    def score(self, split: str) -> dict[str, float]:
+        """Returns the metrics of the model as it is on a part of the corpus.
+
+        States are carried over the whole part; the loss is the mean over all
+        its tokens but those of a last window that is not full.
+
+        Raises:
+            FloatingPointError: If the loss is not finite.
+        """
+        config, corpus = self.task.config, self.task.corpus
+        tokens = getattr(corpus, split)
+        if split == "validation" and config.max_validation_tokens:
+            least = config.batch_size * (config.num_steps + 1)
+            tokens = tokens[: max(config.max_validation_tokens, least)]
+        data = _streams(tokens, config)
+        states = self.model.initial_states(config.batch_size)
+        windows = _num_windows(data, config)
+        total = self._score(data, tf.constant(windows), states)
+        loss_nats = float(total) / windows
+        if not math.isfinite(loss_nats):
+            raise FloatingPointError(
+                f"diverged: the {split} loss is {loss_nats}"
+            )
+        metrics = {
+            f"{split}_loss_nats": loss_nats,
+            # Beyond 700 nats float64 overflows; the cell is useless long before.
+            f"{split}_perplexity": math.exp(min(loss_nats, 700.0)),
+        }
+        if corpus.level == "char":
+            metrics[f"{split}_bits_per_char"] = loss_nats / math.log(2)
+        return metrics
+
+    def _reset(self, seed: int) -> None:
+        """Sets weights, optimizer and random generators to their beginning."""
+        variables = self.model.trainable_variables
+        arrays = initial_weights(
+            [tuple(variable.shape) for variable in variables],
+            self.task.config.init_scale,
+            seed,
+        )
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+        for variable, array in zip(
+            self._optimizer.variables, self._slots, strict=True
+        ):
+            variable.assign(array)
+        for place, variable in enumerate(self.model.non_trainable_variables):
+            if variable.name == "seed_generator_state":
+                variable.assign(np.array([seed % 2**31, place]))
+
+    def _window(self, data: tf.Tensor, window: tf.Tensor) -> tuple[Any, Any]:
+        """Returns inputs and targets [B, T] of one window of the text."""
+        config = self.task.config
+        size = [config.batch_size, config.num_steps + 1]
+        tokens = tf.slice(data, [0, window * config.num_steps], size)
+        tokens = tf.ensure_shape(tokens, size)
+        return tokens[:, :-1], tokens[:, 1:]
+
+    def _loss(self, data, window, states, training):
+        inputs, targets = self._window(data, window)
+        logits, states = self.model(inputs, states, training=training)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+        return tf.reduce_mean(losses), states
+
+    def _updates(self, start, stop, data, states):
+        """Runs updates [start, stop); returns the sum of losses, the states."""
+        variables = self.model.trainable_variables
+        clip_norm = self.task.config.clip_norm
+
+        def update(step, total, states):
+            window = step % self.num_windows
+            fresh = window == 0  # The text begins anew, and so do the states.
+            states = tf.nest.map_structure(
+                lambda s: tf.where(fresh, tf.zeros_like(s), s), states
+            )
+            with tf.GradientTape() as tape:
+                loss, states = self._loss(data, window, states, True)
+            gradients = tape.gradient(loss, variables)
+            gradients = [tf.convert_to_tensor(g) for g in gradients]
+            gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
+            self._optimizer.apply(gradients, variables)
+            return step + 1, total + loss, states
+
+        _, total, states = tf.while_loop(
+            lambda step, *_: step < stop,
+            update,
+            (start, tf.constant(0.0), states),
+        )
+        return total, states
+
+    def _losses(self, data, windows, states):
+        def score(window, total, states):
+            loss, states = self._loss(data, window, states, False)
+            return window + 1, total + loss, states
+
+        _, total, _ = tf.while_loop(
+            lambda window, *_: window < windows,
+            score,
+            (tf.constant(0), tf.constant(0.0), states),
+        )
+        return total
+
+
+def _streams(tokens: np.ndarray, config: LanguageModelConfig) -> tf.Tensor:
+    """Returns the text as B parallel streams, int32 [B, L]."""
+    length = len(tokens) // config.batch_size
+    streams = tokens[: length * config.batch_size]
+    return tf.constant(streams.reshape(config.batch_size, length), tf.int32)
+
+
+def _num_windows(data: tf.Tensor, config: LanguageModelConfig) -> int:
+    return (int(data.shape[1]) - 1) // config.num_steps
+
+
+def _optimizer(
+    config: LanguageModelConfig, num_updates: int, updates_per_epoch: int
+) -> keras.optimizers.Optimizer:
+    rate: Any = config.learning_rate
+    if config.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, num_updates)
+    elif config.schedule == "step":
+        rate = _StepDecay(
+            rate, 1 / config.decay, config.decay_epoch, updates_per_epoch
+        )
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(rate)
+    return keras.optimizers.SGD(rate)
+
+
+class _StepDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """Multiplies the rate by `factor` after each epoch from `first_epoch`.
+
+    Zaremba, Sutskever & Vinyals (2014) divide by 1.2 after the 6th of 39.
+    """
+
+    def __init__(self, rate, factor, first_epoch, updates_per_epoch):
+        self.rate = rate
+        self.factor = factor
+        self.first_epoch = first_epoch
+        self.updates_per_epoch = updates_per_epoch
+
+    def __call__(self, step):
+        epoch = keras.ops.floor(
+            keras.ops.cast(step, "float32") / self.updates_per_epoch
+        )
+        decays = keras.ops.maximum(epoch + 1 - self.first_epoch, 0.0)
+        return self.rate * keras.ops.power(self.factor, decays)

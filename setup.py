@@ -1,0 +1,82 @@
+"""What the package nas_keras is: its metadata, packages and programs."""
+
+import pathlib
+import runpy
+
+import setuptools
+
+_ROOT = pathlib.Path(__file__).parent
+_VERSION = runpy.run_path(str(_ROOT / "nas_keras" / "version.py"))
+
+_REPORT = ["matplotlib", "scipy"]
+_TENSORBOARD = ["tensorboard"]
+_TEST = [
+    "hypothesis",
+    "pre-commit",
+    "pytest",
+    "ruff==0.17.*",  # Its formatting may change from one minor to the next.
+    *_REPORT,
+]
+
+setuptools.setup(
+    name="nas_keras",
+    version=_VERSION["__version__"],
+    description="Neural architecture search of recurrent cells for Keras 3",
+    long_description=(_ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="The nas_keras authors",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords="keras tensorflow neural architecture search recurrent nascell",
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+    python_requires=">=3.11",
+    # Listed one by one: a search would take tests and benchmarks along.
+    packages=[
+        "nas_keras",
+        "nas_keras.cells",
+        "nas_keras.cells.published",
+        "nas_keras.controllers",
+        "nas_keras.data",
+        "nas_keras.report",
+        "nas_keras.search",
+        "nas_keras.spaces",
+        "nas_keras.tasks",
+        "nas_keras.train",
+    ],
+    package_dir={
+        "nas_keras.cells.published": "cells",
+        "nas_keras.train": "train",
+    },
+    package_data={"nas_keras.cells.published": ["*.json", "README.md"]},
+    install_requires=[
+        "absl-py",
+        "filelock",
+        "importlib_resources",  # TFDS 4.9.10 needs it and does not declare it.
+        "keras>=3.12",
+        "lazy_loader",
+        "numpy",
+        "rich",
+        "tensorflow>=2.19",
+        "tensorflow-datasets>=4.9.8",
+    ],
+    extras_require={
+        "report": _REPORT,
+        "tensorboard": _TENSORBOARD,
+        "test": _TEST,
+        "all": sorted({*_REPORT, *_TENSORBOARD, *_TEST}),
+    },
+    entry_points={
+        "console_scripts": [
+            "nas-report = nas_keras.train.report:run",
+            "nas-search = nas_keras.train.search:run",
+        ],
+    },
+)

@@ -1,0 +1,17 @@
+"""Settings that hold for every test."""
+
+import os
+
+# Before TensorFlow is imported: its log would hide that of the tests.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import hypothesis  # noqa: E402
+from absl import flags  # noqa: E402
+
+flags.FLAGS.mark_as_parsed()  # pytest parses its own; absl's temp files ask.
+
+# The same examples on every machine, however slow it is.
+hypothesis.settings.register_profile(
+    "nas_keras", deadline=None, derandomize=True, max_examples=50
+)
+hypothesis.settings.load_profile("nas_keras")

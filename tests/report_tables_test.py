@@ -1,0 +1,264 @@
+"""Tests of a report's statistics, sentences, tables and figures."""
+
+import math
+import pathlib
+import re
+import sys
+from unittest import mock
+
+import numpy as np
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from nas_keras import report
+from nas_keras.report import curves
+from nas_keras.report import run_files
+from nas_keras.report import summary
+from nas_keras.report import tables
+
+
+def _trials(rewards):
+    return tuple(
+        run_files.TrialRecord(
+            id=i,
+            reward=reward,
+            infeasible="NaN loss" if reward is None else None,
+            fingerprint=f"f{i % 30}",
+            elapsed_s=0.5,
+            metrics={},
+        )
+        for i, reward in enumerate(rewards)
+    )
+
+
+def _retrained(cell, seed, perplexity, metrics=None, infeasible=None):
+    return run_files.RetrainedRecord(
+        cell=cell,
+        origin="published" if cell == "lstm" else "controller",
+        trial=None if cell == "lstm" else 7,
+        spec=None,
+        units=64,
+        num_parameters=31_000,
+        seed=seed,
+        metrics=metrics
+        or {
+            "validation_perplexity": perplexity,
+            "test_perplexity": perplexity + 0.5,
+        },
+        elapsed_s=12.0,
+        infeasible=infeasible,
+    )
+
+
+def _describe(retrained=(), trials=(0.5,), random_trials=()):
+    run = run_files.RunFiles(
+        workdir=pathlib.Path("run"),
+        config={},
+        trials=_trials(trials),
+        random_trials=_trials(random_trials),
+        steps=(),
+        retrained=tuple(retrained),
+        best_cell=None,
+        notes=(),
+    )
+    return " ".join(summary.describe(run))
+
+
+class StatisticsTest(parameterized.TestCase):
+    def rows(self, *records):
+        return report.summarise_retrained(records)
+
+    def test_rows_hold_mean_and_sample_deviation_best_first(self):
+        best, other = self.rows(
+            _retrained("lstm", 0, 8.0),
+            _retrained("found", 0, 7.0),
+            _retrained("lstm", 1, 9.0),
+            _retrained("found", 1, 7.5),
+            _retrained("found", 2, 8.3),
+        )
+        values = [7.0, 7.5, 8.3]
+        self.assertEqual((best.cell, other.cell), ("found", "lstm"))
+        self.assertEqual((best.num_seeds, other.num_seeds), (3, 2))
+        self.assertAlmostEqual(best.validation_perplexity.mean, np.mean(values))
+        self.assertAlmostEqual(
+            best.validation_perplexity.sd, np.std(values, ddof=1)
+        )
+        self.assertAlmostEqual(other.test_perplexity.mean, 9.0)
+        self.assertTrue(math.isnan(best.test_bits_per_char.mean))
+
+    def test_failed_and_non_finite_seeds_are_left_out(self):
+        worse, none = self.rows(
+            _retrained("none", 0, 1.0, infeasible="out of memory"),
+            _retrained("worse", 0, math.nan),
+            _retrained("worse", 1, 9.0),
+        )
+        self.assertEqual(worse.validation_perplexity.mean, 9.0)
+        self.assertTrue(math.isnan(worse.validation_perplexity.sd))
+        self.assertEqual((none.num_seeds, none.num_infeasible), (0, 1))
+        self.assertTrue(math.isnan(none.validation_perplexity.mean))
+
+    def test_a_seed_trained_twice_counts_once(self):
+        (row,) = self.rows(
+            _retrained("found", 0, 7.0), _retrained("found", 0, 8.0)
+        )
+        self.assertEqual(row.num_seeds, 1)
+        self.assertEqual(row.validation_perplexity.mean, 8.0)
+
+    def test_table_is_aligned_ascii(self):
+        bits = {"validation_perplexity": 8.0, "test_bits_per_char": 3.0}
+        rows = self.rows(
+            _retrained("found", 0, 7.0),
+            _retrained("found", 1, 7.5),
+            _retrained("lstm", 0, 8.0, metrics=bits),
+        )
+        table = report.format_table(rows)
+        head, rule, first, second = table.split("\n")
+        self.assertTrue(table.isascii())
+        self.assertRegex(head, "^cell +origin.*test bits/char  seconds$")
+        self.assertRegex(rule, "^[- ]+$")
+        self.assertRegex(first, r"^found +controller +64 +31,000 +2 ")
+        self.assertIn("7.250 +- 0.354", first)
+        self.assertRegex(second, r"^lstm .* 8\.000 +n/a +3\.000 +12\.0$")
+        self.assertLen({len(line) for line in (head, rule, first)}, 1)
+
+    def test_empty_table_says_so(self):
+        self.assertEqual(report.format_table([]), "No cell was retrained.")
+
+    def test_table_shows_no_terminal_escapes(self):
+        table = report.format_table(self.rows(_retrained("a\x1b[2Jb", 0, 7.0)))
+        self.assertNotIn("\x1b", table)
+
+    @parameterized.parameters(
+        (5.12345, "5.123"),
+        (123.456, "123.5"),
+        (9.99996, "10.00"),
+        (123456.0, "123,500"),
+        (0.0123456, "0.01235"),
+        (1e-7, "1.000e-07"),
+        (0.0, "0.000"),
+        (math.nan, "n/a"),
+        (math.inf, "inf"),
+    )
+    def test_numbers_have_four_significant_digits(self, value, text):
+        self.assertEqual(tables.format_number(value), text)
+
+    def test_small_deviation_is_not_shown_as_zero(self):
+        value = tables.Spread(mean=5.0, sd=0.00004, num=2)
+        self.assertEqual(str(value), "5.000 +- 4e-05")
+
+    def test_trial_summary(self):
+        rewards = [0.2 + 0.01 * i for i in range(40)]
+        rewards[4] = None
+        figures = summary.summarise_trials(_trials(rewards))
+        self.assertEqual(figures.num_trials, 40)
+        self.assertEqual(figures.num_feasible, 39)
+        self.assertEqual(figures.num_distinct, 30)
+        self.assertAlmostEqual(figures.best_reward, 0.59)
+        self.assertAlmostEqual(figures.elapsed_s, 20.0)
+        first = [0.2, 0.21, 0.22, 0.23, 0.25, 0.26, 0.27]
+        self.assertAlmostEqual(figures.first_fifth_reward, np.mean(first))
+        self.assertAlmostEqual(figures.last_fifth_reward, 0.555)
+
+    def test_reasons_are_counted_by_their_first_line(self):
+        reasons = ["NaN\nat 3", None, "NaN\nat 4", "  ", "memory"]
+        self.assertEqual(
+            summary.count_reasons(reasons),
+            [("NaN", 2), ("no reason given", 1), ("memory", 1)],
+        )
+
+    def test_difference_within_the_spread_is_not_called_significant(self):
+        text = _describe(
+            [
+                _retrained("lstm", 0, 8.0),
+                _retrained("lstm", 1, 8.4),
+                _retrained("found", 0, 7.9),
+                _retrained("found", 1, 8.3),
+            ]
+        )
+        self.assertIn("found (controller) has the lowest", text)
+        self.assertIn("test perplexity is 0.100 lower", text)
+        self.assertIn("within the spread (0.400): it is not signif", text)
+
+    def test_difference_beyond_the_spread_is_a_hint(self):
+        text = _describe(
+            [
+                _retrained("lstm", 0, 8.0),
+                _retrained("lstm", 1, 8.1),
+                _retrained("found", 0, 9.0),
+                _retrained("found", 1, 9.1),
+            ]
+        )
+        self.assertIn("lstm (published) has the lowest", text)
+        self.assertIn("test perplexity is 1.00 higher", text)
+        self.assertIn("a hint and no proof", text)
+
+    def test_one_seed_gives_no_spread(self):
+        text = _describe(
+            [_retrained("lstm", 0, 8.0), _retrained("found", 0, 7.0)]
+        )
+        self.assertIn("With one seed there is no spread", text)
+
+    def test_different_budgets_are_said(self):
+        text = _describe(trials=[0.5] * 40, random_trials=[0.9] * 5)
+        self.assertIn("The budgets differ (40 against 5 children)", text)
+        self.assertIn("best child does not beat that of random", text)
+
+
+class CurvesTest(parameterized.TestCase):
+    rewards = (math.nan, 3.0, 1.0, math.nan, 5.0, 4.0)
+
+    def test_running_mean_is_of_the_feasible_in_the_window(self):
+        for window in (1, 2, 6):
+            want = [
+                np.nan
+                if i + 1 < window
+                or np.all(np.isnan(self.rewards[i + 1 - window : i + 1]))
+                else np.nanmean(self.rewards[i + 1 - window : i + 1])
+                for i in range(len(self.rewards))
+            ]
+            np.testing.assert_allclose(
+                curves.running_mean(self.rewards, window), want
+            )
+
+    def test_best_so_far_ignores_infeasible(self):
+        np.testing.assert_array_equal(
+            curves.best_so_far(self.rewards), [np.nan, 3, 3, 3, 5, 5]
+        )
+
+    def test_top_mean_so_far_waits_for_enough_children(self):
+        nan = np.nan
+        np.testing.assert_allclose(
+            curves.top_mean_so_far(self.rewards, 2), [nan, nan, 2, 2, 4, 4.5]
+        )
+
+    def test_colours_are_variables_of_the_page(self):
+        svg = curves.reward_curve({"controller": [1.0, 2.0] * 9}).svg
+        self.assertIn("var(--controller)", svg)
+        self.assertIn("var(--ink)", svg)
+        self.assertEmpty(set(re.findall("#[0-9a-f]{6}", svg)))
+
+    def test_outliers_are_cut_off_and_counted(self):
+        curve = curves.reward_curve(
+            {"controller": [*np.linspace(-2, -1, 50), -400.0]}
+        )
+        self.assertIn("1 child lies below the lower edge", curve.caption)
+
+    @parameterized.parameters(
+        ([math.nan],), ([1.0],), ([0.0, 0.0],), ([1e300, -1e300],)
+    )
+    def test_degenerate_rewards_are_drawn(self, rewards):
+        for curve in (curves.reward_curve, curves.top_curve):
+            self.assertIn("</svg>", curve({"controller": rewards}).svg)
+
+    def test_missing_matplotlib_names_the_extra(self):
+        with (
+            mock.patch.dict(sys.modules, {"matplotlib": None}),
+            self.assertRaisesRegex(
+                ImportError, r"pip install nas_keras\[report\]"
+            ),
+        ):
+            curves.top_curve({"controller": [1.0]})
+
+
+if __name__ == "__main__":
+    absltest.main()

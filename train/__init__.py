@@ -1,0 +1,1 @@
+"""Programs: absl flags -> one frozen configuration -> one library call."""

@@ -1,0 +1,92 @@
+r"""Writes the HTML report of a search and prints its retrained cells.
+
+The report is one file, WORKDIR/report.html, that opens without a network. A
+search may still be running: the report then shows what there is so far.
+
+Example:
+  nas-report runs/demo
+"""
+
+import contextlib
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import NoReturn
+
+from absl import app
+from absl import flags
+
+_USAGE_ERROR = 2
+
+
+def main(argv: Sequence[str]) -> None:
+    """Writes the report of the one folder in `argv`.
+
+    Raises:
+        SystemExit: With status 2, after one line on stderr, if the arguments
+            or the run's files are bad.
+    """
+    if len(argv) != 2:
+        _fail(
+            "WORKDIR must be exactly one folder of a search, received"
+            f" {list(argv[1:])}. Example: nas-report runs/demo"
+        )
+    if not pathlib.Path(argv[1]).is_dir():
+        _fail(
+            "WORKDIR must be the folder of a search, received"
+            f" {argv[1]!r}: no such folder."
+        )
+    # Importing nas_keras loads Keras, which takes seconds: not before the
+    # argument is known to be good.
+    with _native_stderr_hidden():
+        from nas_keras import report
+
+    try:
+        path = report.write_report(argv[1])
+        rows = report.summarise_retrained(report.read_run(argv[1]).retrained)
+    except (ImportError, OSError, ValueError) as error:
+        _fail(str(error))
+    sys.stdout.reconfigure(errors="backslashreplace")
+    print(report.format_table(rows))
+    print(f"Report: {path}")
+
+
+def run() -> None:
+    """Runs the program; the console script `nas-report`."""
+    app.run(main, flags_parser=_parse_flags)
+
+
+@contextlib.contextmanager
+def _native_stderr_hidden() -> Iterator[None]:
+    """Hides what TensorFlow's C++ logs while it is imported.
+
+    TF_CPP_MIN_LOG_LEVEL does not silence those lines in TensorFlow 2.21. A
+    failing import is still shown: Python reports it after this has ended.
+    """
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as devnull:
+            os.dup2(devnull.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    line = " ".join(message.split())
+    print(f"nas-report: {line}", file=sys.stderr)
+    sys.exit(_USAGE_ERROR)
+
+
+if __name__ == "__main__":
+    run()
