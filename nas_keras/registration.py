@@ -14,18 +14,28 @@ _LAYERS = "nas_keras.cells.nas_cell"
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):
-    """Imports the layers right after Keras itself, once."""
+    """Imports the layers right after Keras itself.
+
+    Others may look for Keras and not import it, as TensorFlow does: the
+    finder stays until Keras has been executed.
+    """
+
+    _is_looking = False
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname != "keras":
+        if fullname != "keras" or self._is_looking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec("keras")
+        self._is_looking = True  # The search below comes by here again.
+        try:
+            spec = importlib.util.find_spec("keras")
+        finally:
+            self._is_looking = False
         if spec is not None and spec.loader is not None:
             run_keras = spec.loader.exec_module
 
             def run_keras_then_layers(module):
                 run_keras(module)
+                sys.meta_path.remove(self)
                 importlib.import_module(_LAYERS)
 
             spec.loader.exec_module = run_keras_then_layers

@@ -7,16 +7,15 @@ Example:
   nas-report runs/demo
 """
 
-import contextlib
-import os
 import pathlib
 import sys
-from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import NoReturn
 
 from absl import app
 from absl import flags
+
+from nas_keras import report
 
 _USAGE_ERROR = 2
 
@@ -38,11 +37,6 @@ def main(argv: Sequence[str]) -> None:
             "WORKDIR must be the folder of a search, received"
             f" {argv[1]!r}: no such folder."
         )
-    # Importing nas_keras loads Keras, which takes seconds: not before the
-    # argument is known to be good.
-    with _native_stderr_hidden():
-        from nas_keras import report
-
     try:
         path = report.write_report(argv[1])
         rows = report.summarise_retrained(report.read_run(argv[1]).retrained)
@@ -56,23 +50,6 @@ def main(argv: Sequence[str]) -> None:
 def run() -> None:
     """Runs the program; the console script `nas-report`."""
     app.run(main, flags_parser=_parse_flags)
-
-
-@contextlib.contextmanager
-def _native_stderr_hidden() -> Iterator[None]:
-    """Hides what TensorFlow's C++ logs while it is imported.
-
-    TF_CPP_MIN_LOG_LEVEL does not silence those lines in TensorFlow 2.21. A
-    failing import is still shown: Python reports it after this has ended.
-    """
-    stderr = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as devnull:
-            os.dup2(devnull.fileno(), 2)
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:

@@ -157,7 +157,9 @@ class Graph:
                 results.append(products[operand][position])
             else:
                 operands = [results[k] for k in node.operands]
-                results.append(_OPERATIONS[node.operation].apply(ops, *operands))
+                results.append(
+                    _OPERATIONS[node.operation].apply(ops, *operands)
+                )
         return [results[index] for index in self.outputs]
 
     def fingerprint(self) -> str:
@@ -493,7 +495,9 @@ def _refined_colours(graph: Graph) -> list[str]:
     users: list[list[tuple[int, int]]] = [[] for _ in graph.nodes]
     for index, node in enumerate(graph.nodes):
         for place, operand in enumerate(node.operands):
-            users[operand].append((index, 0 if _is_commutative(node) else place))
+            users[operand].append(
+                (index, 0 if _is_commutative(node) else place)
+            )
     colours = [
         digest(
             _label(graph, index),

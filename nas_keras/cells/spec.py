@@ -123,7 +123,8 @@ class CellSpec:
         """
         if not isinstance(data, Mapping):
             raise ValueError(
-                f"A cell must be a JSON object. Received: {type(data).__name__}."
+                "A cell must be a JSON object. Received: "
+                f"{type(data).__name__}."
             )
         known = {"schema", "name", "states", "equations", "provenance"}
         required = {"schema", "name", "equations"}

@@ -139,8 +139,7 @@ class RandomController(Controller):
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         if state:
             raise ValueError(
-                "A RandomController has no state. Received: "
-                f"{sorted(state)}."
+                f"A RandomController has no state. Received: {sorted(state)}."
             )
 
     def config(self) -> dict[str, Any]:

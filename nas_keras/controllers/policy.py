@@ -9,7 +9,6 @@ architectures, A decisions, K options of a decision.
 import keras
 import tensorflow as tf
 
-
 _NEVER = -1e9  # Logit of the padding: probability zero in float32.
 
 
@@ -67,7 +66,9 @@ class Policy(keras.layers.Layer):
         # One head and one embedding table a choice, padded to the most options.
         num_choices, most = len(self.num_options), max(self.num_options)
         self.start = self._weight("start", (1, self.units), 1_000)
-        self.heads = self._weight("heads", (num_choices, self.units, most), 1_001)
+        self.heads = self._weight(
+            "heads", (num_choices, self.units, most), 1_001
+        )
         self.biases = self._weight("biases", (num_choices, most), 1_002)
         self.embeddings = self._weight(
             "embeddings", (num_choices, most, self.units), 1_003

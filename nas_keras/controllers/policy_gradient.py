@@ -77,7 +77,8 @@ class PolicyGradientController(Controller):
                 )
             if value < low:
                 raise ValueError(
-                    f"{name} must be at least {low}. Received: {name}={value!r}."
+                    f"{name} must be at least {low}. Received: "
+                    f"{name}={value!r}."
                 )
         for name, value in (
             ("init_scale", init_scale),

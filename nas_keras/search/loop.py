@@ -6,13 +6,9 @@ controller can be replayed from any older state. A checkpoint only saves the
 replay. Axes: B architectures a step, A decisions each.
 """
 
-import contextlib
 import dataclasses
 import math
 import os
-import platform
-import subprocess
-import sys
 from collections.abc import Iterator
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +23,7 @@ from nas_keras.controllers.baseline import BaselineState
 from nas_keras.controllers.baseline import EMABaseline
 from nas_keras.controllers.controller import Controller
 from nas_keras.search import checkpoints
+from nas_keras.search import configuration
 from nas_keras.search import files
 from nas_keras.search.evaluator import Evaluator
 from nas_keras.search.evaluator import guarded
@@ -35,7 +32,6 @@ from nas_keras.search.journal import write_csv
 from nas_keras.search.trial import Evaluation
 from nas_keras.search.trial import Trial
 from nas_keras.search.trial import evaluation_of_record
-from nas_keras.version import __version__
 
 
 class SearchError(RuntimeError):
@@ -50,6 +46,7 @@ def search(
     *,
     batch_size: int = 8,
     seed: int = 0,
+    evaluation_seed: int | None = None,
     baseline: EMABaseline = EMABaseline(),  # noqa: B008  (frozen)
     max_consecutive_failures: int = 10,
     settings: Mapping[str, Any] | None = None,
@@ -70,7 +67,8 @@ def search(
         workdir: Folder of the journal, the checkpoints, `config.json`,
             `best_cell.json` and `trials.csv`; None to write nothing.
         batch_size: B, architectures for one update of the controller.
-        seed: Of the sampling noise and of the evaluations.
+        seed: Of the sampling noise.
+        evaluation_seed: Of the evaluations; default `seed`.
         baseline: Turns rewards into advantages.
         max_consecutive_failures: Infeasible trials in a row that end the run.
         settings: What else the run depends on, JSON-able, kept in
@@ -103,8 +101,13 @@ def search(
             raise ValueError(
                 f"{name} must be a positive int. Received: {name}={value!r}."
             )
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed must be an int >= 0. Received: seed={seed!r}.")
+    if evaluation_seed is None:
+        evaluation_seed = seed
+    for name, value in (("seed", seed), ("evaluation_seed", evaluation_seed)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ValueError(
+                f"{name} must be an int >= 0. Received: {name}={value!r}."
+            )
     config = {
         "space": controller.space.name,
         "num_options": list(controller.space.num_options),
@@ -112,12 +115,13 @@ def search(
         "evaluator": evaluator.config(),
         "batch_size": batch_size,
         "seed": seed,
+        "evaluation_seed": evaluation_seed,
         "baseline": dataclasses.asdict(baseline),
-        **(settings or {}),
+        "settings": dict(settings or {}),
     }
     run = _Run(
-        controller, evaluator, num_trials, batch_size, seed, baseline,
-        max_consecutive_failures,
+        controller, evaluator, num_trials, batch_size, seed, evaluation_seed,
+        baseline, max_consecutive_failures,
     )  # fmt: skip
     if workdir is None:
         return run.trials(None)
@@ -134,97 +138,8 @@ def _in_workdir(
             f"workdir {str(workdir)!r} cannot be made: {error.strerror}."
         ) from None
     with files.exclusive(workdir):
-        check_config(workdir, config, {"num_trials": run.num_trials})
+        configuration.check(workdir, config, {"num_trials": run.num_trials})
         yield from run.trials(workdir)
-
-
-def check_config(
-    workdir: Path, config: Mapping[str, Any], mutable: Mapping[str, Any]
-) -> None:
-    """Writes `config.json`, or refuses a workdir of another configuration.
-
-    Args:
-        workdir: An existing folder.
-        config: What the run's results depend on, JSON-able.
-        mutable: What may change from one call to the next.
-
-    Raises:
-        ValueError: If the file there differs; the message says in what.
-    """
-    path = workdir / "config.json"
-    run = {**config, **mutable}
-    if path.exists():
-        stored = files.read_json(path)
-        old = stored.get("run") if isinstance(stored, dict) else None
-        if not isinstance(old, dict):
-            raise ValueError(f"{path}: damaged, it holds no 'run'.")
-        differences = [
-            f"{name} was {old_value!r}, is {new_value!r}"
-            for name, old_value, new_value in _differences(old, run)
-            if name not in mutable
-        ]
-        if differences:
-            raise ValueError(
-                f"workdir {str(workdir)!r} was written by another "
-                f"configuration: {'; '.join(differences)}. Choose another "
-                "workdir, or the old values; nothing was changed."
-            )
-        if old == run:
-            return
-    elif (workdir / "trials.jsonl").exists():
-        raise ValueError(
-            f"{path} is missing beside a journal. Restore it from a copy, or "
-            "choose another workdir; nothing was changed."
-        )
-    files.write_json(
-        path,
-        {
-            "run": run,
-            "environment": environment(),
-            "command": " ".join(sys.argv),
-        },
-    )
-
-
-def _differences(
-    old: Any, new: Any, name: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
-    """Yields the dotted names at which two JSON values differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
-            dotted = f"{name}.{key}" if name else key
-            yield from _differences(old.get(key), new.get(key), dotted)
-    elif old != (list(new) if isinstance(new, tuple) else new):
-        yield name, old, new
-
-
-def environment() -> dict[str, str]:
-    """Returns the versions that a result may depend on."""
-    versions = {
-        "nas_keras": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "git": _git_hash(),
-    }
-    for name in ("tensorflow", "keras", "numpy"):
-        module = sys.modules.get(name)
-        versions[name] = getattr(module, "__version__", "not imported")
-    return versions
-
-
-def _git_hash() -> str:
-    here = Path(__file__).resolve().parent
-    try:
-        result = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"  # Installed without a repository, or no git.
-    return result.stdout.strip()
 
 
 def noise(seed: int, step: int, shape: tuple[int, int]) -> np.ndarray:
@@ -248,6 +163,7 @@ class _Run:
     num_trials: int
     batch_size: int
     seed: int
+    evaluation_seed: int
     baseline: EMABaseline
     max_consecutive_failures: int
     baseline_state: BaselineState = BaselineState()
@@ -343,7 +259,7 @@ class _Run:
 
     def _evaluate(self, tokens: np.ndarray) -> Evaluation:
         try:
-            evaluations = self.evaluator.evaluate(tokens, self.seed)
+            evaluations = self.evaluator.evaluate(tokens, self.evaluation_seed)
         except Exception as error:  # A child never ends the run.
             return guarded(lambda error=error: _raise(error))
         if (
@@ -402,12 +318,3 @@ class _Run:
 
 def _raise(error: Exception) -> Any:
     raise error
-
-
-@contextlib.contextmanager
-def closing(trials: Iterator[Trial]) -> Iterator[Iterator[Trial]]:
-    """Releases a search's workdir also where the caller leaves its loop."""
-    try:
-        yield trials
-    finally:
-        trials.close()

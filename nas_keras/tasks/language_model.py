@@ -16,9 +16,8 @@ import numpy as np
 from nas_keras.cells.nas_cell import NASRNN
 from nas_keras.cells.spec import CellSpec
 from nas_keras.data.text import Corpus
-from nas_keras.tasks.language_model_config import (
-    LanguageModelConfig as LanguageModelConfig,
-)
+from nas_keras.tasks.language_model_config import LanguageModelConfig
+from nas_keras.tasks.language_model_config import check_length
 
 
 class LanguageModel(keras.Model):
@@ -130,17 +129,7 @@ class LanguageModelTask:
     corpus: Corpus
 
     def __post_init__(self):
-        config = self.config
-        needed = config.batch_size * (config.num_steps + 1)
-        for part in ("train", "validation"):
-            length = len(getattr(self.corpus, part))
-            if length < needed:
-                raise ValueError(
-                    f"The {part} part of the text {self.corpus.name!r} has "
-                    f"{length} tokens; one batch takes batch_size * "
-                    f"(num_steps + 1) = {needed}. Give a longer text, or "
-                    "smaller batch_size or num_steps."
-                )
+        check_length(self.config, self.corpus)
 
     def model(self, spec: CellSpec) -> LanguageModel:
         """Returns a model whose recurrent layers are `NASRNN`s of a cell."""

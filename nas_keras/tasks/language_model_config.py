@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from nas_keras.data.text import Corpus
+
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "cosine", "step")
 
@@ -97,3 +99,21 @@ class LanguageModelConfig:
         return ValueError(
             f"{name} {rule}. Received: {name}={getattr(self, name)!r}."
         )
+
+
+def check_length(config: LanguageModelConfig, corpus: Corpus) -> None:
+    """Refuses a text that is too short for the training.
+
+    Raises:
+        ValueError: If a part of the corpus has less than one batch.
+    """
+    needed = config.batch_size * (config.num_steps + 1)
+    for part in ("train", "validation", "test"):
+        length = len(getattr(corpus, part))
+        if length < needed:
+            raise ValueError(
+                f"The {part} part of the text {corpus.name!r} has {length} "
+                "tokens; one batch takes batch_size * (num_steps + 1) = "
+                f"{needed}. Give a longer text, or smaller batch_size or "
+                "num_steps."
+            )

@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from nas_keras.tasks.language_model import LanguageModel
-from nas_keras.tasks.language_model import LanguageModelConfig
 from nas_keras.tasks.language_model import LanguageModelTask
 from nas_keras.tasks.language_model import initial_weights
+from nas_keras.tasks.language_model_config import LanguageModelConfig
 
 # Updates in one call: short enough that Ctrl-C and a NaN are noticed soon.
 _UPDATES_PER_CALL = 50
@@ -117,7 +117,7 @@ class LanguageModelTrainer:
             )
         metrics = {
             f"{split}_loss_nats": loss_nats,
-            # Beyond 700 nats float64 overflows; the cell is useless long before.
+            # Beyond 700 nats float64 overflows; long before it is useless.
             f"{split}_perplexity": math.exp(min(loss_nats, 700.0)),
         }
         if corpus.level == "char":

@@ -1,0 +1,143 @@
+"""`config.json`: what a workdir's results depend on, and what they came from.
+
+A workdir belongs to one configuration; another is refused before anything in
+the folder is touched. No TensorFlow, no Keras.
+"""
+
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nas_keras.data.text import Corpus
+from nas_keras.search import files
+from nas_keras.search.presets import SearchConfig
+from nas_keras.version import __version__
+
+
+def settings_of(config: SearchConfig, corpus: Corpus) -> dict[str, Any]:
+    """Returns what a run's workdir belongs to, JSON-able."""
+    text = {"name": corpus.name, "sha256": corpus.sha256}
+    return {**config.settings(), "text_file": None, "corpus": text}
+
+
+def check(
+    workdir: Path, config: Mapping[str, Any], mutable: Mapping[str, Any]
+) -> None:
+    """Writes `config.json`, or refuses a workdir of another configuration.
+
+    Args:
+        workdir: An existing folder.
+        config: What the run's results depend on, JSON-able.
+        mutable: What may change from one call to the next.
+
+    Raises:
+        ValueError: If the file there differs; the message says in what.
+    """
+    run = json.loads(json.dumps({**config, **mutable}))  # Tuples to lists.
+    old = _stored(workdir)
+    if old is not None:
+        _refuse_differences(workdir, old, run, mutable)
+        if old == run:
+            return
+    files.write_json(
+        workdir / "config.json",
+        {
+            "run": run,
+            "environment": environment(),
+            "command": " ".join(sys.argv),
+        },
+    )
+
+
+def check_settings(workdir: Path, settings: Mapping[str, Any]) -> None:
+    """Refuses a workdir of other settings; writes nothing.
+
+    For programs, to say so before they load TensorFlow.
+
+    Raises:
+        ValueError: If the settings in `config.json` differ.
+    """
+    old = _stored(workdir)
+    if old is not None:
+        settings = json.loads(json.dumps(settings))
+        _refuse_differences(workdir, old.get("settings"), settings, ())
+
+
+def _stored(workdir: Path) -> dict[str, Any] | None:
+    """Returns the configuration a workdir was written by, if it was."""
+    path = workdir / "config.json"
+    if not path.exists():
+        if (workdir / "trials.jsonl").exists():
+            raise ValueError(
+                f"{path} is missing beside a journal. Restore it from a copy, "
+                "or choose another workdir; nothing was changed."
+            )
+        return None
+    stored = files.read_json(path)
+    run = stored.get("run") if isinstance(stored, dict) else None
+    if not isinstance(run, dict):
+        raise ValueError(f"{path}: damaged, it holds no 'run'.")
+    return run
+
+
+def _refuse_differences(
+    workdir: Path, old: Any, new: Any, mutable: Iterable[str]
+) -> None:
+    differences = [
+        f"{name} was {old_value!r}, is {new_value!r}"
+        for name, old_value, new_value in _differences(old, new)
+        if name not in mutable
+    ]
+    if differences:
+        raise ValueError(
+            f"workdir {str(workdir)!r} was written by another configuration: "
+            f"{'; '.join(differences)}. Choose another workdir, or the old "
+            "values; nothing was changed."
+        )
+
+
+def _differences(
+    old: Any, new: Any, name: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yields the dotted names at which two JSON values differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            dotted = f"{name}.{key}" if name else key
+            yield from _differences(old.get(key), new.get(key), dotted)
+    elif old != new:
+        yield name, old, new
+
+
+def environment() -> dict[str, str]:
+    """Returns the versions that a result may depend on."""
+    versions = {
+        "nas_keras": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "git": _git_hash(),
+    }
+    for name in ("tensorflow", "keras", "numpy"):
+        module = sys.modules.get(name)
+        versions[name] = getattr(module, "__version__", "not imported")
+    return versions
+
+
+def _git_hash() -> str:
+    here = Path(__file__).resolve().parent
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"  # Installed without a repository, or no git.
+    return result.stdout.strip()

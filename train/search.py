@@ -1,0 +1,204 @@
+r"""Searches for a recurrent cell on text, and retrains what it found.
+
+Controller and random baseline have the same budget. The same command again
+goes on where it was stopped, or prints the result of a finished run.
+
+Examples:
+  nas-search --preset=demo --workdir=runs/demo
+  nas-search --preset=demo --workdir=runs/mine --text_file=book.txt --level=word
+
+Exit status: 0 done, 1 too many children failed, 2 bad input, 130 interrupted.
+"""
+
+import dataclasses
+import logging
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from absl import app
+from absl import flags
+
+from nas_keras.cells.spec import load_spec
+from nas_keras.data import text
+from nas_keras.search import configuration
+from nas_keras.search.presets import PRESETS
+from nas_keras.search.presets import SearchConfig
+from nas_keras.tasks.language_model_config import check_length
+
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the journal, the results and the report."
+)
+_PRESET = flags.DEFINE_enum(
+    "preset", "demo", sorted(PRESETS), "Values that the other flags override."
+)
+_TRIALS = flags.DEFINE_integer(
+    "trials",
+    None,
+    "Children of the controller, and as many of the random baseline.",
+    lower_bound=1,
+)
+_SEED = flags.DEFINE_integer("seed", None, "Of all chance.", lower_bound=0)
+_TEXT_FILE = flags.DEFINE_string(
+    "text_file", None, "UTF-8 text to use instead of the preset's."
+)
+_DATASET = flags.DEFINE_enum(
+    "dataset", None, list(text.DATASETS), "Text to use by name."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of prepared TensorFlow Datasets."
+)
+_LEVEL = flags.DEFINE_enum(
+    "level", None, list(text.LEVELS), "What a token of the text is."
+)
+_MAX_VOCABULARY = flags.DEFINE_integer(
+    "max_vocabulary", None, "Most tokens of the vocabulary.", lower_bound=2
+)
+_BASE = flags.DEFINE_integer(
+    "base", None, "Leaves of the tree, N.", lower_bound=2, upper_bound=64
+)
+_CONTROLLER = flags.DEFINE_enum(
+    "controller", None, ["reinforce", "random"], "What proposes."
+)
+_LEARNING_RATE = flags.DEFINE_float(
+    "controller_learning_rate", None, "Of the controller's Adam."
+)
+_RETRAIN_CELLS = flags.DEFINE_list(
+    "retrain_cells",
+    None,
+    "Published cells, or paths of cells, to retrain beside those found.",
+)
+_RETRAIN_SEEDS = flags.DEFINE_integer(
+    "retrain_seeds", None, "Trainings of each cell.", lower_bound=1
+)
+
+
+def config_from_flags() -> SearchConfig:
+    """Returns the preset with the flags that were given put in.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+    text_file = _TEXT_FILE.value
+    cells = _RETRAIN_CELLS.value
+    overrides = {
+        "num_trials": _TRIALS.value,
+        "seed": _SEED.value,
+        "text_file": text_file,
+        "dataset": _DATASET.value,
+        "level": _LEVEL.value,
+        "max_vocabulary": _MAX_VOCABULARY.value,
+        "base": _BASE.value,
+        "controller": _CONTROLLER.value,
+        "controller_learning_rate": _LEARNING_RATE.value,
+        "retrain_published": None if cells is None else tuple(cells),
+        "retrain_seeds": _RETRAIN_SEEDS.value,
+    }
+    return dataclasses.replace(
+        PRESETS[_PRESET.value],
+        **{key: value for key, value in overrides.items() if value is not None},
+    )
+
+
+def open_corpus(config: SearchConfig) -> text.Corpus:
+    """Returns the text of a run.
+
+    Raises:
+        ValueError: If it cannot be read or is too short for the training.
+    """
+    if not config.dataset and config.text_file is None:
+        raise ValueError(
+            f"--text_file must be given with --preset={config.preset}: its "
+            "data set cannot be downloaded."
+        )
+    if _DATASET.value is not None and config.text_file is not None:
+        raise ValueError(
+            "--text_file and --dataset exclude one another. Received: "
+            f"--text_file={config.text_file!r} --dataset={config.dataset!r}."
+        )
+    corpus = text.open_corpus(
+        dataset=config.dataset if config.text_file is None else "embedded",
+        text_file=config.text_file,
+        level=config.level,
+        max_vocabulary=config.max_vocabulary,
+        data_dir=_DATA_DIR.value,
+    )
+    check_length(config.child, corpus)
+    check_length(config.retrain, corpus)
+    return corpus
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the search that the flags describe.
+
+    Raises:
+        SystemExit: With the status of the module's docstring.
+    """
+    try:
+        if len(argv) > 1:
+            raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
+        if not _WORKDIR.value:
+            raise ValueError("--workdir must be given.")
+        workdir = pathlib.Path(_WORKDIR.value)
+        config = config_from_flags()
+        for name in config.retrain_published:
+            load_spec(name)
+        corpus = open_corpus(config)
+        # All that can be wrong is known before TensorFlow takes its seconds.
+        configuration.check_settings(
+            workdir, configuration.settings_of(config, corpus)
+        )
+    except ValueError as error:
+        _fail(str(error), 2)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Each retrained cell is a program of its own; TensorFlow would warn of it.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    from nas_keras.search.loop import SearchError
+    from nas_keras.search.run import run as run_search
+
+    try:
+        best = run_search(config, corpus, workdir)
+    except ValueError as error:
+        _fail(str(error), 2)
+    except SearchError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on from here.", 130)
+    _print_result(workdir, best is not None)
+
+
+def _print_result(workdir: pathlib.Path, has_best: bool) -> None:
+    from nas_keras import report
+
+    rows = report.summarise_retrained(report.read_run(workdir).retrained)
+    print(report.format_table(rows))
+    if has_best:
+        print(f"Best cell: {workdir / 'best_cell.json'}")
+    try:
+        print(f"Report: {report.write_report(workdir)}")
+    except ImportError as error:
+        _fail(f"the report was not written: {error}", 1)
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        _fail(str(error), 2)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    line = " ".join(message.split())
+    print(f"nas-search: {line}", file=sys.stderr)
+    sys.exit(status)
+
+
+def run() -> None:
+    """Runs the program; the console script `nas-search`."""
+    app.run(main, flags_parser=_parse_flags)
+
+
+if __name__ == "__main__":
+    run()
