@@ -9,7 +9,6 @@ of operations (`keras.ops`, or anything with its names) by its caller.
 
 import ast
 import dataclasses
-import hashlib
 import math
 import re
 import warnings
@@ -64,7 +63,7 @@ OPERATORS: dict[str, Operation] = {
     "*": Operation(lambda ops, a, b: a * b, 2, 2, True),
     "negative": Operation(lambda ops, a: -a),
 }
-_OPERATIONS = FUNCTIONS | OPERATORS
+OPERATIONS = FUNCTIONS | OPERATORS
 _BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
 
 
@@ -141,6 +140,7 @@ class Graph:
             for group in self.groups
             for position, term in enumerate(group.terms)
         }
+        constants = self._constants()
         products: dict[int, Sequence[Any]] = {}
         results: list[Any] = []
         for index, node in enumerate(self.nodes):
@@ -157,20 +157,38 @@ class Graph:
                 results.append(products[operand][position])
             else:
                 operands = [results[k] for k in node.operands]
-                results.append(
-                    _OPERATIONS[node.operation].apply(ops, *operands)
-                )
+                # A tensor of numbers alone would have a dtype of its own.
+                namespace = _Numbers if index in constants else ops
+                apply = OPERATIONS[node.operation].apply
+                results.append(apply(namespace, *operands))
         return [results[index] for index in self.outputs]
 
-    def fingerprint(self) -> str:
-        """Returns a SHA-256 that names of values and order do not change.
+    def _constants(self) -> set[int]:
+        """Returns the nodes that are made of numbers alone."""
+        constants: set[int] = set()
+        for index, node in enumerate(self.nodes):
+            if node.operation != "name" and constants.issuperset(node.operands):
+                constants.add(index)
+        return constants
 
-        Renaming a value, moving an equation, splitting or joining equations,
-        swapping the operands of `+ * max mean` and `identity` leave it as it
-        is. Equal fingerprints are the same cell up to the order of the
-        kernels' columns.
-        """
-        return hashlib.sha256(_canonical_form(self).encode()).hexdigest()
+
+class _Numbers:
+    """The operations for operands that are numbers, not tensors."""
+
+    maximum = max
+    tanh = math.tanh
+
+    @staticmethod
+    def sigmoid(a: float) -> float:
+        return 0.5 + 0.5 * math.tanh(0.5 * a)
+
+    @staticmethod
+    def relu(a: float) -> float:
+        return max(a, 0.0)
+
+    @staticmethod
+    def sin(a: float) -> float:
+        return math.sin(a) if math.isfinite(a) else math.nan
 
 
 def parse(equations: Sequence[str], states: Sequence[str]) -> Graph:
@@ -277,12 +295,12 @@ class _Parser:
                 f"longer than {MAX_EQUATION_CHARS} characters ({len(text)})."
             )
         depth = 0
-        for column, char in enumerate(text):
+        indent = len(text) - len(text.lstrip())  # `fail` adds it.
+        for column, char in enumerate(text, -indent):
             if not (" " <= char <= "~"):
                 raise self.fail(f"illegal character {char!r}.", column)
             depth += (char in "([{") - (char in ")]}")
             if depth > MAX_DEPTH:
-                column -= len(text) - len(text.lstrip())
                 raise self.fail(f"nested deeper than {MAX_DEPTH}.", column)
 
     def _check_target(self, target: str) -> None:
@@ -427,93 +445,3 @@ class _Parser:
                 LinearGroup(operand, tuple(terms), f"kernel_{suffix}")
             )
         return tuple(groups)
-
-
-def _canonical_form(graph: Graph) -> str:
-    """Returns text that is equal for graphs that differ in order and names.
-
-    Colours are refined by those of operands and users until they no longer
-    split (Weisfeiler and Leman); then nodes are numbered from the outputs,
-    the operands of commutative operations in order of colour. The text gives
-    the whole graph, so unequal cells never share one.
-    """
-    colours = _refined_colours(graph)
-    numbers: dict[int, int] = {}
-    lines: list[str] = []
-
-    def in_order(node: Node) -> list[int]:
-        operands = list(node.operands)
-        if _is_commutative(node):
-            operands.sort(key=lambda k: (colours[k], numbers.get(k, math.inf)))
-        return operands
-
-    def visit(index: int) -> int:
-        stack = [index]  # A stack: graphs may be deeper than Python recurses.
-        while stack:
-            top = stack[-1]
-            missing = [
-                k for k in in_order(graph.nodes[top]) if k not in numbers
-            ]
-            if missing:
-                stack.append(missing[0])
-                continue
-            stack.pop()
-            if top not in numbers:
-                operands = [numbers[k] for k in graph.nodes[top].operands]
-                if _is_commutative(graph.nodes[top]):
-                    operands.sort()
-                numbers[top] = len(numbers)
-                lines.append(f"{_label(graph, top)} {operands}")
-        return numbers[index]
-
-    outputs = [visit(index) for index in graph.outputs]
-    return "\n".join([*lines, f"states {len(graph.states)} {outputs}"])
-
-
-def _is_commutative(node: Node) -> bool:
-    operation = _OPERATIONS.get(node.operation)
-    return operation is not None and operation.commutative
-
-
-def _label(graph: Graph, index: int) -> str:
-    node = graph.nodes[index]
-    if node.operation == "number":
-        return f"number {node.value!r}"
-    if node.operation == "name":
-        if node.value in ("x", "h"):  # Their roles are fixed, not their place.
-            role = node.value
-        else:
-            role = str(graph.states.index(node.value))
-        return f"input {role}"
-    return node.operation
-
-
-def _refined_colours(graph: Graph) -> list[str]:
-    def digest(*parts: Any) -> str:
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-    users: list[list[tuple[int, int]]] = [[] for _ in graph.nodes]
-    for index, node in enumerate(graph.nodes):
-        for place, operand in enumerate(node.operands):
-            users[operand].append(
-                (index, 0 if _is_commutative(node) else place)
-            )
-    colours = [
-        digest(
-            _label(graph, index),
-            [k for k, output in enumerate(graph.outputs) if output == index],
-        )
-        for index in range(len(graph.nodes))
-    ]
-    classes = len(set(colours))
-    while True:
-        refined = []
-        for index, node in enumerate(graph.nodes):
-            below = [colours[k] for k in node.operands]
-            above = sorted((colours[k], place) for k, place in users[index])
-            below = sorted(below) if _is_commutative(node) else below
-            refined.append(digest(colours[index], below, above))
-        colours = refined
-        if len(set(colours)) == classes:
-            return colours
-        classes = len(set(colours))

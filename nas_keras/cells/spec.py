@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nas_keras.cells import canonical
 from nas_keras.cells import equations as language
 
 SCHEMA = 1
@@ -101,7 +102,7 @@ class CellSpec:
         It does not depend on the cell's name, the provenance, the names of
         values, the order of equations, or the order of commutative operands.
         """
-        return self.graph.fingerprint()
+        return canonical.fingerprint(self.graph)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON-able form that `from_dict` reads."""

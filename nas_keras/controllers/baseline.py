@@ -90,7 +90,10 @@ class EMABaseline:
             )
         filled = [lowest if reward is None else reward for reward in rewards]
         advantage = np.asarray(filled, np.float64) - mean
+        # What is left of equal rewards is rounding: not to be blown up.
+        rounding = 1e-12 * max(abs(mean), *map(abs, filled))
+        advantage[np.abs(advantage) <= rounding] = 0.0
         deviation = math.sqrt(variance)
-        if self.normalize and deviation > 0:
+        if self.normalize and deviation > rounding:
             advantage = advantage / deviation
         return advantage.astype(np.float32), following

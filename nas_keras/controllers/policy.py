@@ -49,6 +49,7 @@ class Policy(keras.layers.Layer):
                 recurrent_initializer=self._initializer(seed, 3 * layer + 1),
                 bias_initializer=self._initializer(seed, 3 * layer + 2),
                 unit_forget_bias=False,
+                name=f"lstm_{layer}",  # Not Keras's count of the process.
             )
             for layer in range(num_layers)
         ]

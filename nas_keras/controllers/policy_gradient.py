@@ -173,7 +173,9 @@ class PolicyGradientController(Controller):
         return dict(self._config)
 
     def _variables(self) -> dict[str, keras.Variable]:
-        variables = [*self._policy.variables, *self._optimizer.variables]
+        # Not the cells' generators of dropout, which there is none of.
+        weights = self._policy.trainable_variables
+        variables = [*weights, *self._optimizer.variables]
         return {
             f"{index:03d}_{variable.name}": variable
             for index, variable in enumerate(variables)

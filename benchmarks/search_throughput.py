@@ -1,0 +1,187 @@
+r"""Children per hour: ours against one plain Keras model per child.
+
+Both train the same architectures of `tree_space(8)`, in turn, in one process,
+on the same text with the same budget and score them on the same validation
+text. The peer is what one writes with Keras alone: for each child build a
+model with `keras.layers.RNN(cell)`, compile it, fit it, evaluate it, clear
+the session. Then children of ours alone, to see whether memory grows.
+
+  python benchmarks/search_throughput.py --children=6 --memory_children=300
+
+H=64, batch 32, 32 steps, 200 updates, characters of the embedded text.
+"""
+
+import gc
+import math
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from collections.abc import Sequence
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import rich.console
+import rich.table
+from absl import app
+from absl import flags
+
+from nas_keras.cells import NASCell
+from nas_keras.data.text import Corpus
+from nas_keras.data.text import open_corpus
+from nas_keras.search import ChildTrainer
+from nas_keras.spaces import tree_space
+from nas_keras.tasks import LanguageModelConfig
+from nas_keras.tasks import LanguageModelTask
+
+_CHILDREN = flags.DEFINE_integer(
+    "children", 6, "Architectures timed, by both in turn.", lower_bound=1
+)
+_MEMORY_CHILDREN = flags.DEFINE_integer(
+    "memory_children", 300, "Children of ours for the memory figure; 0: none."
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the architectures.")
+
+_CONFIG = LanguageModelConfig(
+    units=64, batch_size=32, num_steps=32, num_updates=200, learning_rate=5e-3
+)
+
+
+def plain_keras_child(spec, corpus: Corpus) -> float:
+    """Trains a child as one would with Keras alone; returns its loss."""
+    config = _CONFIG
+    model = keras.Sequential(
+        [
+            keras.Input((config.num_steps,), batch_size=config.batch_size),
+            keras.layers.Embedding(corpus.vocabulary_size, config.units),
+            keras.layers.RNN(
+                NASCell(config.units, spec),
+                return_sequences=True,
+                stateful=True,
+            ),
+            keras.layers.Dense(corpus.vocabulary_size),
+        ]
+    )
+    model.compile(
+        keras.optimizers.Adam(
+            config.learning_rate, global_clipnorm=config.clip_norm
+        ),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    x, y = _windows(corpus.train, config.num_updates)
+    model.fit(x, y, config.batch_size, shuffle=False, verbose=0)
+    x, y = _windows(corpus.validation, None)
+    loss_nats = model.evaluate(x, y, config.batch_size, verbose=0)
+    keras.backend.clear_session()
+    gc.collect()
+    return loss_nats
+
+
+def _windows(tokens: np.ndarray, num: int | None) -> tuple[np.ndarray, ...]:
+    """Returns inputs and targets in the order of stateful batches."""
+    batch_size, steps = _CONFIG.batch_size, _CONFIG.num_steps
+    length = len(tokens) // batch_size
+    streams = tokens[: length * batch_size].reshape(batch_size, length)
+    windows = (length - 1) // steps
+    order = np.arange(windows if num is None else num) % windows
+    cut = np.stack(
+        [streams[:, k * steps : (k + 1) * steps + 1] for k in order]
+    ).reshape(-1, steps + 1)
+    return cut[:, :-1], cut[:, 1:]
+
+
+def _timed(fn: Callable[[], float]) -> tuple[float, float, float]:
+    """Returns the result, the seconds and the CPU seconds of a call."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = fn()
+    return result, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _resident_mb() -> float:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+
+
+def main(argv: Sequence[str]) -> None:
+    """Measures, prints a table and a line of headline figures."""
+    del argv
+    space = tree_space(8)
+    corpus = open_corpus()
+    trainer = ChildTrainer(space, LanguageModelTask(_CONFIG, corpus))
+    rng = np.random.default_rng(_SEED.value)
+
+    def draw() -> np.ndarray:
+        return np.array([[rng.integers(n) for n in space.num_options]])
+
+    first = _timed(lambda: trainer.evaluate(draw(), 0)[0])[1]
+    _timed(lambda: plain_keras_child(space.decode(draw()[0]), corpus))
+    rows = []
+    for _ in range(_CHILDREN.value):
+        tokens = draw()
+        spec = space.decode(tokens[0])
+        evaluation, *ours = _timed(lambda t=tokens: trainer.evaluate(t, 0)[0])
+        loss_nats, *plain = _timed(lambda s=spec: plain_keras_child(s, corpus))
+        own_loss = evaluation.metrics.get("validation_loss_nats", math.nan)
+        rows.append((*ours, *plain, own_loss, loss_nats))
+        print(f"child {len(rows)}: {ours[0]:.2f} s, plain {plain[0]:.2f} s",
+              file=sys.stderr)  # fmt: skip
+    memory = _memory(trainer, draw, _MEMORY_CHILDREN.value)
+    _print(rows, first, memory, trainer.num_traces)
+
+
+def _memory(
+    trainer: ChildTrainer, draw: Callable[[], np.ndarray], num: int
+) -> tuple[float, float]:
+    """Returns the resident MB after 20 and after `num` children of ours."""
+    early = math.nan
+    for child in range(1, num + 1):
+        trainer.evaluate(draw(), 0)
+        if child == 20:
+            gc.collect()
+            early = _resident_mb()
+    gc.collect()
+    return early, _resident_mb()
+
+
+def _print(rows, first: float, memory: tuple[float, float], num_traces) -> None:
+    ours, cpu, plain, plain_cpu, *losses = (
+        list(column) for column in zip(*rows, strict=True)
+    )
+    ratios = [b / a for a, b in zip(ours, plain, strict=True)]
+    table = rich.table.Table("", "ours", "plain Keras", "ratio")
+    for name, a, b in (
+        ("seconds a child, median", ours, plain),
+        ("CPU seconds a child, median", cpu, plain_cpu),
+        ("validation loss, median", *losses),
+    ):
+        a, b = statistics.median(a), statistics.median(b)
+        table.add_row(name, f"{a:.3f}", f"{b:.3f}", f"{b / a:.2f}")
+    per_hour = 3600 / statistics.median(ours)
+    plain_per_hour = 3600 / statistics.median(plain)
+    table.add_row(
+        "children an hour", f"{per_hour:.0f}", f"{plain_per_hour:.0f}",
+        f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to "
+        f"{max(ratios):.2f})",
+    )  # fmt: skip
+    table.add_row("first child, with its compilation", f"{first:.1f} s", "", "")
+    table.add_row("traces of the training step", str(num_traces), "", "")
+    growth = 100 * (memory[1] / memory[0] - 1)
+    table.add_row(
+        "resident MB after 20 and all", f"{memory[0]:.0f}, {memory[1]:.0f}",
+        "", f"{growth:+.1f} %",
+    )  # fmt: skip
+    rich.console.Console(width=100).print(table)
+    print(
+        f"children_per_hour={per_hour:.0f} "
+        f"plain_children_per_hour={plain_per_hour:.0f} "
+        f"speedup={statistics.median(ratios):.2f} num_traces={num_traces} "
+        f"memory_growth_percent={growth:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,192 @@
+"""The dependency rule, held against the sources and the BUILD files."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+_PACKAGES = ("nas_keras", "train", "benchmarks", "tests")
+
+# Package -> what it may import of the project, itself apart.
+_ALLOWED = {
+    "cells": set(),
+    "data": set(),
+    "report": {"cells"},
+    "spaces": {"cells"},
+    "controllers": {"spaces"},
+    "tasks": {"cells", "data"},
+    "search": {"cells", "controllers", "data", "spaces", "tasks"},
+}
+# Modules, and whole packages, that import neither TensorFlow nor Keras when
+# they are loaded.
+_WITHOUT_KERAS = (
+    "cells/canonical.py",
+    "cells/equations.py",
+    "cells/spec.py",
+    "controllers/baseline.py",
+    "controllers/controller.py",
+    "data",
+    "report",
+    "search/checkpoints.py",
+    "search/configuration.py",
+    "search/evaluator.py",
+    "search/files.py",
+    "search/journal.py",
+    "search/loop.py",
+    "search/presets.py",
+    "search/progress.py",
+    "search/trial.py",
+    "spaces",
+    "tasks/language_model_config.py",
+)
+# Keras and NumPy, so that other backends than TensorFlow's can use them.
+_WITHOUT_TENSORFLOW = ("cells", "tasks/language_model.py")
+
+
+def _sources(*folders):
+    return sorted(
+        path for name in folders for path in (_ROOT / name).rglob("*.py")
+    )
+
+
+def _imports(path, top_level_only=False):
+    """Returns the dotted names that a module imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    names = []
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def _modules(name):
+    path = _ROOT / "nas_keras" / name
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", sorted(_ALLOWED))
+def test_a_package_imports_only_what_is_below_it(package):
+    for path in _sources(f"nas_keras/{package}"):
+        for name in _imports(path):
+            parts = name.split(".")
+            if parts[0] == "nas_keras" and len(parts) > 2:
+                allowed = _ALLOWED[package] | {package, "version"}
+                assert parts[1] in allowed, (path, name)
+
+
+def test_every_package_has_a_rule():
+    packages = {
+        path.parent.name for path in (_ROOT / "nas_keras").glob("*/__init__.py")
+    }
+    assert packages == set(_ALLOWED)
+
+
+def test_the_library_imports_no_program_and_no_flags():
+    for path in _sources("nas_keras"):
+        for name in _imports(path):
+            assert not name.startswith(("train", "nas_keras.train")), path
+            assert not name.startswith("absl.flags"), path
+
+
+@pytest.mark.parametrize("name", _WITHOUT_KERAS)
+def test_imports_neither_tensorflow_nor_keras(name):
+    for path in _modules(name):
+        for imported in _imports(path, top_level_only=True):
+            top = imported.split(".")[0]
+            assert top not in ("tensorflow", "keras"), (path, imported)
+
+
+@pytest.mark.parametrize("name", _WITHOUT_TENSORFLOW)
+def test_layers_and_models_do_not_import_tensorflow(name):
+    for path in _modules(name):
+        for imported in _imports(path):
+            assert imported.split(".")[0] != "tensorflow", (path, imported)
+
+
+def test_every_module_has_a_docstring():
+    for path in _sources(*_PACKAGES):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree), path
+
+
+# BUILD files: read as Python, whose syntax they share.
+
+
+def _targets():
+    """Returns label -> (folder, keyword arguments) of all targets."""
+    targets = {}
+    for path in sorted(_ROOT.rglob("BUILD")):
+        folder = path.parent.relative_to(_ROOT).as_posix()
+        if folder.startswith((".venv", "runs", "build")):
+            continue
+        folder = "" if folder == "." else folder
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            call = node.value
+            arguments = {word.arg: word.value for word in call.keywords}
+            if "name" in arguments:
+                label = f"//{folder}:{arguments['name'].value}"
+                targets[label] = (folder, arguments)
+    return targets
+
+
+def _strings(tree):
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+
+def _absolute(label, folder):
+    if label.startswith(":"):
+        return f"//{folder}{label}"
+    if ":" not in label:
+        return f"{label}:{label.rsplit('/', 1)[-1]}"
+    return label
+
+
+def test_every_module_is_in_a_target_and_every_source_exists():
+    listed = set()
+    for folder, arguments in _targets().values():
+        for name in _strings(arguments.get("srcs", ast.List([]))):
+            if name.endswith(".py"):
+                assert (_ROOT / folder / name).is_file(), (folder, name)
+                listed.add(f"{folder}/{name}")
+    modules = {
+        path.relative_to(_ROOT).as_posix() for path in _sources(*_PACKAGES)
+    }
+    assert modules == listed
+
+
+def test_every_label_exists_and_is_visible():
+    targets = _targets()
+    for label, (folder, arguments) in targets.items():
+        for key in ("deps", "data", "actual"):
+            for name in _strings(arguments.get(key, ast.List([]))):
+                wanted = _absolute(name, folder)
+                assert wanted in targets, (label, name)
+                where, its = targets[wanted]
+                visible = _strings(its.get("visibility", ast.List([])))
+                assert (
+                    where == folder
+                    or "//visibility:public" in visible
+                    or f"//{folder}:__pkg__" in visible
+                ), (label, "may not see", wanted)
+
+
+def test_build_deps_are_what_the_sources_import():
+    for package in _ALLOWED:
+        deps = {
+            match.group(1)
+            for folder, arguments in _targets().values()
+            if folder == f"nas_keras/{package}"
+            for name in _strings(arguments.get("deps", ast.List([])))
+            if (match := re.match(r"//nas_keras/(\w+)", name))
+        }
+        assert deps <= _ALLOWED[package], (package, deps)

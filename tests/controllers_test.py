@@ -1,0 +1,411 @@
+"""Tests of the controllers: sampling, scoring, learning, state, errors."""
+
+import itertools
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from nas_keras.controllers import PolicyGradientController
+from nas_keras.controllers import RandomController
+from nas_keras.controllers import Samples
+from nas_keras.spaces import Choice
+from nas_keras.spaces import Space
+
+_NUM_OPTIONS = (3, 2, 5)  # Differing: padding must never be sampled.
+_ALMOST_ONE = np.nextafter(np.float32(1), np.float32(0))
+_BOTH = pytest.mark.parametrize(
+    "make", [PolicyGradientController, RandomController]
+)
+
+
+def _space(num_options=_NUM_OPTIONS):
+    return Space(
+        [
+            Choice(f"choice_{place}", tuple(range(num)))
+            for place, num in enumerate(num_options)
+        ]
+    )
+
+
+def _noise(num, seed=0):
+    return np.random.default_rng(seed).random((num, len(_NUM_OPTIONS)))
+
+
+def _all_tokens():
+    return np.array(list(itertools.product(*map(range, _NUM_OPTIONS))))
+
+
+def _batch(tokens):
+    zeros = np.zeros(np.shape(tokens), np.float32)
+    return Samples(np.array(tokens), zeros, zeros)
+
+
+def _trained(steps=6, **arguments):
+    """Returns a controller that is no longer near to uniform."""
+    arguments = {"learning_rate": 0.05, **arguments}
+    controller = PolicyGradientController(_space(), **arguments)
+    for step in range(steps):
+        samples = controller.sample(_noise(16, step))
+        advantage = samples.tokens.sum(axis=1) - 3.5
+        controller.update(samples, advantage)
+    return controller
+
+
+def _raises(message):
+    return pytest.raises(ValueError, match=re.escape(message))
+
+
+@_BOTH
+def test_noise_zero_is_the_first_option_and_almost_one_the_last(make):
+    noise = np.stack([np.zeros(3), np.full(3, _ALMOST_ONE), np.ones(3) - 1e-12])
+    tokens = make(_space()).sample(noise).tokens
+    assert tokens.dtype == np.int32
+    np.testing.assert_array_equal(tokens, [[0, 0, 0], [2, 1, 4], [2, 1, 4]])
+
+
+def test_a_trained_policy_still_gives_the_ends_of_each_choice():
+    noise = np.stack([np.zeros(3), np.full(3, _ALMOST_ONE)])
+    tokens = _trained().sample(noise).tokens
+    np.testing.assert_array_equal(tokens, [[0, 0, 0], [2, 1, 4]])
+
+
+def test_sampling_inverts_the_distribution_function():
+    controller = _trained()
+    first = np.array([[option, 0, 0] for option in range(3)])
+    cdf = np.cumsum(np.exp(controller.score(first).log_prob[:, 0]))
+    assert np.ptp(np.diff(cdf, prepend=0)) > 0.05  # Not uniform any more.
+    noise = np.full((5, 3), 0.5)
+    noise[:, 0] = [
+        cdf[0] - 1e-4, cdf[0] + 1e-4, cdf[1] - 1e-4, cdf[1] + 1e-4, 0.999,
+    ]  # fmt: skip
+    tokens = controller.sample(noise).tokens
+    np.testing.assert_array_equal(tokens[:, 0], [0, 1, 1, 2, 2])
+
+
+@pytest.mark.parametrize("make", [_trained, lambda: RandomController(_space())])
+def test_frequencies_match_the_probabilities(make):
+    controller, num = make(), 20_000
+    samples = controller.sample(_noise(num))
+    rows, index, counts = np.unique(
+        samples.tokens, axis=0, return_index=True, return_counts=True
+    )
+    assert len(rows) == 30
+    probs = np.exp(samples.log_prob[index].sum(axis=1))
+    bound = 5 * np.sqrt(probs * (1 - probs) / num)
+    assert (np.abs(counts / num - probs) < bound).all()
+
+
+@pytest.mark.parametrize("steps", [0, 6])
+def test_scoring_agrees_with_sampling_to_the_last_bit(steps):
+    controller = _trained(steps)
+    samples = controller.sample(_noise(16, 99))
+    for rows in (slice(None), slice(0, 1), slice(3, 8)):
+        scored = controller.score(samples.tokens[rows])
+        np.testing.assert_array_equal(scored.tokens, samples.tokens[rows])
+        np.testing.assert_array_equal(scored.log_prob, samples.log_prob[rows])
+        np.testing.assert_array_equal(scored.entropy, samples.entropy[rows])
+
+
+def test_a_sample_depends_on_its_own_row_of_noise_alone():
+    controller, noise = _trained(), _noise(16, 99)
+    whole = controller.sample(noise)
+    for rows in (slice(0, 1), slice(5, 7), slice(8, 16)):
+        part = controller.sample(noise[rows])
+        np.testing.assert_array_equal(part.tokens, whole.tokens[rows])
+        np.testing.assert_array_equal(part.log_prob, whole.log_prob[rows])
+
+
+@pytest.mark.parametrize("steps", [0, 6])
+def test_the_probabilities_of_all_sequences_sum_to_one(steps):
+    log_prob = _trained(steps).score(_all_tokens()).log_prob
+    total = np.exp(log_prob.astype("float64").sum(axis=1)).sum()
+    assert total == pytest.approx(1, abs=1e-5)
+
+
+def test_a_later_decision_depends_on_the_earlier():
+    log_prob = _trained().score([[0, 0, 1], [2, 0, 1]]).log_prob
+    assert abs(log_prob[0, 2] - log_prob[1, 2]) > 1e-4
+
+
+def test_entropy_is_that_of_the_whole_distribution_of_a_decision():
+    controller = _trained()
+    options = [[1, 1, option] for option in range(5)]
+    scored = controller.score(options)
+    log_prob = scored.log_prob[:, 2].astype("float64")
+    want = -(np.exp(log_prob) * log_prob).sum()
+    np.testing.assert_allclose(scored.entropy[:, 2], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("init_scale", [0.08, 0.01])
+def test_initial_weights_are_uniform_in_the_scale(init_scale):
+    controller = PolicyGradientController(_space(), init_scale=init_scale)
+    weights = [
+        array
+        for name, array in controller.state().items()
+        if array.size > 1 and array.any()  # Adam's slots are zeros.
+    ]
+    values = np.concatenate([weight.ravel() for weight in weights])
+    assert np.abs(values).max() <= init_scale
+    assert np.abs(values).max() > 0.99 * init_scale
+    assert values.std() == pytest.approx(init_scale / np.sqrt(3), rel=0.02)
+    # No two weights are of one stream.
+    begins = [tuple(weight.ravel()[:2]) for weight in weights]
+    assert len(set(begins)) == len(begins)
+
+
+def test_the_initial_policy_is_close_to_uniform():
+    log_prob = PolicyGradientController(_space()).score(_all_tokens()).log_prob
+    want = np.broadcast_to(-np.log(_NUM_OPTIONS), log_prob.shape)
+    np.testing.assert_allclose(log_prob, want, atol=0.1)
+
+
+@pytest.mark.parametrize(("units", "num_layers"), [(35, 2), (6, 1)])
+def test_the_network_has_the_layers_asked_for(units, num_layers):
+    arguments = {"units": units, "num_layers": num_layers}
+    if (units, num_layers) == (35, 2):
+        arguments = {}  # The paper's are the default.
+    controller = PolicyGradientController(_space(), **arguments)
+    shapes = [a.shape for n, a in controller.state().items() if "kernel" in n]
+    # Kernel and recurrent kernel of each layer, and Adam's two slots of each.
+    assert shapes.count((units, 4 * units)) == 3 * 2 * num_layers
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_an_update_moves_the_probability_with_the_advantages_sign(sign):
+    controller = PolicyGradientController(_space())
+    samples = _batch([[2, 1, 4], [0, 0, 1]])
+    before = controller.score(samples.tokens).log_prob.sum(axis=1)
+    controller.update(samples, sign * np.array([1.0, -1.0]))
+    after = controller.score(samples.tokens).log_prob.sum(axis=1)
+    assert (np.sign(after - before) == sign * np.array([1, -1])).all()
+
+
+def test_an_update_without_advantage_changes_no_probability():
+    controller = PolicyGradientController(_space())
+    before = controller.score(_all_tokens()).log_prob
+    metrics = controller.update(_batch([[0, 1, 2]]), np.zeros(1))
+    assert metrics["loss"] == 0 and metrics["gradient_norm"] == 0
+    np.testing.assert_array_equal(
+        controller.score(_all_tokens()).log_prob, before
+    )
+
+
+def test_an_update_returns_the_figures_of_the_policy_before_it():
+    controller = _trained()
+    samples = controller.sample(_noise(4))
+    advantage = np.array([1.0, -2.0, 0.5, 3.0])
+    metrics = controller.update(samples, advantage)
+    want = -np.mean(advantage * samples.log_prob.sum(axis=1))
+    assert metrics["loss"] == pytest.approx(want, rel=1e-5)
+    entropy_nats = samples.entropy.sum(axis=1).mean()
+    assert metrics["entropy_nats"] == pytest.approx(entropy_nats, rel=1e-5)
+    assert metrics["gradient_norm"] > 0
+
+
+def test_the_entropy_bonus_raises_the_entropy():
+    def entropy_after(**arguments):
+        controller = PolicyGradientController(_space(), **arguments)
+        controller.restore(_trained().state())
+        for _ in range(5):
+            samples = controller.sample(_noise(8))
+            controller.update(samples, np.zeros(8))
+        return controller.score(_all_tokens()).entropy.sum()
+
+    before = _trained().score(_all_tokens()).entropy.sum()
+    assert entropy_after(entropy_weight=0.5) > before + 1
+
+
+def test_the_learning_rate_is_that_of_adam():
+    moved = []
+    for learning_rate in (0.001, 0.002):
+        controller = PolicyGradientController(
+            _space(), learning_rate=learning_rate
+        )
+        before = controller.state()
+        controller.update(_batch([[2, 1, 4]]), np.ones(1))
+        after = controller.state()
+        name = next(n for n in before if n.endswith("_biases"))
+        moved.append(np.abs(after[name] - before[name]).max())
+    # Adam's first step is the rate itself.
+    np.testing.assert_allclose(moved, [0.001, 0.002], rtol=1e-3)
+
+
+def test_the_same_seed_gives_the_same_result_and_another_seed_another():
+    states = [_trained(2, seed=seed).state() for seed in (3, 3, 4)]
+    for name, array in states[0].items():
+        np.testing.assert_array_equal(array, states[1][name])
+    name = next(n for n in states[0] if n.endswith("_heads"))
+    assert (states[0][name] != states[2][name]).any()
+
+
+def test_the_initial_weights_do_not_depend_on_the_global_seed():
+    keras.utils.set_random_seed(1)
+    first = PolicyGradientController(_space(), seed=3).state()
+    keras.utils.set_random_seed(2)
+    second = PolicyGradientController(_space(), seed=3).state()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name])
+
+
+def test_a_restored_controller_goes_on_bit_for_bit():
+    controller = _trained(3)
+    state = {name: array.copy() for name, array in controller.state().items()}
+    other = PolicyGradientController(_space(), seed=9, learning_rate=0.05)
+    other.restore(state)
+    for step in range(3):
+        noise = _noise(8, 50 + step)
+        samples, others = controller.sample(noise), other.sample(noise)
+        np.testing.assert_array_equal(samples.log_prob, others.log_prob)
+        advantage = samples.tokens.sum(axis=1) - 3.5
+        # Adam's slots and step count were restored, or this would differ.
+        assert controller.update(samples, advantage) == other.update(
+            others, advantage
+        )
+    for name, array in controller.state().items():
+        np.testing.assert_array_equal(array, other.state()[name])
+
+
+def test_a_state_is_a_copy_that_later_updates_leave_alone():
+    controller = _trained(1)
+    state = controller.state()
+    copies = {name: array.copy() for name, array in state.items()}
+    controller.update(_batch([[2, 1, 4]]), np.ones(1))
+    for name, array in state.items():
+        np.testing.assert_array_equal(array, copies[name])
+
+
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
+    controller = _trained(1)
+    before = {name: a.copy() for name, a in controller.state().items()}
+    name = list(before)[-1]
+    state = PolicyGradientController(_space(), seed=7).state()
+    missing = {key: array for key, array in state.items() if key != name}
+    message = f"state must hold {name!r} of shape "
+    with _raises(message):
+        controller.restore(missing)
+    with pytest.raises(ValueError, match=r"Received: \(9, 9\)"):
+        controller.restore({**state, name: np.zeros((9, 9))})
+    for key, array in controller.state().items():
+        np.testing.assert_array_equal(array, before[key])
+
+
+@_BOTH
+def test_a_config_is_jsonable_and_names_the_class(make):
+    config = make(_space()).config()
+    assert json.loads(json.dumps(config)) == config
+    assert config["class"] == make.__name__
+
+
+def test_a_config_holds_every_argument():
+    arguments = {
+        "loss": "reinforce",
+        "seed": 5,
+        "units": 4,
+        "num_layers": 1,
+        "init_scale": 0.1,
+        "learning_rate": 0.02,
+        "entropy_weight": 0.3,
+    }
+    config = PolicyGradientController(_space(), **arguments).config()
+    assert config == {"class": "PolicyGradientController", **arguments}
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "rule"),
+    [
+        ("loss", "a2c", "must be one of ['reinforce"),
+        ("seed", -1, "must be at least 0"),
+        ("seed", 1.5, "must be an int"),
+        ("units", 0, "must be at least 1"),
+        ("units", True, "must be an int"),
+        ("units", "four", "must be an int"),
+        ("num_layers", 0, "must be at least 1"),
+        ("num_layers", 2.0, "must be an int"),
+        ("init_scale", 0.0, "must be positive"),
+        ("init_scale", float("nan"), "must be positive"),
+        ("learning_rate", 0, "must be positive"),
+        ("learning_rate", -0.1, "must be positive"),
+        ("entropy_weight", -1e-9, "must be at least 0"),
+        ("entropy_weight", float("nan"), "must be at least 0"),
+    ],
+)
+def test_an_argument_out_of_range_is_refused(argument, value, rule):
+    with pytest.raises(ValueError) as caught:
+        PolicyGradientController(_space(), **{argument: value})
+    message = str(caught.value)
+    assert message.startswith(f"{argument} {rule}")
+    assert message.endswith(f"Received: {argument}={value!r}.")
+
+
+@_BOTH
+def test_a_space_is_needed(make):
+    with _raises("space must be a Space. Received: list."):
+        make([Choice("width", (1, 2))])
+
+
+@_BOTH
+@pytest.mark.parametrize("shape", [(3,), (2, 2), (2, 4), (1, 2, 3)])
+def test_noise_of_another_shape_is_refused(make, shape):
+    message = f"noise must have the shape [B, 3]. Received: {list(shape)}."
+    with _raises(message):
+        make(_space()).sample(np.zeros(shape))
+
+
+@_BOTH
+@pytest.mark.parametrize("value", [-0.01, 1.01, np.nan])
+def test_noise_out_of_range_is_refused(make, value):
+    with _raises("noise must lie in [0, 1). Received values from "):
+        make(_space()).sample(np.array([[0.5, value, 0.5]]))
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 1)])
+def test_an_advantage_of_another_shape_is_refused(shape):
+    message = f"advantage must have the shape [2]. Received: {list(shape)}."
+    with _raises(message):
+        PolicyGradientController(_space()).update(
+            _batch([[0, 0, 0], [1, 1, 1]]), np.zeros(shape)
+        )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_advantage_that_is_not_finite_is_refused(value):
+    controller = PolicyGradientController(_space())
+    with _raises(f"advantage must be finite. Received: [{value}]."):
+        controller.update(_batch([[0, 0, 0]]), np.array([value]))
+
+
+@pytest.mark.parametrize("tokens", [[3, 0, 0], [0, 2, 0], [0, 0, -1]])
+def test_tokens_out_of_range_are_refused(tokens):
+    controller = PolicyGradientController(_space())
+    with pytest.raises(ValueError, match=r"'choice_\d' must be an int in \[0"):
+        controller.score([tokens])
+    with pytest.raises(ValueError, match=r"'choice_\d' must be an int in \[0"):
+        controller.update(_batch([tokens]), np.ones(1))
+
+
+def test_too_few_tokens_are_refused():
+    with pytest.raises(ValueError, match="takes 3 tokens. Received: 2."):
+        PolicyGradientController(_space()).score([[0, 0]])
+
+
+def test_a_random_controller_is_uniform_and_learns_nothing():
+    controller = RandomController(_space())
+    samples = controller.sample(_noise(4))
+    want = np.broadcast_to(np.log(_NUM_OPTIONS), (4, 3)).astype("float32")
+    np.testing.assert_array_equal(samples.entropy, want)
+    np.testing.assert_array_equal(samples.log_prob, -want)
+    metrics = controller.update(samples, np.ones(4))
+    assert metrics["entropy_nats"] == pytest.approx(np.log(30), rel=1e-6)
+    again = controller.sample(_noise(4))
+    np.testing.assert_array_equal(again.tokens, samples.tokens)
+
+
+def test_a_random_controller_has_no_state():
+    controller = RandomController(_space())
+    assert controller.state() == {}
+    controller.restore({})
+    with _raises("A RandomController has no state. Received: ['weights']."):
+        controller.restore({"weights": np.zeros(1)})

@@ -1,0 +1,161 @@
+"""Tests of `Choice` and `Space`."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas_keras.spaces import Choice
+from nas_keras.spaces import Space
+
+
+def make_space(**arguments):
+    choices = [
+        Choice("kind", ("conv", "pool")),
+        Choice("width", (8, 16, 32)),
+        Choice("rate", (0.5,)),
+    ]
+    return Space(choices, **arguments)
+
+
+def test_choice_keeps_its_options_in_order_as_a_tuple():
+    assert Choice("width", [16, 8]).options == (16, 8)
+
+
+def test_choice_is_a_value():
+    assert Choice("a", [1, 2]) == Choice("a", (1, 2))
+    assert hash(Choice("a", [1, 2])) == hash(Choice("a", (1, 2)))
+    with pytest.raises(AttributeError):
+        Choice("a", (1, 2)).name = "b"
+
+
+@pytest.mark.parametrize("name", ["", None, 3])
+def test_choice_must_have_a_name(name):
+    message = f"name must be a non-empty str.*name={re.escape(repr(name))}"
+    with pytest.raises(ValueError, match=message):
+        Choice(name, (1, 2))
+
+
+@pytest.mark.parametrize("options", ["ab", None, 3, {1, 2}])
+def test_options_must_be_a_sequence_and_no_string(options):
+    with pytest.raises(ValueError, match=r"options of 'a' must be a tuple"):
+        Choice("a", options)
+
+
+@pytest.mark.parametrize("option", [None, (1,), [1], b"x", 1j])
+def test_option_must_be_a_string_or_a_number(option):
+    message = (
+        r"option of 'a' must be a str, an int or a float\. Received: "
+        + re.escape(repr(option))
+    )
+    with pytest.raises(ValueError, match=message):
+        Choice("a", (1, option))
+
+
+@pytest.mark.parametrize("options", [(), (1, 2, 1), ("x", "x")])
+def test_options_must_be_distinct_and_at_least_one(options):
+    message = "options of 'a' must be distinct and at least one.*" + re.escape(
+        f"options={options!r}"
+    )
+    with pytest.raises(ValueError, match=message):
+        Choice("a", options)
+
+
+def test_options_of_different_types_are_distinct():
+    assert len(Choice("a", (1, 1.0, "1")).options) == 3
+
+
+def test_size_is_the_product_of_the_options():
+    assert make_space().num_options == (2, 3, 1)
+    assert make_space().size == 6
+
+
+def test_size_is_exact_where_a_float_is_not():
+    space = Space([Choice(f"c{k}", (0, 1, 2)) for k in range(60)])
+    assert space.size == 3**60
+
+
+def test_decode_gives_the_options_by_name():
+    assert make_space().decode([1, 2, 0]) == {
+        "kind": "pool",
+        "width": 32,
+        "rate": 0.5,
+    }
+
+
+def test_decode_calls_the_given_function_with_a_tuple_of_python_ints():
+    seen = []
+    space = make_space(decode=lambda tokens: seen.append(tokens) or "built")
+    assert space.decode(np.array([1, 2, 0], "int32")) == "built"
+    assert seen == [(1, 2, 0)]
+    assert [type(token) for token in seen[0]] == [int, int, int]
+
+
+@pytest.mark.parametrize("tokens", [[], [0, 0], [0, 0, 0, 0]])
+def test_number_of_tokens_must_be_that_of_the_choices(tokens):
+    space = make_space(name="toy")
+    message = f"toy takes 3 tokens. Received: {len(tokens)}"
+    with pytest.raises(ValueError, match=message):
+        space.decode(tokens)
+
+
+@pytest.mark.parametrize("token", [3, -1, 1.0, True, "1", None, np.float32(1)])
+def test_token_must_be_an_int_in_range(token):
+    message = (
+        r"token of 'width' must be an int in \[0, 2\]\. Received: "
+        + re.escape(repr(token))
+    )
+    with pytest.raises(ValueError, match=message):
+        make_space().decode([0, token, 0])
+
+
+def test_tokens_are_checked_before_a_decode_function_sees_them():
+    space = make_space(decode=lambda tokens: pytest.fail("called"))
+    with pytest.raises(ValueError, match="'kind'"):
+        space.decode([2, 0, 0])
+
+
+def test_names_of_choices_must_differ():
+    choices = [Choice("a", (1, 2)), Choice("b", (1,)), Choice("a", (3,))]
+    with pytest.raises(ValueError, match=r"must differ.*\['a'\]"):
+        Space(choices)
+
+
+def test_choices_must_be_choice_objects():
+    with pytest.raises(ValueError, match=r"Choice objects.*\('a', \(1, 2\)\)"):
+        Space([("a", (1, 2))])
+
+
+@pytest.mark.parametrize("choices", [[], [Choice("a", (1,))]])
+def test_space_of_fewer_than_two_architectures_is_refused(choices):
+    with pytest.raises(ValueError, match="at least two architectures"):
+        Space(choices)
+
+
+def test_choice_of_a_single_option_is_allowed_beside_others():
+    space = Space([Choice("a", (7,)), Choice("b", (1, 2))])
+    assert space.size == 2
+    assert space.decode([0, 1]) == {"a": 7, "b": 2}
+
+
+def test_space_knows_its_name_and_structure():
+    space = make_space(name="toy", structure="a tree")
+    assert space.name == "toy"
+    assert space.structure == "a tree"
+    assert "toy" in repr(space)
+    assert "6 architectures" in repr(space)
+    assert "kind" in make_space().name
+
+
+@given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4))
+def test_tokens_and_architectures_are_one_to_one(sizes):
+    sizes = [*sizes, 2]
+    choices = [Choice(f"c{k}", tuple(range(n))) for k, n in enumerate(sizes)]
+    space = Space(choices)
+    decoded = {
+        tuple(space.decode(tokens).items()) for tokens in np.ndindex(*sizes)
+    }
+    assert len(decoded) == space.size == math.prod(sizes)
