@@ -1,5 +1,6 @@
 """Tests of the controllers: sampling, scoring, learning, state, errors."""
 
+import functools
 import itertools
 import json
 import re
@@ -45,13 +46,19 @@ def _batch(tokens):
 
 def _trained(steps=6, **arguments):
     """Returns a controller that is no longer near to uniform."""
-    arguments = {"learning_rate": 0.05, **arguments}
+    arguments = {"learning_rate": 0.02, **arguments}
     controller = PolicyGradientController(_space(), **arguments)
     for step in range(steps):
         samples = controller.sample(_noise(16, step))
         advantage = samples.tokens.sum(axis=1) - 3.5
         controller.update(samples, advantage)
     return controller
+
+
+@functools.cache
+def _kept():
+    """Returns a trained controller that no test updates."""
+    return _trained()
 
 
 def _raises(message):
@@ -68,12 +75,12 @@ def test_noise_zero_is_the_first_option_and_almost_one_the_last(make):
 
 def test_a_trained_policy_still_gives_the_ends_of_each_choice():
     noise = np.stack([np.zeros(3), np.full(3, _ALMOST_ONE)])
-    tokens = _trained().sample(noise).tokens
+    tokens = _kept().sample(noise).tokens
     np.testing.assert_array_equal(tokens, [[0, 0, 0], [2, 1, 4]])
 
 
 def test_sampling_inverts_the_distribution_function():
-    controller = _trained()
+    controller = _kept()
     first = np.array([[option, 0, 0] for option in range(3)])
     cdf = np.cumsum(np.exp(controller.score(first).log_prob[:, 0]))
     assert np.ptp(np.diff(cdf, prepend=0)) > 0.05  # Not uniform any more.
@@ -85,7 +92,7 @@ def test_sampling_inverts_the_distribution_function():
     np.testing.assert_array_equal(tokens[:, 0], [0, 1, 1, 2, 2])
 
 
-@pytest.mark.parametrize("make", [_trained, lambda: RandomController(_space())])
+@pytest.mark.parametrize("make", [_kept, lambda: RandomController(_space())])
 def test_frequencies_match_the_probabilities(make):
     controller, num = make(), 20_000
     samples = controller.sample(_noise(num))
@@ -98,40 +105,42 @@ def test_frequencies_match_the_probabilities(make):
     assert (np.abs(counts / num - probs) < bound).all()
 
 
-@pytest.mark.parametrize("steps", [0, 6])
-def test_scoring_agrees_with_sampling_to_the_last_bit(steps):
-    controller = _trained(steps)
-    samples = controller.sample(_noise(16, 99))
-    for rows in (slice(None), slice(0, 1), slice(3, 8)):
-        scored = controller.score(samples.tokens[rows])
-        np.testing.assert_array_equal(scored.tokens, samples.tokens[rows])
-        np.testing.assert_array_equal(scored.log_prob, samples.log_prob[rows])
-        np.testing.assert_array_equal(scored.entropy, samples.entropy[rows])
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 16, 33])
+def test_scoring_agrees_with_sampling_to_the_last_bit(batch_size):
+    for controller in (PolicyGradientController(_space()), _kept()):
+        samples = controller.sample(_noise(batch_size, 99))
+        scored = controller.score(samples.tokens)
+        np.testing.assert_array_equal(scored.tokens, samples.tokens)
+        np.testing.assert_array_equal(scored.log_prob, samples.log_prob)
+        np.testing.assert_array_equal(scored.entropy, samples.entropy)
 
 
 def test_a_sample_depends_on_its_own_row_of_noise_alone():
-    controller, noise = _trained(), _noise(16, 99)
+    controller, noise = _kept(), _noise(16, 99)
     whole = controller.sample(noise)
     for rows in (slice(0, 1), slice(5, 7), slice(8, 16)):
         part = controller.sample(noise[rows])
         np.testing.assert_array_equal(part.tokens, whole.tokens[rows])
-        np.testing.assert_array_equal(part.log_prob, whole.log_prob[rows])
+        # A matrix product rounds as its number of rows lets it.
+        want = whole.log_prob[rows]
+        np.testing.assert_allclose(part.log_prob, want, rtol=1e-5)
 
 
 @pytest.mark.parametrize("steps", [0, 6])
 def test_the_probabilities_of_all_sequences_sum_to_one(steps):
-    log_prob = _trained(steps).score(_all_tokens()).log_prob
+    controller = _kept() if steps else PolicyGradientController(_space())
+    log_prob = controller.score(_all_tokens()).log_prob
     total = np.exp(log_prob.astype("float64").sum(axis=1)).sum()
     assert total == pytest.approx(1, abs=1e-5)
 
 
 def test_a_later_decision_depends_on_the_earlier():
-    log_prob = _trained().score([[0, 0, 1], [2, 0, 1]]).log_prob
+    log_prob = _kept().score([[0, 0, 1], [2, 0, 1]]).log_prob
     assert abs(log_prob[0, 2] - log_prob[1, 2]) > 1e-4
 
 
 def test_entropy_is_that_of_the_whole_distribution_of_a_decision():
-    controller = _trained()
+    controller = _kept()
     options = [[1, 1, option] for option in range(5)]
     scored = controller.score(options)
     log_prob = scored.log_prob[:, 2].astype("float64")
@@ -206,16 +215,17 @@ def test_an_update_returns_the_figures_of_the_policy_before_it():
 
 
 def test_the_entropy_bonus_raises_the_entropy():
-    def entropy_after(**arguments):
-        controller = PolicyGradientController(_space(), **arguments)
-        controller.restore(_trained().state())
-        for _ in range(5):
+    def entropy_after(entropy_weight):
+        controller = PolicyGradientController(
+            _space(), learning_rate=0.02, entropy_weight=entropy_weight
+        )
+        controller.restore(_kept().state())
+        for _ in range(20):
             samples = controller.sample(_noise(8))
             controller.update(samples, np.zeros(8))
-        return controller.score(_all_tokens()).entropy.sum()
+        return controller.score(_all_tokens()).entropy.sum(axis=1).mean()
 
-    before = _trained().score(_all_tokens()).entropy.sum()
-    assert entropy_after(entropy_weight=0.5) > before + 1
+    assert entropy_after(0.5) > entropy_after(0.0) + 0.5
 
 
 def test_the_learning_rate_is_that_of_adam():

@@ -370,8 +370,10 @@ class _Parser:
         return self._intern(Node("number", value=number))
 
     def _operation(self, name: str, trees: list[ast.expr], depth: int) -> int:
-        operands = tuple(self._visit(tree, depth + 1) for tree in trees)
-        return self._intern(Node(name, operands, equation=self.number))
+        operands = [self._visit(tree, depth + 1) for tree in trees]
+        if OPERATIONS[name].commutative:
+            operands.sort()  # `a + b` and `b + a` are one value.
+        return self._intern(Node(name, tuple(operands), equation=self.number))
 
     def _call(
         self, tree: ast.Call, name: str, args: list[ast.expr], depth: int

@@ -43,9 +43,10 @@ def search(
     evaluator: Evaluator,
     num_trials: int,
     workdir: str | os.PathLike | None = None,
-    *,
     batch_size: int = 8,
+    cluster: None = None,
     seed: int = 0,
+    *,
     evaluation_seed: int | None = None,
     baseline: EMABaseline = EMABaseline(),  # noqa: B008  (frozen)
     max_consecutive_failures: int = 10,
@@ -67,6 +68,7 @@ def search(
         workdir: Folder of the journal, the checkpoints, `config.json`,
             `best_cell.json` and `trials.csv`; None to write nothing.
         batch_size: B, architectures for one update of the controller.
+        cluster: None: one process. Searches over several are not built yet.
         seed: Of the sampling noise.
         evaluation_seed: Of the evaluations; default `seed`.
         baseline: Turns rewards into advantages.
@@ -92,22 +94,18 @@ def search(
     >>> max(trial.evaluation.reward for trial in trials)
     16.0
     """
-    for name, value in (
-        ("num_trials", num_trials),
-        ("batch_size", batch_size),
-        ("max_consecutive_failures", max_consecutive_failures),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(
-                f"{name} must be a positive int. Received: {name}={value!r}."
-            )
+    _check_int("num_trials", num_trials, 1)
+    _check_int("batch_size", batch_size, 1)
+    _check_int("max_consecutive_failures", max_consecutive_failures, 1)
+    _check_int("seed", seed, 0)
     if evaluation_seed is None:
         evaluation_seed = seed
-    for name, value in (("seed", seed), ("evaluation_seed", evaluation_seed)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ValueError(
-                f"{name} must be an int >= 0. Received: {name}={value!r}."
-            )
+    _check_int("evaluation_seed", evaluation_seed, 0)
+    if cluster is not None:
+        raise ValueError(
+            "cluster must be None: a search runs in one process. Received: "
+            f"cluster={cluster!r}."
+        )
     config = {
         "space": controller.space.name,
         "num_options": list(controller.space.num_options),
@@ -126,6 +124,14 @@ def search(
     if workdir is None:
         return run.trials(None)
     return _in_workdir(run, Path(workdir), config)
+
+
+def _check_int(name: str, value: int, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ValueError(
+            f"{name} must be an int of at least {low}. Received: "
+            f"{name}={value!r}."
+        )
 
 
 def _in_workdir(

@@ -126,8 +126,9 @@ _DEMO = SearchConfig(
         batch_size=32,
         num_steps=20,
         num_updates=120,
-        learning_rate=1e-2,
+        learning_rate=1.5e-2,
         schedule="cosine",
+        init_scale=0.2,
         max_validation_tokens=12_000,
     ),
     retrain=LanguageModelConfig(
@@ -135,8 +136,9 @@ _DEMO = SearchConfig(
         batch_size=32,
         num_steps=32,
         num_updates=1_200,
-        learning_rate=5e-3,
+        learning_rate=1.5e-2,
         schedule="cosine",
+        init_scale=0.2,
     ),
     retrain_parameters=100_000,
 )

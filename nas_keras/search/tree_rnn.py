@@ -278,11 +278,10 @@ def _backward_step(tree, arch, x_products, h_products, c, d_root, d_new_c):
         d_z += arch.cell[low:high] * d_new_c
         is_mul, is_max = arch.is_mul[low:high], arch.is_max[low:high]
         pair = _combine_vjp(tree, is_mul, is_max, left, right, d_z)
-        if low == 0:
-            return *pair, d_c
-        first = tree.children(low)[0]
-        d_values[first] = _pick(high - low).T @ tf.concat(pair, axis=0)
-    raise AssertionError("The first level is that of the leaves.")
+        if low:
+            first = tree.children(low)[0]
+            d_values[first] = _pick(high - low).T @ tf.concat(pair, axis=0)
+    return *pair, d_c  # The last level of the loop is that of the leaves.
 
 
 def _recurrence(tree, arch, products, recurrent, mask, h, c):
@@ -307,7 +306,7 @@ def _recurrence(tree, arch, products, recurrent, mask, h, c):
     def flat(tensor, rows):
         return tf.reshape(tensor, [rows, units * batch_size])
 
-    def array(rows, element_shape=None):
+    def array(rows):
         return tf.TensorArray(
             tf.float32, num_steps, element_shape=[rows, h.shape[1]]
         )

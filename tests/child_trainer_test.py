@@ -1,0 +1,388 @@
+"""Tests of `TreeRNN` and `ChildTrainer` against `NASRNN`, the other path."""
+
+import dataclasses
+import math
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nas_keras.cells.nas_cell import NASRNN
+from nas_keras.cells.spec import CellSpec
+from nas_keras.cells.spec import load_spec
+from nas_keras.data.text import build_corpus
+from nas_keras.search import ChildTrainer
+from nas_keras.search.tree_rnn import TreeRNN
+from nas_keras.spaces import Choice
+from nas_keras.spaces import Space
+from nas_keras.spaces import tree_space
+from nas_keras.tasks import LanguageModelConfig
+from nas_keras.tasks import LanguageModelTask
+from nas_keras.tasks import LanguageModelTrainer
+
+_NASCELL = tuple(load_spec("nascell").provenance["tokens"])
+# An LSTM as a tree: f = sigmoid(n0 + n1), i = n2, g = n3, o = sigmoid(n10 +
+# n11); c joins f by a product at node 8; node 12 is c, then tanh.
+_LSTM = (
+    (0, 0, 0, 0, 0, 2, 0, 1, *[0] * 8)
+    + (0, 2, 1, 0, 0, 0, 0, 0, 0, 1, 0, 2, 1, 0)
+    + (1, 0, 12, 8)
+)
+# The paper's example of base 2, section 3.4.
+_EXAMPLE = (0, 1, 1, 3, 1, 2, 0, 3, 1, 0)
+_WIDE = {
+    "combines": ("add", "mul", "max"),
+    "activations": ("identity", "tanh", "sigmoid", "relu", "sin"),
+}
+
+
+def _corpus(level="char"):
+    sentence = "the cell reads one word, then the next, and forgets a third. "
+    words = (sentence[k % 7 :] for k in range(40))
+    return build_corpus("\n".join(words), level, name="sentences")
+
+
+def _config(**changes):
+    arguments = {
+        "units": 5,
+        "batch_size": 3,
+        "num_steps": 6,
+        "num_updates": 4,
+        "init_scale": 0.4,
+        "learning_rate": 0.02,
+        "jit_compile": False,  # Compiling would take longer than running.
+        **changes,
+    }
+    return LanguageModelConfig(**arguments)
+
+
+def _task(**changes):
+    return LanguageModelTask(_config(**changes), _corpus())
+
+
+def _random_tokens(space, seed):
+    rng = np.random.default_rng(seed)
+    return tuple(int(rng.integers(num)) for num in space.num_options)
+
+
+def _results(layer, arrays, use_xla):
+    """Returns outputs, states and gradients of a sum with uneven weights."""
+    x, h, c, weight_y, weight_h, weight_c = map(tf.constant, arrays)
+
+    @tf.function(jit_compile=use_xla)
+    def run(x, h, c):
+        with tf.GradientTape() as tape:
+            tape.watch([x, h, c])
+            y, last_h, last_c = layer(x, initial_state=[h, c], training=True)
+            total = (
+                tf.reduce_sum(y * weight_y)
+                + tf.reduce_sum(last_h * weight_h)
+                + tf.reduce_sum(last_c * weight_c)
+            )
+        variables = [v.value for v in layer.trainable_variables]
+        gradients = tape.gradient(
+            total,
+            [*variables, x, h, c],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        return [y, last_h, last_c, *gradients]
+
+    return [value.numpy() for value in run(x, h, c)]
+
+
+def _assert_agrees_with_nas_rnn(space, tokens, use_xla=False, units=3):
+    rng = np.random.default_rng(sum(tokens))
+    shapes = [(2, 5, 4), (2, units), (2, units), (2, 5, units)]
+    shapes += [(2, units)] * 2
+    arrays = [rng.normal(size=s).astype("float32") * 0.7 for s in shapes]
+    tree = TreeRNN(units, space.structure)
+    plain = NASRNN(
+        units, space.decode(tokens), return_sequences=True, return_state=True
+    )
+    for layer in (tree, plain):
+        layer.build((2, 5, 4))
+    width = space.structure.base * units
+    kernels = [0.6 * rng.normal(size=(rows, width)) for rows in (4, units)]
+    for layer in (tree, plain):
+        for variable, kernel in zip(
+            layer.trainable_variables, kernels, strict=True
+        ):
+            variable.assign(kernel)
+    tree.tokens.assign(tokens)
+    names = ("y", "h", "c", "kernel", "recurrent", "x", "h0", "c0")
+    got = _results(tree, arrays, use_xla)
+    want = _results(plain, arrays, use_xla)
+    for name, value, other in zip(names, got, want, strict=True):
+        scale = max(1.0, float(np.abs(other).max()))
+        np.testing.assert_allclose(
+            value / scale, other / scale, rtol=0, atol=1e-5, err_msg=name
+        )
+
+
+def test_the_lstm_of_the_tree_is_the_published_lstm():
+    # With n1's and n4..n6's kernels zero, what is left are the four gates.
+    spec, units = tree_space(8).decode(_LSTM), 3
+    layers = [NASRNN(units, s, return_sequences=True) for s in (spec, "lstm")]
+    rng = np.random.default_rng(0)
+    gates = [rng.normal(size=(4, rows, units)) for rows in (4, units)]
+    for layer in layers:
+        layer.build((2, 5, 4))
+    place = {0: 1, 2: 0, 3: 2, 7: 3}  # Leaf -> gate of i, f, g, o.
+    for variable, gate in zip(layers[0].weights, gates, strict=True):
+        zeros = np.zeros_like(gate[0])
+        leaves = [gate[place[k]] if k in place else zeros for k in range(8)]
+        variable.assign(np.concatenate(leaves, axis=1))
+    for variable, gate in zip(layers[1].weights, gates, strict=True):
+        variable.assign(np.concatenate(list(gate), axis=1))
+    x = rng.normal(size=(2, 5, 4)).astype("float32")
+    np.testing.assert_allclose(layers[0](x), layers[1](x), atol=1e-6)
+
+
+@pytest.mark.parametrize("use_xla", [False, True])
+@pytest.mark.parametrize("tokens", [_NASCELL, _LSTM], ids=["nascell", "lstm"])
+def test_known_cells_agree_with_nas_rnn_in_values_and_gradients(
+    tokens, use_xla
+):
+    _assert_agrees_with_nas_rnn(tree_space(8), tokens, use_xla)
+
+
+@pytest.mark.parametrize(
+    ("base", "seed"),
+    [(2, 0), (2, 1), (2, 2), (3, 0), (3, 1), (5, 0), (5, 1), (8, 0)],
+)
+def test_random_cells_agree_with_nas_rnn(base, seed):
+    space = tree_space(base)
+    _assert_agrees_with_nas_rnn(space, _random_tokens(space, seed))
+
+
+@pytest.mark.parametrize(("base", "seed"), [(2, 3), (3, 4), (5, 5)])
+def test_random_cells_with_max_and_sin_agree_with_nas_rnn(base, seed):
+    space = tree_space(base, **_WIDE)
+    _assert_agrees_with_nas_rnn(space, _random_tokens(space, seed), seed == 3)
+
+
+def _at(cell_index, inject_index):
+    return (*_EXAMPLE[:8], cell_index, inject_index)
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [_EXAMPLE, _at(2, 2), _at(1, 1), _at(0, 2), _at(2, 0)],
+    ids=["paper", "both_root", "both_leaf", "inject_root", "cell_root"],
+)
+def test_the_edges_of_the_indices_agree_with_nas_rnn(tokens):
+    _assert_agrees_with_nas_rnn(tree_space(2), tokens)
+
+
+@pytest.mark.parametrize(
+    ("jit_compile", "num_layers", "seed"),
+    [(False, 2, 1), (False, 1, 5), (True, 1, 1)],
+)
+def test_a_child_is_the_same_spec_trained_as_a_nas_rnn(
+    jit_compile, num_layers, seed
+):
+    task = _task(jit_compile=jit_compile, clip_norm=0.5, num_layers=num_layers)
+    space = tree_space(3)
+    tokens = _random_tokens(space, seed)
+    children = ChildTrainer(space, task, reward="-loss")
+    (child,) = children.evaluate(np.array([tokens]), seed)
+    trainer = LanguageModelTrainer(task, task.model(space.decode(tokens)))
+    want = trainer.train(seed)
+    assert child.metrics.keys() == want.keys()
+    for name, value in want.items():
+        assert child.metrics[name] == pytest.approx(value, abs=1e-4), name
+    loss_nats = want["validation_loss_nats"]
+    assert child.reward == pytest.approx(-loss_nats, abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def children():
+    return ChildTrainer(tree_space(2), _task(), "c/ppl^2", c=80.0)
+
+
+@pytest.fixture
+def of_each(children):
+    """Five children, no two alike."""
+    space = children.space
+    return np.array([_random_tokens(space, seed) for seed in range(5)])
+
+
+def test_the_training_step_is_traced_once_for_all_children(children, of_each):
+    evaluations = children.evaluate(of_each, seed=0)
+    assert len({e.reward for e in evaluations}) == 5
+    assert children.num_traces == 1
+    children.evaluate(of_each[:1], seed=1)
+    assert children.num_traces == 1
+
+
+def test_an_evaluation_depends_on_tokens_and_seed_alone(children, of_each):
+    first = children.evaluate(of_each, seed=3)
+    again = children.evaluate(of_each[::-1], seed=3)[::-1]
+    assert [e.reward for e in first] == [e.reward for e in again]
+    assert [e.metrics for e in first] == [e.metrics for e in again]
+    other = children.evaluate(of_each, seed=4)
+    assert all(a.reward != b.reward for a, b in zip(first, other, strict=True))
+
+
+def test_the_metrics_belong_together(children, of_each):
+    (evaluation,) = children.evaluate(of_each[:1], seed=0)
+    metrics = evaluation.metrics
+    loss_nats = metrics["validation_loss_nats"]
+    perplexity = metrics["validation_perplexity"]
+    assert perplexity == pytest.approx(math.exp(loss_nats))
+    bits = metrics["validation_bits_per_char"]
+    assert bits == pytest.approx(math.log2(perplexity))
+    assert evaluation.reward == pytest.approx(80 / perplexity**2)
+    assert evaluation.elapsed_s > 0
+
+
+@pytest.mark.parametrize(
+    ("reward", "c", "want"),
+    [
+        ("c/ppl^2", 80.0, lambda ppl: 80 / ppl**2),
+        ("c/ppl", 1.5, lambda ppl: 1.5 / ppl),
+        ("-loss", 80.0, lambda ppl: -math.log(ppl)),
+    ],
+)
+def test_rewards_are_of_the_validation_perplexity(
+    reward, c, want, children, of_each, monkeypatch
+):
+    loss_nats = math.log(120.0)
+    monkeypatch.setattr(
+        children._trainer,
+        "train",
+        lambda seed: {"validation_loss_nats": loss_nats},
+    )
+    monkeypatch.setattr(children, "reward", reward)
+    monkeypatch.setattr(children, "c", c)
+    (evaluation,) = children.evaluate(of_each[:1], seed=0)
+    assert evaluation.reward == pytest.approx(want(120.0))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learning_rate": 1e38, "optimizer": "sgd", "clip_norm": 1e30},
+        {"init_scale": 1e25},
+    ],
+)
+def test_a_diverging_child_is_infeasible_and_the_next_is_not(changes):
+    space = tree_space(2)
+    children = ChildTrainer(space, _task(**changes))
+    relu = (0, 3, 1, 3, 1, 3, 1, 3, 1, 0)
+    (evaluation,) = children.evaluate(np.array([relu]), seed=0)
+    assert evaluation.reward is None
+    assert "diverged: the " in evaluation.infeasible
+
+
+def test_a_child_after_a_diverged_one_is_as_if_alone():
+    # Sums grow without bound from step to step, sigmoids do not.
+    space = tree_space(2)
+    task = _task(init_scale=3.0, learning_rate=50.0, num_updates=12)
+    wild, tame = (0, 0, 0, 0, 0, 0, 0, 0, 0, 1), (0, 2, 0, 2, 0, 2, 0, 2, 0, 0)
+    children = ChildTrainer(space, task)
+    alone = children.evaluate(np.array([tame]), seed=0)[0]
+    failed, after = children.evaluate(np.array([wild, tame]), seed=0)
+    assert "diverged" in failed.infeasible
+    assert after.metrics == alone.metrics
+    assert alone.reward is not None
+
+
+def _exhausted():
+    return tf.errors.ResourceExhaustedError(None, None, "out of memory")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (_exhausted(), "ResourceExhaustedError: out of memory"),
+        (MemoryError("no room"), "MemoryError: no room"),
+        (RuntimeError("a bug"), "RuntimeError: a bug"),
+    ],
+)
+def test_what_goes_wrong_in_a_child_is_a_reason(
+    error, reason, children, of_each, monkeypatch
+):
+    def train(seed):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(children._trainer, "train", train)
+        evaluations = children.evaluate(of_each[:2], seed=0)
+    assert [e.infeasible for e in evaluations] == [reason] * 2
+    assert children.evaluate(of_each[:1], seed=0)[0].reward is not None
+
+
+def test_a_keyboard_interrupt_is_not_a_reason(children, of_each, monkeypatch):
+    def train(seed):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(children._trainer, "train", train)
+    with pytest.raises(KeyboardInterrupt):
+        children.evaluate(of_each, seed=0)
+
+
+@pytest.mark.parametrize("tokens", [[[0] * 9], [[9] * 10]])
+def test_tokens_of_another_space_are_an_error(tokens, children):
+    with pytest.raises(ValueError, match="takes 10 tokens|must be an int in"):
+        children.evaluate(np.array(tokens), seed=0)
+
+
+def test_recurrent_dropout_applies_in_training_alone():
+    tree = TreeRNN(64, tree_space(2).structure, recurrent_dropout=0.5)
+    tree.build((2, 1, 4))
+    tree.tokens.assign((0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+    x, h = np.zeros((2, 1, 4), "float32"), np.ones((2, 64), "float32")
+    # h reaches two leaves that are added: 2 h if both kernels are identities.
+    tree.recurrent_kernel.assign(np.tile(np.eye(64), 2))
+    zeros = np.zeros_like(h)
+    y, *_ = tree(x, initial_state=[h, zeros], training=False)
+    np.testing.assert_allclose(y[:, 0], 2 * h)
+    y, *_ = tree(x, initial_state=[h, zeros], training=True)
+    values, counts = np.unique(np.round(y, 4), return_counts=True)
+    np.testing.assert_allclose(values, [0.0, 4.0])
+    assert counts.min() > 30  # Of 128; one half dropped.
+
+
+def test_the_dropout_of_the_config_reaches_the_children(children, of_each):
+    dropped = ChildTrainer(children.space, _task(recurrent_dropout=0.5))
+    (want,), (got,), (again,) = (
+        trainer.evaluate(of_each[:1], seed=0)
+        for trainer in (children, dropped, dropped)
+    )
+    assert got.metrics["train_loss_nats"] != want.metrics["train_loss_nats"]
+    assert again.metrics == got.metrics
+
+
+def test_a_space_without_a_tree_is_refused():
+    space = Space([Choice("width", (1, 2))], name="widths")
+    message = "Received: space='widths'. For other spaces use FunctionEvaluator"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        ChildTrainer(space, _task())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"reward": "ppl"}, "reward must be one of ['c/ppl^2', 'c/ppl', "),
+        ({"c": 0.0}, "c must be positive. Received: c=0.0."),
+        ({"c": math.nan}, "c must be positive. Received: c=nan."),
+    ],
+)
+def test_arguments_out_of_range_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        ChildTrainer(tree_space(2), _task(), **arguments)
+
+
+def test_a_bias_is_refused():
+    with pytest.raises(ValueError, match="task.config.use_bias=True"):
+        ChildTrainer(tree_space(2), _task(use_bias=True))
+
+
+def test_the_config_holds_what_the_scores_depend_on(children):
+    config = children.config()
+    assert config["reward"] == "c/ppl^2" and config["c"] == 80.0
+    assert config["task"] == dataclasses.asdict(_config())
+    assert config["corpus"]["sha256"] == _corpus().sha256
+    assert isinstance(children.space.decode([0] * 10), CellSpec)
