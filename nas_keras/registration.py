@@ -44,7 +44,6 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
 
 def register_layers_with_keras() -> None:
     """Imports the layers now if Keras is there, else as soon as it is."""
-    if True: return
     if "keras" in sys.modules:
         importlib.import_module(_LAYERS)
     else:

@@ -114,7 +114,16 @@ def _refined_colours(graph: Graph) -> list[str]:
             tied = {c for c, n in Counter(colours).items() if n > 1}
             if not tied:
                 return colours
-            # Any of them comes first, where they are images of each other.
+            # Any comes first where they are images of each other; those of
+            # the same operands and users are, so they are told apart at once.
             first = colours.index(min(tied))
-            colours[first] = digest(colours[first], "first")
+            alike = [
+                index
+                for index, node in enumerate(graph.nodes)
+                if colours[index] == colours[first]
+                and node.operands == graph.nodes[first].operands
+                and users[index] == users[first]
+            ]
+            for place, index in enumerate(alike):
+                colours[index] = digest(colours[index], place)
         classes = len(set(colours))

@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import re
+import stat
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -135,7 +136,7 @@ class CellSpec:
                 f"A cell has the keys {sorted(known)}. Received unknown: "
                 f"{sorted(map(str, unknown))}, missing: {sorted(missing)}."
             )
-        if isinstance(data["schema"], bool) or data["schema"] != SCHEMA:
+        if type(data["schema"]) is not int or data["schema"] != SCHEMA:
             raise ValueError(
                 f"schema must be {SCHEMA}, the one this version reads. "
                 f"Received: schema={data['schema']!r}."
@@ -288,7 +289,10 @@ def _user_cells() -> list[str]:
 
 def _read(path: Path) -> CellSpec:
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # A pipe would never end.
+            raise ValueError(f"{path}: not a file.")
+        size = status.st_size
         if size > MAX_FILE_BYTES:
             raise ValueError(
                 f"{path}: a cell's file has at most {MAX_FILE_BYTES} bytes. "

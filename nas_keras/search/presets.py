@@ -116,9 +116,9 @@ class SearchConfig:
 # validation part of the embedded text.
 _DEMO = SearchConfig(
     preset="demo",
-    num_trials=200,
+    num_trials=160,
     batch_size=5,  # Small, for many updates from few children.
-    controller_learning_rate=0.02,
+    controller_learning_rate=0.03,
     reward="c/ppl",  # At these perplexities c/ppl^2 hides the good children.
     reward_constant=1.0,
     child=LanguageModelConfig(
@@ -135,7 +135,7 @@ _DEMO = SearchConfig(
         use_bias=True,
         batch_size=32,
         num_steps=32,
-        num_updates=1_200,
+        num_updates=1_000,
         learning_rate=1.5e-2,
         schedule="cosine",
         init_scale=0.2,

@@ -126,7 +126,7 @@ class Tree:
                 operands = (names[k] for k in self.children(node))
             value = combine[node].format(*operands)
             if node == cell_index:
-                value = assign("next_c", _own(value))
+                value = assign("next_c", value)
             value = _activate(activation[node], value)
             if node == inject_index:
                 value = combine[-1].format(assign(f"n{node}", value), "c")
@@ -173,11 +173,6 @@ def tree_space(
     """
     tree = Tree(base, tuple(combines), tuple(activations))
     return Space(tree.choices(), tree.decode, tree.name, structure=tree)
-
-
-def _own(value: str) -> str:
-    """Makes `assign` write an equation even where `value` is a bare name."""
-    return f"identity({value})" if value.isidentifier() else value
 
 
 def _activate(activation: str, value: str) -> str:

@@ -1,0 +1,273 @@
+"""Tests of train/search.py as a user runs it: a process and its workdir."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+_PROGRAM = _ROOT / "train" / "search.py"
+_FILES = (
+    "config.json",
+    "trials.jsonl",
+    "trials.csv",
+    "retrained.jsonl",
+    "best_cell.json",
+    "report.html",
+    "random/trials.jsonl",
+)
+
+
+def _environment():
+    return {**os.environ, "PYTHONPATH": str(_ROOT)}
+
+
+def _python(code, *arguments, cwd):
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        capture_output=True, text=True, env=_environment(), cwd=cwd,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def _search(*arguments, cwd, **options):
+    return subprocess.run(
+        [sys.executable, str(_PROGRAM), *map(str, arguments)],
+        capture_output=True, text=True, env=_environment(), cwd=cwd, **options,
+    )  # fmt: skip
+
+
+def _tree(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _table(output):
+    """Returns what the program prints when all is done."""
+    lines = output.splitlines()
+    return [line for line in lines if not re.match(r"\w[\w ]* \d+/\d+ ", line)]
+
+
+def _journal(path):
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:
+        record.pop("elapsed_s")
+        # What a record says of its folder is not compared.
+        record.get("spec", {}).get("provenance", {}).pop("run", None)
+    return records
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    # The whole path, 15 models built and compiled: about 25 s.
+    cwd = tmp_path_factory.mktemp("finished")
+    result = _search("--preset=tiny", "--workdir=run", cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    return cwd / "run", result
+
+
+def test_a_search_leaves_its_files_and_prints_its_table(finished):
+    workdir, result = finished
+    for name in _FILES:
+        assert (workdir / name).stat().st_size > 0, name
+    assert "Traceback" not in result.stderr
+    assert "lstm" in result.stdout
+    assert "Best cell: run/best_cell.json" in result.stdout
+    assert "Report: run/report.html" in result.stdout
+    assert len(_journal(workdir / "trials.jsonl")) == 6
+    assert len(_journal(workdir / "random" / "trials.jsonl")) == 6
+    retrained = _journal(workdir / "retrained.jsonl")
+    origins = sorted(record["origin"] for record in retrained)
+    assert origins == ["controller", "published", "random"]
+    assert all(record["num_parameters"] <= 4_000 for record in retrained)
+
+
+def test_the_same_command_again_prints_the_result_and_evaluates_nothing(
+    finished,
+):
+    workdir, first = finished
+    before = _tree(workdir)
+    result = _search("--preset=tiny", "--workdir=run", cwd=workdir.parent)
+    assert result.returncode == 0, result.stderr
+    assert _table(result.stdout) == _table(first.stdout)
+    after = _tree(workdir)
+    for name in _FILES:
+        if name != "report.html":  # It says when it was made.
+            assert after[name] == before[name], name
+
+
+def test_an_interrupted_search_is_completed_by_the_same_command(
+    finished, tmp_path
+):
+    # Two processes that import TensorFlow and compile: about 25 s.
+    arguments = ["--preset=tiny", "--workdir=run"]
+    process = subprocess.Popen(
+        [sys.executable, str(_PROGRAM), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=_environment(),
+        cwd=tmp_path,
+    )
+    journal = tmp_path / "run" / "trials.jsonl"
+    deadline = time.monotonic() + 100
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    lines = [line for line in errors.splitlines() if "nas-search" in line]
+    assert lines == [
+        "nas-search: interrupted; the same command goes on from here."
+    ]
+    assert "Traceback" not in errors
+    begun = _journal(journal)
+    assert 2 <= len(begun)
+    result = _search(*arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    workdir, _ = finished
+    for name in ("trials.jsonl", "random/trials.jsonl", "retrained.jsonl"):
+        assert _journal(tmp_path / "run" / name) == _journal(workdir / name)
+
+
+def test_the_best_cell_runs_in_a_keras_model_in_a_fresh_process(
+    finished, tmp_path
+):
+    # Two processes, as the cell's user would start them: about 15 s.
+    workdir, _ = finished
+    _python(
+        """
+        import sys
+        import keras
+        import numpy as np
+        from nas_keras import NASCell
+
+        model = keras.Sequential([
+            keras.layers.Embedding(100, 32),
+            keras.layers.RNN(NASCell(64, sys.argv[1]), return_sequences=True),
+            keras.layers.Dense(100),
+        ])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("adam", loss)
+        x = np.arange(4 * 7).reshape(4, 7) % 100
+        model.fit(x, x, epochs=1, verbose=0)
+        model.save("model.keras")
+        np.save("outputs.npy", model.predict(x, verbose=0))
+        """,
+        str(workdir / "best_cell.json"),
+        cwd=tmp_path,
+    )
+    _python(
+        """
+        import keras
+        import numpy as np
+        import nas_keras
+
+        model = keras.models.load_model("model.keras")
+        x = np.arange(4 * 7).reshape(4, 7) % 100
+        np.save("again.npy", model.predict(x, verbose=0))
+        """,
+        cwd=tmp_path,
+    )
+    want = np.load(tmp_path / "outputs.npy")
+    assert want.shape == (4, 7, 100)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "again.npy"), want, rtol=1e-6, atol=1e-6
+    )
+
+
+def _refused(cwd, arguments, patterns, limit_s=3.0):
+    """Runs a command that must fail in one line and change nothing."""
+    before = _tree(cwd)
+    start = time.monotonic()
+    result = _search(*arguments, cwd=cwd)
+    elapsed_s = time.monotonic() - start
+    assert result.returncode == 2, result.stderr
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("nas-search: ")
+    assert "Traceback" not in result.stderr + result.stdout
+    for pattern in patterns:
+        assert re.search(pattern, lines[0]), lines[0]
+    assert elapsed_s < limit_s
+    assert _tree(cwd) == before
+
+
+_TINY = ("--preset=tiny", "--workdir=new")
+
+
+@pytest.mark.parametrize(
+    ("data", "pattern"),
+    [
+        (b"", "is empty or only white space"),
+        (b" \n\t\n", "is empty or only white space"),
+        (b"caf\xe9 au lait\n" * 500, "bad byte 0xe9 at byte offset 3"),
+        (b"a\0b" * 500, "is binary: a NUL at byte offset 1"),
+        (b"too short", "text"),
+        (b"short " * 30, r"has \d+ tokens; one batch takes .* = 36"),
+    ],
+)
+def test_a_bad_text_file_is_refused(data, pattern, tmp_path):
+    (tmp_path / "bad.txt").write_bytes(data)
+    _refused(tmp_path, [*_TINY, "--text_file=bad.txt"], [pattern])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "patterns"),
+    [
+        ([*_TINY, "--text_file=none.txt"], ["none.txt", "No such file"]),
+        (["--workdir=new", "--preset=huge"], ["preset", "huge", "demo"]),
+        (["--workdir=new", "--preset=zoph2016_ptb"], ["--text_file must be"]),
+        ([*_TINY, "--retrain_cells=lstm,nope"], ["nope", "lstm"]),
+        ([*_TINY, "--no_such_flag=1"], ["no_such_flag"]),
+        ([*_TINY, "--trials=0"], ["trials", "0"]),
+        ([*_TINY, "--trials=many"], ["trials", "many"]),
+        ([*_TINY, "--seed=-1"], ["seed", "-1"]),
+        ([*_TINY, "--base=1"], ["base", "1"]),
+        ([*_TINY, "--level=byte"], ["level", "byte"]),
+        ([*_TINY, "--controller=ppo2"], ["controller", "ppo2"]),
+        ([*_TINY, "--max_vocabulary=1"], ["max_vocabulary", "1"]),
+        ([*_TINY, "--retrain_seeds=0"], ["retrain_seeds", "0"]),
+        ([*_TINY, "--controller_learning_rate=-1"],
+         ["controller_learning_rate", "-1"]),
+        (["--preset=tiny"], ["--workdir must be given"]),
+        (["--preset=tiny", "--workdir="], ["--workdir must be given"]),
+        ([*_TINY, "stray"], ["Unexpected arguments", "stray"]),
+        ([*_TINY, "--text_file=a.txt", "--dataset=embedded"],
+         ["--text_file and --dataset exclude"]),
+        (["--preset=tiny", "--workdir=file"], ["file"]),
+    ],
+    ids=lambda value: " ".join(value)[:40],
+)  # fmt: skip
+def test_bad_arguments_are_refused(arguments, patterns, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    _refused(tmp_path, arguments, patterns)
+
+
+@pytest.mark.parametrize(
+    ("flag", "patterns"),
+    [
+        ("--seed=1", [r"seed was 0, is 1"]),
+        ("--base=3", [r"base was 2, is 3"]),
+        ("--level=word", [r"level was 'char', is 'word'"]),
+    ],
+)
+def test_the_workdir_of_another_configuration_is_refused(
+    flag, patterns, finished
+):
+    workdir, _ = finished
+    arguments = ["--preset=tiny", "--workdir=run", flag]
+    _refused(workdir.parent, arguments, [*patterns, "nothing was changed"])
