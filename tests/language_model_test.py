@@ -225,10 +225,17 @@ def test_the_schedule_reaches_the_training():
     norms = []
     for schedule in ("constant", "step"):
         trainer = _trainer(
-            optimizer="sgd", learning_rate=1.0, num_updates=0, num_epochs=2,
-            num_steps=100, corpus=_corpus((0.3, 0.35, 0.35)), clip_norm=1e-3, schedule=schedule, decay=4.0,
+            corpus=_corpus((0.3, 0.35, 0.35)),
+            optimizer="sgd",
+            learning_rate=1.0,
+            num_updates=0,
+            num_epochs=2,
+            num_steps=100,
+            clip_norm=1e-3,
+            schedule=schedule,
+            decay=4.0,
             decay_epoch=1,
-        )  # fmt: skip
+        )
         assert trainer.num_windows == 2
         norms.append(_first_step(trainer))
     # Almost parallel clipped steps: 4 of 1e-3; 2 of 1e-3 and 2 of 2.5e-4.

@@ -248,7 +248,8 @@ def test_a_bad_text_file_is_refused(data, pattern, tmp_path):
         ([*_TINY, "stray"], ["Unexpected arguments", "stray"]),
         ([*_TINY, "--text_file=a.txt", "--dataset=embedded"],
          ["--text_file and --dataset exclude"]),
-        (["--preset=tiny", "--workdir=file"], ["file"]),
+        (["--preset=tiny", "--workdir=file"], ["'file' is not a folder"]),
+        (["--preset=tiny", "--workdir=file/new"], ["'file' is not a folder"]),
     ],
     ids=lambda value: " ".join(value)[:40],
 )  # fmt: skip

@@ -875,3 +875,9 @@ def test_cost_of_nascell_is_twice_that_of_lstm():
     assert load_spec("lstm").cost(650, 650, use_bias=True).parameters == (
         3_382_600
     )
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(ValueError, match="pipe.json: .*not a file"):
+        load_spec(tmp_path / "pipe.json")

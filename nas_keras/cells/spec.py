@@ -291,7 +291,7 @@ def _read(path: Path) -> CellSpec:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # A pipe would never end.
-            raise ValueError(f"{path}: not a file.")
+            raise ValueError(f"{path}: cannot be read as a cell: not a file.")
         size = status.st_size
         if size > MAX_FILE_BYTES:
             raise ValueError(

@@ -61,8 +61,15 @@ def check_settings(workdir: Path, settings: Mapping[str, Any]) -> None:
     For programs, to say so before they load TensorFlow.
 
     Raises:
-        ValueError: If the settings in `config.json` differ.
+        ValueError: If the settings in `config.json` differ, or there is a
+            file where the folder should be.
     """
+    for path in (workdir, *workdir.parents):
+        if path.exists() and not path.is_dir():
+            raise ValueError(
+                f"workdir {str(workdir)!r} cannot be made: {str(path)!r} is "
+                "not a folder."
+            )
     old = _stored(workdir)
     if old is not None:
         settings = json.loads(json.dumps(settings))

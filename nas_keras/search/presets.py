@@ -87,6 +87,12 @@ class SearchConfig:
                 f"controller must be one of {CONTROLLERS}. Received: "
                 f"controller={self.controller!r}."
             )
+        for name in ("controller_init_scale", "controller_learning_rate"):
+            value = getattr(self, name)
+            if not value > 0:
+                raise ValueError(
+                    f"{name} must be positive. Received: {name}={value!r}."
+                )
         for name, low in (
             ("num_trials", 1),
             ("batch_size", 1),
