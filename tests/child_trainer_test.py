@@ -70,7 +70,6 @@ def _results(layer, arrays, use_xla):
     """Returns outputs, states and gradients of a sum with uneven weights."""
     x, h, c, weight_y, weight_h, weight_c = map(tf.constant, arrays)
 
-    @tf.function(jit_compile=use_xla)
     def run(x, h, c):
         with tf.GradientTape() as tape:
             tape.watch([x, h, c])
@@ -88,6 +87,8 @@ def _results(layer, arrays, use_xla):
         )
         return [y, last_h, last_c, *gradients]
 
+    if use_xla:
+        run = tf.function(run, jit_compile=True, autograph=False)
     return [value.numpy() for value in run(x, h, c)]
 
 
@@ -149,7 +150,7 @@ def test_known_cells_agree_with_nas_rnn_in_values_and_gradients(
 
 @pytest.mark.parametrize(
     ("base", "seed"),
-    [(2, 0), (2, 1), (2, 2), (3, 0), (3, 1), (5, 0), (5, 1), (8, 0)],
+    [(2, 0), (2, 1), (3, 0), (3, 1), (5, 0), (8, 0)],
 )
 def test_random_cells_agree_with_nas_rnn(base, seed):
     space = tree_space(base)
@@ -177,7 +178,7 @@ def test_the_edges_of_the_indices_agree_with_nas_rnn(tokens):
 
 @pytest.mark.parametrize(
     ("jit_compile", "num_layers", "seed"),
-    [(False, 2, 1), (False, 1, 5), (True, 1, 1)],
+    [(False, 2, 1), (True, 1, 5)],
 )
 def test_a_child_is_the_same_spec_trained_as_a_nas_rnn(
     jit_compile, num_layers, seed
@@ -339,7 +340,14 @@ def test_recurrent_dropout_applies_in_training_alone():
     zeros = np.zeros_like(h)
     y, *_ = tree(x, initial_state=[h, zeros], training=False)
     np.testing.assert_allclose(y[:, 0], 2 * h)
-    y, *_ = tree(x, initial_state=[h, zeros], training=True)
+    h = tf.constant(h)
+    with tf.GradientTape() as tape:
+        tape.watch(h)
+        y, *_ = tree(x, initial_state=[h, zeros], training=True)
+    d_h, d_kernel = tape.gradient(y, [h, tree.recurrent_kernel.value])
+    np.testing.assert_allclose(d_h, y[:, 0])
+    want = np.sum(y[:, 0], axis=0) / 2  # The masked h of both rows.
+    np.testing.assert_allclose(d_kernel, np.tile(want[:, None], 128))
     values, counts = np.unique(np.round(y, 4), return_counts=True)
     np.testing.assert_allclose(values, [0.0, 4.0])
     assert counts.min() > 30  # Of 128; one half dropped.

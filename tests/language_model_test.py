@@ -142,7 +142,7 @@ def test_one_epoch_without_learning_is_the_loss_of_the_training_text():
     for num_epochs in (1, 2):
         trainer = _trainer(
             num_epochs=num_epochs, num_updates=0, learning_rate=1e-30,
-            optimizer="sgd", num_steps=30,
+            optimizer="sgd", num_steps=30, init_scale=3.0,
         )  # fmt: skip
         assert trainer.num_updates == num_epochs * trainer.num_windows < 50
         losses.append(trainer.train(0)["train_loss_nats"])

@@ -71,7 +71,7 @@ def _journal(path):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    # The whole path, 15 models built and compiled: about 25 s.
+    # The whole path, four models compiled: about 18 s.
     cwd = tmp_path_factory.mktemp("finished")
     result = _search("--preset=tiny", "--workdir=run", cwd=cwd)
     assert result.returncode == 0, result.stderr
