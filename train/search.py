@@ -164,8 +164,6 @@ def main(argv: Sequence[str]) -> None:
         _fail(str(error), 2)
     except SearchError as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on from here.", 130)
     _print_result(workdir, best is not None)
 
 
@@ -197,7 +195,10 @@ def _fail(message: str, status: int) -> NoReturn:
 
 def run() -> None:
     """Runs the program; the console script `nas-search`."""
-    app.run(main, flags_parser=_parse_flags)
+    try:
+        app.run(main, flags_parser=_parse_flags)
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on from here.", 130)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from absl import logging
 from nas_keras.search.trial import Evaluation
 from nas_keras.spaces.space import Space
 
+_MAX_REWARD = 1e100  # Its square is still a float.
+
 
 class Evaluator(abc.ABC):
     """Scores architectures."""
@@ -84,8 +86,8 @@ def guarded(
 
     Args:
         score: Returns the reward and the metrics, or raises. An exception
-            (out of memory is one) or a reward that is not finite makes the
-            architecture infeasible. Metrics that are not finite are left out.
+            (out of memory is one) or a reward that is not finite, or beyond
+            1e100, makes the architecture infeasible. Metrics that are not finite are left out.
     """
     start = time.perf_counter()
     reward, metrics, reason = None, {}, None
@@ -95,7 +97,7 @@ def guarded(
             value, numbers.Real | np.ndarray
         ):
             reason = f"the reward is not a number: {value!r:.80}"
-        elif not math.isfinite(value):
+        elif not abs(value) <= _MAX_REWARD:
             reason = f"the reward is {float(value)}"
         else:
             reward = float(value)

@@ -21,6 +21,9 @@ from nas_keras.tasks.language_model_config import LanguageModelConfig
 # Updates in one call: short enough that Ctrl-C and a NaN are noticed soon.
 _UPDATES_PER_CALL = 50
 _MAX_XLA_UNITS = 128
+# A uniform guess among a million tokens costs 14 nats: beyond this, finite or
+# not, a model has diverged.
+_MAX_LOSS_NATS = 100.0
 
 
 class LanguageModelTrainer:
@@ -71,7 +74,7 @@ class LanguageModelTrainer:
             `..._bits_per_char`.
 
         Raises:
-            FloatingPointError: If the loss is not finite.
+            FloatingPointError: If the loss is not finite, or above 100 nats.
         """
         self._reset(seed)
         states = self.model.initial_states(self.task.config.batch_size)
@@ -82,10 +85,10 @@ class LanguageModelTrainer:
                 tf.constant(start), tf.constant(stop), self._train_data, states
             )
             loss_nats = float(total) / (stop - start)
-            if not math.isfinite(loss_nats):
+            if not loss_nats < _MAX_LOSS_NATS:
                 raise FloatingPointError(
-                    f"diverged: the training loss is {loss_nats} within "
-                    f"updates {start} to {stop}"
+                    f"diverged: the training loss is {loss_nats:.4g} nats "
+                    f"within updates {start} to {stop}"
                 )
         metrics = {"train_loss_nats": loss_nats}
         for split in splits:
@@ -99,7 +102,7 @@ class LanguageModelTrainer:
         its tokens but those of a last window that is not full.
 
         Raises:
-            FloatingPointError: If the loss is not finite.
+            FloatingPointError: If the loss is not finite, or above 100 nats.
         """
         config, corpus = self.task.config, self.task.corpus
         tokens = getattr(corpus, split)
@@ -111,14 +114,13 @@ class LanguageModelTrainer:
         windows = _num_windows(data, config)
         total = self._score(data, tf.constant(windows), states)
         loss_nats = float(total) / windows
-        if not math.isfinite(loss_nats):
+        if not loss_nats < _MAX_LOSS_NATS:
             raise FloatingPointError(
-                f"diverged: the {split} loss is {loss_nats}"
+                f"diverged: the {split} loss is {loss_nats:.4g} nats"
             )
         metrics = {
             f"{split}_loss_nats": loss_nats,
-            # Beyond 700 nats float64 overflows; long before it is useless.
-            f"{split}_perplexity": math.exp(min(loss_nats, 700.0)),
+            f"{split}_perplexity": math.exp(loss_nats),
         }
         if corpus.level == "char":
             metrics[f"{split}_bits_per_char"] = loss_nats / math.log(2)
