@@ -9,7 +9,6 @@ _ROOT = pathlib.Path(__file__).parent
 _VERSION = runpy.run_path(str(_ROOT / "nas_keras" / "version.py"))
 
 _REPORT = ["matplotlib"]
-_TENSORBOARD = ["tensorboard"]
 _TEST = [
     "hypothesis",
     "pre-commit",
@@ -69,9 +68,8 @@ setuptools.setup(
     ],
     extras_require={
         "report": _REPORT,
-        "tensorboard": _TENSORBOARD,
         "test": _TEST,
-        "all": sorted({*_REPORT, *_TENSORBOARD, *_TEST}),
+        "all": sorted({*_REPORT, *_TEST}),
     },
     entry_points={
         "console_scripts": [

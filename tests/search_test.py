@@ -461,10 +461,11 @@ def test_a_run_that_failed_goes_on_with_more_failures_allowed(tmp_path):
     with pytest.raises(SearchError):
         _run(tmp_path, 6, evaluator, max_consecutive_failures=3, **arguments)
     assert len(_records(tmp_path)) == 3
-    with pytest.raises(SearchError, match="3 architectures"):
-        _run(tmp_path, 6, evaluator, max_consecutive_failures=3, **arguments)
-    trials, _, calls = _run(tmp_path, 6, evaluator, **arguments)
-    assert (len(trials), calls) == (6, 3)
+    # Failures of an earlier call do not count: their cause may be gone.
+    trials, _, calls = _run(
+        tmp_path, 5, evaluator, max_consecutive_failures=3, **arguments
+    )
+    assert (len(trials), calls) == (5, 2)
 
 
 @pytest.mark.parametrize(
@@ -479,15 +480,15 @@ def test_an_evaluator_that_returns_something_else_is_an_error(value):
 @pytest.mark.parametrize(
     ("argument", "value", "rule"),
     [
-        ("num_trials", 0, "an int of at least 1"),
-        ("num_trials", 2.5, "an int of at least 1"),
-        ("num_trials", True, "an int of at least 1"),
-        ("batch_size", 0, "an int of at least 1"),
-        ("batch_size", "8", "an int of at least 1"),
-        ("max_consecutive_failures", 0, "an int of at least 1"),
-        ("seed", -1, "an int of at least 0"),
-        ("seed", 0.5, "an int of at least 0"),
-        ("evaluation_seed", -3, "an int of at least 0"),
+        ("num_trials", 0, "an int of at least 1, below 2**63"),
+        ("num_trials", 2.5, "an int of at least 1, below 2**63"),
+        ("num_trials", True, "an int of at least 1, below 2**63"),
+        ("batch_size", 0, "an int of at least 1, below 2**63"),
+        ("batch_size", "8", "an int of at least 1, below 2**63"),
+        ("max_consecutive_failures", 0, "an int of at least 1, below 2**63"),
+        ("seed", -1, "an int of at least 0, below 2**63"),
+        ("seed", 0.5, "an int of at least 0, below 2**63"),
+        ("evaluation_seed", -3, "an int of at least 0, below 2**63"),
     ],
 )
 def test_arguments_are_checked_when_search_is_called(argument, value, rule):
@@ -780,12 +781,78 @@ def test_a_workdir_that_cannot_be_made_is_named(name, tmp_path):
 
 
 def test_a_journal_line_is_on_disk_when_append_returns(tmp_path):
-    journal = Journal(tmp_path / "x.jsonl")
+    journal = Journal(tmp_path / "x.jsonl", {"number": (int,)})
     for number in range(3):
         journal.append({"number": number, "text": "ä\u2028b"})
-        again = Journal(tmp_path / "x.jsonl")
+        again = Journal(tmp_path / "x.jsonl", {"number": (int,)})
         assert again.records == journal.records
     assert len(again.records) == 3
+
+
+@pytest.mark.parametrize(
+    "line", ["{}", '{"number": "1"}', '{"number": true}', "[1]", "3"]
+)
+def test_a_journal_line_of_another_shape_is_damage(tmp_path, line):
+    path = tmp_path / "x.jsonl"
+    path.write_text(f'{{"number": 0}}\n{line}\n')
+    with pytest.raises(ValueError, match=r"x.jsonl: line 2 is damaged"):
+        Journal(path, {"number": (int,)})
+
+
+def test_a_run_cannot_be_made_shorter(tmp_path):
+    _run(tmp_path, 6, _evaluator())
+    before = {p.name: p.read_bytes() for p in tmp_path.glob("*.json*")}
+    with pytest.raises(ValueError, match="holds 6 trials.*not shorter"):
+        _run(tmp_path, 4, _evaluator())
+    after = {p.name: p.read_bytes() for p in tmp_path.glob("*.json*")}
+    assert after == before
+
+
+def test_options_of_a_choice_are_part_of_the_configuration(tmp_path):
+    def run(options):
+        space = Space([Choice("width", options)])
+        evaluator = FunctionEvaluator(space, lambda spec: spec["width"])
+        return list(search(RandomController(space), evaluator, 2, tmp_path))
+
+    run((16, 32))
+    with pytest.raises(ValueError, match="choices was"):
+        run((16, 64))
+
+
+def test_a_decode_that_raises_makes_the_trial_infeasible():
+    def decode(tokens):
+        if tokens[0]:
+            raise RuntimeError("no such cell")
+        return "cell"
+
+    space = Space([Choice("which", (0, 1))], decode)
+    evaluator = FunctionEvaluator(space, lambda spec: 1.0)
+    trials = list(search(RandomController(space), evaluator, 12, seed=1))
+    reasons = {trial.evaluation.infeasible for trial in trials}
+    assert reasons == {None, "RuntimeError: no such cell"}
+
+
+def test_a_controller_that_diverges_ends_the_run_before_its_state_is_kept(
+    tmp_path,
+):
+    class Diverging(RandomController):
+        def update(self, samples, advantage):
+            return {"loss": math.nan}
+
+    space = _space()
+    with pytest.raises(SearchError, match="diverged at update 0"):
+        list(search(Diverging(space), _evaluator(), 4, tmp_path, batch_size=2))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_only_one_process_starts_from_a_lock_without_a_name(tmp_path):
+    first = search(RandomController(_space()), _evaluator(), 2, tmp_path)
+    next(first)
+    (tmp_path / "lock.holder").unlink()
+    second = search(RandomController(_space()), _evaluator(), 2, tmp_path)
+    with pytest.raises(ValueError, match="in use by another process"):
+        next(second)
+    first.close()
 
 
 # Being killed.

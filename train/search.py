@@ -7,10 +7,12 @@ Examples:
   nas-search --preset=demo --workdir=runs/demo
   nas-search --preset=demo --workdir=runs/mine --text_file=book.txt --level=word
 
-Exit status: 0 done, 1 too many children failed, 2 bad input, 130 interrupted.
+Exit status: 0 done, 1 too many children failed or the controller diverged, 2
+bad input, 74 the disk failed, 130 interrupted.
 """
 
 import dataclasses
+import importlib.util
 import logging
 import os
 import pathlib
@@ -26,6 +28,8 @@ from nas_keras.data import text
 from nas_keras.search import configuration
 from nas_keras.search.presets import PRESETS
 from nas_keras.search.presets import SearchConfig
+from nas_keras.search.presets import parameters_of_retrained
+from nas_keras.search.trial import SearchError
 from nas_keras.tasks.language_model_config import check_length
 
 _WORKDIR = flags.DEFINE_string(
@@ -70,6 +74,15 @@ _RETRAIN_CELLS = flags.DEFINE_list(
     None,
     "Published cells, or paths of cells, to retrain beside those found.",
 )
+_RETRAIN_PARAMETERS = flags.DEFINE_integer(
+    "retrain_parameters",
+    None,
+    "Weights of each retrained model; 0: as an LSTM of the preset's units.",
+    lower_bound=0,
+)
+_REPORT = flags.DEFINE_boolean(
+    "report", True, "Whether to write WORKDIR/report.html."
+)
 _RETRAIN_SEEDS = flags.DEFINE_integer(
     "retrain_seeds", None, "Trainings of each cell.", lower_bound=1
 )
@@ -94,6 +107,7 @@ def config_from_flags() -> SearchConfig:
         "controller": _CONTROLLER.value,
         "controller_learning_rate": _LEARNING_RATE.value,
         "retrain_published": None if cells is None else tuple(cells),
+        "retrain_parameters": _RETRAIN_PARAMETERS.value,
         "retrain_seeds": _RETRAIN_SEEDS.value,
     }
     return dataclasses.replace(
@@ -137,47 +151,68 @@ def main(argv: Sequence[str]) -> None:
         SystemExit: With the status of the module's docstring.
     """
     try:
-        if len(argv) > 1:
-            raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
-        if not _WORKDIR.value:
-            raise ValueError("--workdir must be given.")
-        workdir = pathlib.Path(_WORKDIR.value)
-        config = config_from_flags()
-        for name in config.retrain_published:
-            load_spec(name)
-        corpus = open_corpus(config)
-        # All that can be wrong is known before TensorFlow takes its seconds.
-        configuration.check_settings(
-            workdir, configuration.settings_of(config, corpus)
-        )
-    except ValueError as error:
-        _fail(str(error), 2)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Each retrained cell is a program of its own; TensorFlow would warn of it.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    from nas_keras.search.loop import SearchError
-    from nas_keras.search.run import run as run_search
+        config, corpus, workdir = _checked_arguments(argv)
+        # All that can be wrong is known: now TensorFlow may take its seconds.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        # Each retrained cell is a program of its own; TensorFlow would warn.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        from nas_keras.search import run as run_module
 
-    try:
-        best = run_search(config, corpus, workdir)
+        run_module.run(config, corpus, workdir)
+        _print_result(workdir)
     except ValueError as error:
         _fail(str(error), 2)
     except SearchError as error:
         _fail(str(error), 1)
-    _print_result(workdir, best is not None)
+    except OSError as error:
+        _fail(f"{error}. What was finished is kept.", 74)
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on from here.", 130)
 
 
-def _print_result(workdir: pathlib.Path, has_best: bool) -> None:
+def _checked_arguments(
+    argv: Sequence[str],
+) -> tuple[SearchConfig, text.Corpus, pathlib.Path]:
+    """Returns what to run; fails before anything is loaded or written."""
+    if len(argv) > 1:
+        raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
+    if not _WORKDIR.value:
+        raise ValueError("--workdir must be given.")
+    for flag in (_WORKDIR, _TEXT_FILE):
+        if flag.value and not flag.value.isprintable():
+            raise ValueError(
+                f"--{flag.name} must be printable text. Received: "
+                f"{flag.value!r}."
+            )
+    if _REPORT.value and importlib.util.find_spec("matplotlib") is None:
+        raise ValueError(
+            "--report needs matplotlib: pip install 'nas_keras[report]', or "
+            "give --noreport."
+        )
+    config = config_from_flags()
+    names = [load_spec(name).name for name in config.retrain_published]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            "The cells of --retrain_cells must have different names. "
+            f"Received: {names}."
+        )
+    corpus = open_corpus(config)
+    parameters_of_retrained(config, corpus)
+    workdir = pathlib.Path(_WORKDIR.value)
+    settings = configuration.settings_of(config, corpus)
+    configuration.check(workdir, {"settings": settings})
+    return config, corpus, workdir
+
+
+def _print_result(workdir: pathlib.Path) -> None:
     from nas_keras import report
 
     rows = report.summarise_retrained(report.read_run(workdir).retrained)
     print(report.format_table(rows))
-    if has_best:
+    if (workdir / "best_cell.json").exists():
         print(f"Best cell: {workdir / 'best_cell.json'}")
-    try:
+    if _REPORT.value:
         print(f"Report: {report.write_report(workdir)}")
-    except ImportError as error:
-        _fail(f"the report was not written: {error}", 1)
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
@@ -195,10 +230,7 @@ def _fail(message: str, status: int) -> NoReturn:
 
 def run() -> None:
     """Runs the program; the console script `nas-search`."""
-    try:
-        app.run(main, flags_parser=_parse_flags)
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on from here.", 130)
+    app.run(main, flags_parser=_parse_flags)
 
 
 if __name__ == "__main__":

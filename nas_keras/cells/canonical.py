@@ -8,9 +8,9 @@ import hashlib
 from collections import Counter
 from typing import Any
 
-from nas_keras.cells.equations import OPERATIONS
-from nas_keras.cells.equations import Graph
-from nas_keras.cells.equations import Node
+from nas_keras.cells.graph import OPERATIONS
+from nas_keras.cells.graph import Graph
+from nas_keras.cells.graph import Node
 
 
 def fingerprint(graph: Graph) -> str:

@@ -3,19 +3,21 @@
     i = sigmoid(linear(x) + linear(h))
 
 Text is read by Python's `ast` and walked against a whitelist; nothing is ever
-evaluated as Python. No tensors here: `Graph.evaluate` is handed the namespace
-of operations (`keras.ops`, or anything with its names) by its caller.
+evaluated as Python.
 """
 
 import ast
-import dataclasses
 import math
 import re
 import warnings
-from collections.abc import Callable
-from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
+
+from nas_keras.cells.graph import FUNCTIONS
+from nas_keras.cells.graph import OPERATIONS
+from nas_keras.cells.graph import Graph
+from nas_keras.cells.graph import LinearGroup
+from nas_keras.cells.graph import Node
 
 MAX_EQUATIONS = 512
 MAX_EQUATION_CHARS = 4_000
@@ -25,170 +27,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"\s*[A-Za-z_]\w*\s*=[^=]")
 
 
-@dataclasses.dataclass(frozen=True)
-class Operation:
-    """One operation of the language: how many operands, and what it computes.
-
-    Attributes:
-        apply: `apply(ops, *operands)`, `ops` a namespace like `keras.ops`.
-        min_operands: Fewest operands.
-        max_operands: Most operands, or None for no limit.
-        commutative: Whether the order of the operands is without meaning.
-    """
-
-    apply: Callable[..., Any]
-    min_operands: int = 1
-    max_operands: int | None = 1
-    commutative: bool = False
-
-
-def _linear(ops: Any, value: Any) -> Any:
-    raise TypeError("linear has weights: a layer computes it, not this table.")
-
-
-# What a user may call, by name. This table is the whole vocabulary.
-FUNCTIONS: dict[str, Operation] = {
-    "linear": Operation(_linear),
-    "identity": Operation(lambda ops, a: a),
-    "tanh": Operation(lambda ops, a: ops.tanh(a)),
-    "sigmoid": Operation(lambda ops, a: ops.sigmoid(a)),
-    "relu": Operation(lambda ops, a: ops.relu(a)),
-    "sin": Operation(lambda ops, a: ops.sin(a)),
-    "max": Operation(lambda ops, a, b: ops.maximum(a, b), 2, 2, True),
-    "mean": Operation(lambda ops, *a: sum(a[1:], a[0]) / len(a), 1, None, True),
-}
-OPERATORS: dict[str, Operation] = {
-    "+": Operation(lambda ops, a, b: a + b, 2, 2, True),
-    "-": Operation(lambda ops, a, b: a - b, 2, 2),
-    "*": Operation(lambda ops, a, b: a * b, 2, 2, True),
-    "negative": Operation(lambda ops, a: -a),
-}
-OPERATIONS = FUNCTIONS | OPERATORS
 _BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Node:
-    """A value of the graph: a leaf ("name", "number") or an operation.
-
-    Attributes:
-        operation: A key of `FUNCTIONS` or `OPERATORS`, "name" or "number".
-        operands: Indices of earlier nodes.
-        value: The name or the number of a leaf; the running number of a
-            `linear`, which makes each occurrence a node of its own.
-        equation: Index of the equation in which the node first occurs.
-    """
-
-    operation: str
-    operands: tuple[int, ...] = ()
-    value: str | float | None = None
-    equation: int = dataclasses.field(default=0, compare=False)
-
-
-@dataclasses.dataclass(frozen=True)
-class LinearGroup:
-    """All `linear` terms of one operand; their matrices are one kernel.
-
-    Attributes:
-        operand: Index of the node that is multiplied.
-        terms: Indices of the `linear` nodes in order of appearance: term `k`
-            is columns `k*units` to `(k+1)*units` of the kernel.
-        name: The name of the kernel.
-    """
-
-    operand: int
-    terms: tuple[int, ...]
-    name: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Graph:
-    """The equations of a cell as operations in an order of evaluation.
-
-    Attributes:
-        nodes: Every operand stands before its user.
-        states: The state names.
-        outputs: For each state, the index of the node that is its `next_`.
-        groups: The linear terms by operand: `x`, then `h`, then the others in
-            order of appearance.
-    """
-
-    nodes: tuple[Node, ...]
-    states: tuple[str, ...]
-    outputs: tuple[int, ...]
-    groups: tuple[LinearGroup, ...]
-
-    def evaluate(
-        self,
-        ops: Any,
-        values: Mapping[str, Any],
-        linear: Callable[[LinearGroup, Any], Sequence[Any]],
-    ) -> list[Any]:
-        """Returns the next states.
-
-        Args:
-            ops: Namespace of the operations, `keras.ops` for one.
-            values: The tensors of `x` and of each state, by name.
-            linear: `linear(group, operand)` returns the terms of a group.
-
-        Returns:
-            One tensor for each of `states`, in that order.
-        """
-        group_of = {group.operand: group for group in self.groups}
-        term_of = {
-            term: (group.operand, position)
-            for group in self.groups
-            for position, term in enumerate(group.terms)
-        }
-        constants = self._constants()
-        products: dict[int, Sequence[Any]] = {}
-        results: list[Any] = []
-        for index, node in enumerate(self.nodes):
-            if node.operation == "name":
-                results.append(values[node.value])
-            elif node.operation == "number":
-                results.append(node.value)
-            elif node.operation == "linear":
-                operand, position = term_of[index]
-                if operand not in products:
-                    products[operand] = linear(
-                        group_of[operand], results[operand]
-                    )
-                results.append(products[operand][position])
-            else:
-                operands = [results[k] for k in node.operands]
-                # A tensor of numbers alone would have a dtype of its own.
-                namespace = _Numbers if index in constants else ops
-                apply = OPERATIONS[node.operation].apply
-                results.append(apply(namespace, *operands))
-        return [results[index] for index in self.outputs]
-
-    def _constants(self) -> set[int]:
-        """Returns the nodes that are made of numbers alone."""
-        constants: set[int] = set()
-        for index, node in enumerate(self.nodes):
-            if node.operation != "name" and constants.issuperset(node.operands):
-                constants.add(index)
-        return constants
-
-
-class _Numbers:
-    """The operations for operands that are numbers, not tensors."""
-
-    maximum = max
-    tanh = math.tanh
-
-    @staticmethod
-    def sigmoid(a: float) -> float:
-        return 0.5 + 0.5 * math.tanh(0.5 * a)
-
-    @staticmethod
-    def relu(a: float) -> float:
-        return max(a, 0.0)
-
-    @staticmethod
-    def sin(a: float) -> float:
-        return math.sin(a) if math.isfinite(a) else math.nan
 
 
 def parse(equations: Sequence[str], states: Sequence[str]) -> Graph:
@@ -415,7 +254,16 @@ class _Parser:
                 )
         self._check_used(equations)
         outputs = tuple(self.names[f"next_{state}"] for state in self.states)
-        return Graph(tuple(self.nodes), self.states, outputs, self._groups())
+        targets = list(self.uses)
+        return Graph(
+            nodes=tuple(self.nodes),
+            states=self.states,
+            outputs=outputs,
+            output_equations=tuple(
+                targets.index(f"next_{state}") for state in self.states
+            ),
+            groups=self._groups(),
+        )
 
     def _check_used(self, equations: Sequence[str]) -> None:
         reached: set[str] = set()

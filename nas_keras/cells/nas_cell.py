@@ -14,7 +14,8 @@ import keras
 # does not export.
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 
-from nas_keras.cells.equations import LinearGroup
+from nas_keras.cells.graph import LinearGroup
+from nas_keras.cells.graph import WidthError
 from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import load_spec
 
@@ -29,8 +30,8 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
 
     Weights, in the order of `weights`: `kernel [D, n*H]` for the n terms
     `linear(x)` in order of appearance; `recurrent_kernel [P, n*H]` for those
-    of `h`; one further kernel `[H, n*H]` for each other operand, in order of
-    appearance; `bias [n*H]` for all terms but those of `x`;
+    of `h`; one further kernel `[width, n*H]` for each other operand, in order
+    of appearance; `bias [n*H]` for all terms but those of `x`;
     `projection_kernel [H, P]`. So `"lstm"` and `"nascell"` take the weights
     of `keras.layers.LSTM` and of TensorFlow Addons' `NASCell` as they are.
 
@@ -149,14 +150,17 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
         ]
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        widths = _widths(self, input_shape[-1])
+        self._operand_widths = _operand_widths(self, input_shape[-1])
         self.kernels = {}
         for group in self.spec.graph.groups:
             role = "kernel" if group.name == "kernel" else "recurrent"
             self.kernels[group.name] = self._add_weight(
                 role,
                 group.name,
-                (widths[group.operand], len(group.terms) * self.units),
+                (
+                    self._operand_widths[group.name],
+                    len(group.terms) * self.units,
+                ),
             )
         self._bias_slices = self._slices()
         num_biases = sum(len(g.terms) for g in self._biased_groups())
@@ -208,7 +212,7 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
             if group.name == "kernel" and input_mask is not None:
                 operand = operand * input_mask
             if group.name != "kernel" and masks is not None:
-                operand = operand * masks[group.name != "recurrent_kernel"]
+                operand = operand * masks[self._operand_widths[group.name]]
             product = keras.ops.matmul(operand, self.kernels[group.name])
             if group.name in self._bias_slices:
                 begin, end = self._bias_slices[group.name]
@@ -224,7 +228,7 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
         return new_states[position], new_states
 
     def _masks(self, x: Any, h: Any, training: bool) -> tuple[Any, Any]:
-        """Returns the mask of x, and those of h and of the other operands."""
+        """Returns the mask of x, and the masks of other operands by width."""
         if not training:
             return None, None
         return (
@@ -235,27 +239,24 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
         )
 
     def get_recurrent_dropout_mask(self, step_input: Any) -> Any:
-        """Returns masks for `h` and for operands of width H, made once.
+        """Returns a mask for each width of an operand, made once a sequence.
 
         `keras.layers.RNN` calls this at the start of a sequence with the
-        first state. The two masks are one where the widths are.
+        first state. Operands of equal width share a mask.
         """
+        if not self.recurrent_dropout:
+            return None
         if getattr(self, "_recurrent_dropout_mask", None) is None:
-            if not self.recurrent_dropout:
-                return None
             batch_size = keras.ops.shape(step_input)[0]
-            of_width = {
+            self._recurrent_dropout_mask = {
                 width: keras.random.dropout(
                     keras.ops.ones((batch_size, width), self.compute_dtype),
                     self.recurrent_dropout,
                     seed=self.seed_generator,
                 )
-                for width in dict.fromkeys((self.output_size, self.units))
+                for name, width in self._operand_widths.items()
+                if name != "kernel"
             }
-            self._recurrent_dropout_mask = (
-                of_width[self.output_size],
-                of_width[self.units],
-            )
         return self._recurrent_dropout_mask
 
     def get_initial_state(self, batch_size: int | None = None) -> list[Any]:
@@ -389,54 +390,29 @@ def _resolve(spec: CellSpec | str | Mapping[str, Any]) -> CellSpec:
     return load_spec(spec)
 
 
-def _widths(cell: NASCell, input_width: int | None) -> list[int | None]:
-    """Returns the width of every node; None is a number.
+def _operand_widths(cell: NASCell, input_width: int | None) -> dict[str, int]:
+    """Returns the width of the operand of each kernel, by its name.
 
     Raises:
-        ValueError: If two widths meet that differ.
+        ValueError: If the input has no width, or two widths meet that differ.
     """
     if input_width is None:
         raise ValueError(
             "The last axis of the input must be known. Received: None."
         )
-    spec, graph = cell.spec, cell.spec.graph
-    of_name = dict(zip(spec.states, cell.state_size, strict=True))
-    of_name["x"] = input_width
-    widths: list[int | None] = []
-    for node in graph.nodes:
-        if node.operation == "name":
-            widths.append(of_name[node.value])
-        elif node.operation == "linear":
-            widths.append(cell.units)
-        else:
-            found = {widths[k] for k in node.operands} - {None}
-            if len(found) > 1:
-                raise _width_error(cell, node.equation, found, input_width)
-            widths.append(found.pop() if found else None)
-    for state, output in zip(spec.states, graph.outputs, strict=True):
-        if widths[output] != cell.units:
-            equation = _equation_of(spec, f"next_{state}")
-            raise _width_error(
-                cell, equation, {widths[output], cell.units}, input_width
-            )
-    return widths
-
-
-def _equation_of(spec: CellSpec, name: str) -> int:
-    targets = [equation.split("=")[0].strip() for equation in spec.equations]
-    return targets.index(name)
-
-
-def _width_error(
-    cell: NASCell, equation: int, widths: set[int], input_width: int
-) -> ValueError:
-    return ValueError(
-        f"cell {cell.spec.name!r}: equation {equation + 1} "
-        f"({cell.spec.equations[equation]!r}) joins widths {sorted(widths)}. "
-        f"Here x has width {input_width}, h {cell.output_size}, linear terms "
-        f"and other states {cell.units}. Received: units={cell.units}, "
-        f"projection={cell.projection}."
-    )
+    graph = cell.spec.graph
+    try:
+        widths = graph.widths(input_width, cell.units, cell.output_size)
+    except WidthError as error:
+        equation = cell.spec.equations[error.equation]
+        raise ValueError(
+            f"cell {cell.spec.name!r}: equation {error.equation + 1} "
+            f"({equation!r}) joins widths {sorted(error.widths)}. Here x has "
+            f"width {input_width}, h {cell.output_size}, linear terms and "
+            f"other states {cell.units}. Received: units={cell.units}, "
+            f"projection={cell.projection}."
+        ) from None
+    return {group.name: widths[group.operand] for group in graph.groups}
 
 
 def _positive_int(value: Any, name: str) -> int:

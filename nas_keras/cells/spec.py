@@ -17,6 +17,9 @@ from typing import Any
 
 from nas_keras.cells import canonical
 from nas_keras.cells import equations as language
+from nas_keras.cells.graph import FUNCTIONS
+from nas_keras.cells.graph import Graph
+from nas_keras.files import write_atomically
 
 SCHEMA = 1
 MAX_FILE_BYTES = 1_000_000
@@ -92,7 +95,7 @@ class CellSpec:
         object.__setattr__(self, "_graph", graph)
 
     @property
-    def graph(self) -> language.Graph:
+    def graph(self) -> Graph:
         """The equations as a graph of operations."""
         return self._graph
 
@@ -158,12 +161,14 @@ class CellSpec:
             units: H, the width of the states.
             projection: Width of the output, or None for `units`.
             use_bias: Whether linear terms other than those of `x` have one.
+
+        Raises:
+            WidthError: If the equations join values of two widths.
         """
-        output_width = projection or units
+        widths = self.graph.widths(input_width, units, projection or units)
         products = biases = 0
         for group in self.graph.groups:
-            width = {"kernel": input_width, "recurrent_kernel": output_width}
-            products += width.get(group.name, units) * len(group.terms) * units
+            products += widths[group.operand] * len(group.terms) * units
             if use_bias and group.name != "kernel":
                 biases += len(group.terms) * units
         products += units * projection if projection else 0
@@ -229,15 +234,7 @@ def save_spec(spec: CellSpec, path: str | os.PathLike) -> None:
             f"A cell is saved as a '.json' file. Received: path={str(path)!r}."
         )
     text = json.dumps(spec.to_dict(), indent=1, ensure_ascii=False) + "\n"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, text.encode())
 
 
 def published_cells() -> list[str]:
@@ -356,7 +353,7 @@ def _strings(values: Any, where: str) -> tuple[str, ...]:
 
 
 def _check_states(states: tuple[str, ...], where: str) -> None:
-    reserved = {"x", *language.FUNCTIONS}
+    reserved = {"x", *FUNCTIONS}
     wrong = [
         state
         for state in states

@@ -1,7 +1,9 @@
 """Rewards to advantages, by an exponential moving average. Pure functions.
 
 The baseline of a batch is made of earlier rewards alone, which keeps the
-policy gradient unbiased (Zoph & Le, section 3.2). No TensorFlow here.
+direction of the policy gradient unbiased (Zoph & Le, section 3.2); the first
+batch, which has no past, is measured against its own mean. The deviation that
+advantages are divided by includes the present batch. No TensorFlow here.
 """
 
 import dataclasses

@@ -91,18 +91,21 @@ class Controller(abc.ABC):
         Raises:
             ValueError: If it is not [B, A] or not in [0, 1).
         """
-        noise = np.asarray(noise, np.float32)
+        noise = np.asarray(noise)
         num_choices = len(self.space.choices)
         if noise.ndim != 2 or noise.shape[1] != num_choices:
             raise ValueError(
                 f"noise must have the shape [B, {num_choices}]. Received: "
                 f"{list(noise.shape)}."
             )
-        if not ((noise >= 0) & (noise <= 1)).all():
+        if not ((noise >= 0) & (noise < 1)).all():
             raise ValueError(
                 "noise must lie in [0, 1). Received values from "
                 f"{noise.min()} to {noise.max()}."
             )
+        # float32 may round up to 1, which is outside.
+        below_one = np.nextafter(np.float32(1), np.float32(0))
+        noise = np.minimum(noise.astype(np.float32), below_one)
         return noise
 
 
@@ -122,8 +125,8 @@ class RandomController(Controller):
     def sample(self, noise: np.ndarray) -> Samples:
         noise = self.check_noise(noise)
         num_options = np.asarray(self.space.num_options)
-        # A noise that float32 rounds up to 1 must not fall off the end.
-        tokens = np.minimum((noise * num_options), num_options - 1)
+        # float32 may round a product up to the number of options.
+        tokens = np.minimum(noise * num_options, num_options - 1)
         entropy = np.broadcast_to(np.log(num_options), noise.shape)
         entropy = entropy.astype(np.float32)
         return Samples(tokens.astype(np.int32), -entropy, entropy)

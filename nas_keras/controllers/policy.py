@@ -58,7 +58,9 @@ class Policy(keras.layers.Layer):
     def _initializer(self, seed: int, role: int) -> keras.Initializer:
         """Returns an initializer whose stream is of `(seed, role)` alone."""
         return keras.initializers.RandomUniform(
-            -self.init_scale, self.init_scale, seed=seed * 100_003 + role
+            -self.init_scale,
+            self.init_scale,
+            seed=(seed * 100_003 + role) % 2**31,
         )
 
     def build(self, input_shape=None) -> None:

@@ -7,6 +7,7 @@ Axes: N tokens of a part, V entries of the vocabulary.
 
 import collections
 import dataclasses
+import errno
 import functools
 import hashlib
 import json
@@ -107,6 +108,8 @@ def read_text_file(path: _Path) -> str:
     """
     path = pathlib.Path(path)
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise OSError(errno.EINVAL, "not a file")  # A pipe never ends.
         data = path.read_bytes()
         text = data.decode("utf-8").removeprefix("\ufeff")
     except OSError as e:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+from nas_keras.files import write_atomically
 from nas_keras.report import curves
 from nas_keras.report import summary
 from nas_keras.report import tables
@@ -104,15 +105,7 @@ def write_report(workdir: str | os.PathLike[str]) -> pathlib.Path:
     """
     page = render_report(read_run(workdir))
     path = pathlib.Path(workdir) / "report.html"
-    temporary = path.with_name(f".report.html.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, page.encode())
     return path
 
 

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "child_trainer": ["ChildTrainer"],
         "evaluator": ["Evaluator", "FunctionEvaluator"],
-        "loop": ["SearchError", "search"],
-        "trial": ["Evaluation", "Trial"],
+        "loop": ["search"],
+        "trial": ["Evaluation", "SearchError", "Trial"],
     },
 )

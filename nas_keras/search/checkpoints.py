@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
+from nas_keras.files import write_atomically
 from nas_keras.search import files
 
 NUM_KEPT = 2
@@ -25,7 +26,7 @@ def save(folder: Path, step: int, arrays: Mapping[str, np.ndarray]) -> None:
     np.savez(buffer, **arrays)
     data = buffer.getvalue()
     path = folder / f"step_{step:08d}.npz"
-    files.write_atomically(path, data)
+    write_atomically(path, data)
     manifest = _manifest(folder)
     manifest[path.name] = hashlib.sha256(data).hexdigest()
     kept = dict(sorted(manifest.items())[-NUM_KEPT:])

@@ -4,27 +4,19 @@ One program serves the whole space: the architecture is data to it.
 """
 
 import dataclasses
-import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from nas_keras.search.evaluator import Evaluator
 from nas_keras.search.evaluator import guarded
+from nas_keras.search.rewards import REWARDS
 from nas_keras.search.tree_rnn import TreeRNN
 from nas_keras.search.trial import Evaluation
 from nas_keras.spaces.space import Space
 from nas_keras.spaces.tree import Tree
 from nas_keras.tasks.language_model import LanguageModelTask
 from nas_keras.tasks.language_model_training import LanguageModelTrainer
-
-# Validation loss in nats -> reward, given the constant c.
-REWARDS: dict[str, Callable[[float, float], float]] = {
-    "c/ppl^2": lambda loss_nats, c: c * math.exp(-2 * loss_nats),
-    "c/ppl": lambda loss_nats, c: c * math.exp(-loss_nats),
-    "-loss": lambda loss_nats, c: -loss_nats,
-}
 
 
 class ChildTrainer(Evaluator):

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nas_keras.cells.spec import load_spec
 from nas_keras.data.text import Corpus
 from nas_keras.search import files
 from nas_keras.search.presets import SearchConfig
@@ -21,48 +22,33 @@ from nas_keras.version import __version__
 
 
 def settings_of(config: SearchConfig, corpus: Corpus) -> dict[str, Any]:
-    """Returns what a run's workdir belongs to, JSON-able."""
-    text = {"name": corpus.name, "sha256": corpus.sha256}
-    return {**config.settings(), "text_file": None, "corpus": text}
+    """Returns what a run's workdir belongs to, JSON-able.
+
+    A text and the cells to retrain are known by what they hold, not by their
+    paths.
+    """
+    cells = [load_spec(name) for name in config.retrain_published]
+    return {
+        **config.settings(),
+        "text_file": None,
+        "corpus": {"name": corpus.name, "sha256": corpus.sha256},
+        "retrain_published": {cell.name: cell.fingerprint for cell in cells},
+    }
 
 
 def check(
-    workdir: Path, config: Mapping[str, Any], mutable: Mapping[str, Any]
+    workdir: Path, config: Mapping[str, Any], may_change: Iterable[str] = ()
 ) -> None:
-    """Writes `config.json`, or refuses a workdir of another configuration.
+    """Refuses a workdir of another configuration; writes nothing.
 
     Args:
-        workdir: An existing folder.
-        config: What the run's results depend on, JSON-able.
-        mutable: What may change from one call to the next.
+        workdir: A folder, which may not exist yet.
+        config: What the run's results depend on, JSON-able, or a part of it.
+        may_change: Keys of `config` that may differ.
 
     Raises:
-        ValueError: If the file there differs; the message says in what.
-    """
-    run = json.loads(json.dumps({**config, **mutable}))  # Tuples to lists.
-    old = _stored(workdir)
-    if old is not None:
-        _refuse_differences(workdir, old, run, mutable)
-        if old == run:
-            return
-    files.write_json(
-        workdir / "config.json",
-        {
-            "run": run,
-            "environment": environment(),
-            "command": " ".join(sys.argv),
-        },
-    )
-
-
-def check_settings(workdir: Path, settings: Mapping[str, Any]) -> None:
-    """Refuses a workdir of other settings; writes nothing.
-
-    For programs, to say so before they load TensorFlow.
-
-    Raises:
-        ValueError: If the settings in `config.json` differ, or there is a
-            file where the folder should be.
+        ValueError: If `config.json` differs, the message says in what, or is
+            damaged or missing, or there is a file in the folder's place.
     """
     for path in (workdir, *workdir.parents):
         if path.exists() and not path.is_dir():
@@ -71,9 +57,37 @@ def check_settings(workdir: Path, settings: Mapping[str, Any]) -> None:
                 "not a folder."
             )
     old = _stored(workdir)
-    if old is not None:
-        settings = json.loads(json.dumps(settings))
-        _refuse_differences(workdir, old.get("settings"), settings, ())
+    if old is None:
+        return
+    new = json.loads(json.dumps(config))  # Tuples to lists.
+    differences = [
+        f"{name} was {old_value!r}, is {new_value!r}"
+        for key in sorted(new.keys() - set(may_change))
+        for name, old_value, new_value in _differences(
+            old.get(key), new[key], key
+        )
+    ]
+    if differences:
+        raise ValueError(
+            f"workdir {str(workdir)!r} was written by another configuration: "
+            f"{'; '.join(differences)}. Choose another workdir, or the old "
+            "values; nothing was changed."
+        )
+
+
+def write(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Writes `config.json`, unless it says this already."""
+    run = json.loads(json.dumps(config))
+    if _stored(workdir) == run:
+        return
+    files.write_json(
+        workdir / "config.json",
+        {
+            "run": run,
+            "environment": environment(),
+            "command": " ".join(sys.argv),
+        },
+    )
 
 
 def _stored(workdir: Path) -> dict[str, Any] | None:
@@ -91,22 +105,6 @@ def _stored(workdir: Path) -> dict[str, Any] | None:
     if not isinstance(run, dict):
         raise ValueError(f"{path}: damaged, it holds no 'run'.")
     return run
-
-
-def _refuse_differences(
-    workdir: Path, old: Any, new: Any, mutable: Iterable[str]
-) -> None:
-    differences = [
-        f"{name} was {old_value!r}, is {new_value!r}"
-        for name, old_value, new_value in _differences(old, new)
-        if name not in mutable
-    ]
-    if differences:
-        raise ValueError(
-            f"workdir {str(workdir)!r} was written by another configuration: "
-            f"{'; '.join(differences)}. Choose another workdir, or the old "
-            "values; nothing was changed."
-        )
 
 
 def _differences(

@@ -87,7 +87,8 @@ def guarded(
     Args:
         score: Returns the reward and the metrics, or raises. An exception
             (out of memory is one) or a reward that is not finite, or beyond
-            1e100, makes the architecture infeasible. Metrics that are not finite are left out.
+            1e100, makes the architecture infeasible. Metrics that are not
+            finite are left out.
     """
     start = time.perf_counter()
     reward, metrics, reason = None, {}, None
@@ -97,10 +98,10 @@ def guarded(
             value, numbers.Real | np.ndarray
         ):
             reason = f"the reward is not a number: {value!r:.80}"
-        elif not abs(value) <= _MAX_REWARD:
-            reason = f"the reward is {float(value)}"
+        elif abs(number := float(value)) <= _MAX_REWARD:
+            reward = number
         else:
-            reward = float(value)
+            reason = f"the reward is {number}"
     except Exception as error:  # The point of this function: see above.
         logging.debug("An architecture failed.", exc_info=True)
         message = str(error).strip().split("\n")[0][:300]

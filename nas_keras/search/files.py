@@ -1,4 +1,4 @@
-"""Writing to a workdir so that a crash leaves the old file or the new one."""
+"""JSON files of a workdir, and its lock."""
 
 import contextlib
 import json
@@ -10,23 +10,7 @@ from typing import Any
 
 import filelock
 
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replaces a file whole: temporary file, fsync, rename, fsync."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+from nas_keras.files import write_atomically
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -61,7 +45,10 @@ def exclusive(workdir: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        name = holder.read_text() if holder.exists() else "another process"
+        try:
+            name = holder.read_text()
+        except OSError:
+            name = "another process"  # It has not written its name yet.
         raise ValueError(
             f"workdir {str(workdir)!r} is in use by {name.strip()}. A workdir "
             "has one writer at a time."

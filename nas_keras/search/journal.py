@@ -11,7 +11,8 @@ from typing import Any
 
 from absl import logging
 
-from nas_keras.search import files
+from nas_keras.files import sync_folder
+from nas_keras.files import write_atomically
 
 
 class Journal:
@@ -22,18 +23,19 @@ class Journal:
 
     Args:
         path: The file; made when the first record is appended.
+        required: The keys of a record, and the types of their values.
 
     Raises:
         ValueError: If a line other than the last is damaged.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, required: Mapping[str, tuple[type, ...]]):
         self.path = path
         self.records: list[dict[str, Any]] = []
         data = path.read_bytes() if path.exists() else b""
         whole = data.rfind(b"\n") + 1
         for number, line in enumerate(data[:whole].splitlines(), start=1):
-            self.records.append(_decode(line, path, number))
+            self.records.append(_decode(line, path, number, required))
         if whole < len(data):
             logging.warning(
                 "%s: dropping the last line, which a crash cut short: %r.",
@@ -47,10 +49,13 @@ class Journal:
     def append(self, record: Mapping[str, Any]) -> None:
         """Adds a record; it survives a crash once this returns."""
         line = json.dumps(record, allow_nan=False, ensure_ascii=False) + "\n"
+        is_new = not self.path.exists()
         with open(self.path, "ab") as file:
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
+        if is_new:
+            sync_folder(self.path.parent)
         self.records.append(dict(record))
 
 
@@ -70,15 +75,23 @@ def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
                 " ".join(map(str, record["tokens"])),
             ]
         )
-    files.write_atomically(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode())
 
 
-def _decode(line: bytes, path: Path, number: int) -> dict[str, Any]:
+def _decode(
+    line: bytes,
+    path: Path,
+    number: int,
+    required: Mapping[str, tuple[type, ...]],
+) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except ValueError:
         record = None
-    if not isinstance(record, dict):
+    if not isinstance(record, dict) or not all(
+        key in record and type(record[key]) in types
+        for key, types in required.items()
+    ):
         raise ValueError(
             f"{path}: line {number} is damaged: {line[:60]!r}. Restore the "
             "file from a copy; nothing was changed."

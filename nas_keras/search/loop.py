@@ -6,6 +6,7 @@ controller can be replayed from any older state. A checkpoint only saves the
 replay. Axes: B architectures a step, A decisions each.
 """
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -22,6 +23,7 @@ from nas_keras.cells.spec import save_spec
 from nas_keras.controllers.baseline import BaselineState
 from nas_keras.controllers.baseline import EMABaseline
 from nas_keras.controllers.controller import Controller
+from nas_keras.controllers.controller import Samples
 from nas_keras.search import checkpoints
 from nas_keras.search import configuration
 from nas_keras.search import files
@@ -29,13 +31,11 @@ from nas_keras.search.evaluator import Evaluator
 from nas_keras.search.evaluator import guarded
 from nas_keras.search.journal import Journal
 from nas_keras.search.journal import write_csv
+from nas_keras.search.trial import RECORD_TYPES
 from nas_keras.search.trial import Evaluation
+from nas_keras.search.trial import SearchError
 from nas_keras.search.trial import Trial
 from nas_keras.search.trial import evaluation_of_record
-
-
-class SearchError(RuntimeError):
-    """A search cannot go on: too many architectures failed in a row."""
 
 
 def search(
@@ -51,6 +51,7 @@ def search(
     baseline: EMABaseline = EMABaseline(),  # noqa: B008  (frozen)
     max_consecutive_failures: int = 10,
     settings: Mapping[str, Any] | None = None,
+    is_locked: bool = False,
 ) -> Iterator[Trial]:
     """Searches a space; yields every trial as it is finished.
 
@@ -75,6 +76,7 @@ def search(
         max_consecutive_failures: Infeasible trials in a row that end the run.
         settings: What else the run depends on, JSON-able, kept in
             `config.json`; a workdir of other settings is refused.
+        is_locked: Whether the caller holds the workdir's lock already.
 
     Yields:
         `Trial`, ids 0 to `num_trials - 1` in order.
@@ -108,7 +110,9 @@ def search(
         )
     config = {
         "space": controller.space.name,
-        "num_options": list(controller.space.num_options),
+        "choices": [
+            [choice.name, choice.options] for choice in controller.space.choices
+        ],
         "controller": controller.config(),
         "evaluator": evaluator.config(),
         "batch_size": batch_size,
@@ -123,29 +127,34 @@ def search(
     )  # fmt: skip
     if workdir is None:
         return run.trials(None)
-    return _in_workdir(run, Path(workdir), config)
+    return _in_workdir(run, Path(workdir), config, is_locked)
 
 
 def _check_int(name: str, value: int, low: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+    is_int = isinstance(value, int) and not isinstance(value, bool)
+    if not is_int or not low <= value < 2**63:
         raise ValueError(
-            f"{name} must be an int of at least {low}. Received: "
+            f"{name} must be an int of at least {low}, below 2**63. Received: "
             f"{name}={value!r}."
         )
 
 
 def _in_workdir(
-    run: "_Run", workdir: Path, config: Mapping[str, Any]
+    run: "_Run", workdir: Path, config: Mapping[str, Any], is_locked: bool
 ) -> Iterator[Trial]:
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"workdir {str(workdir)!r} cannot be made: {error.strerror}."
-        ) from None
-    with files.exclusive(workdir):
-        configuration.check(workdir, config, {"num_trials": run.num_trials})
-        yield from run.trials(workdir)
+    configuration.check(workdir, config)
+    workdir.mkdir(parents=True, exist_ok=True)
+    lock = contextlib.nullcontext() if is_locked else files.exclusive(workdir)
+    with lock:
+        journal = Journal(workdir / "trials.jsonl", RECORD_TYPES)
+        if len(journal.records) > run.num_trials:
+            raise ValueError(
+                f"workdir {str(workdir)!r} holds {len(journal.records)} "
+                "trials: a run can be made longer, not shorter. Received: "
+                f"num_trials={run.num_trials}."
+            )
+        configuration.write(workdir, {**config, "num_trials": run.num_trials})
+        yield from run.trials(workdir, journal)
 
 
 def noise(seed: int, step: int, shape: tuple[int, int]) -> np.ndarray:
@@ -175,13 +184,17 @@ class _Run:
     baseline_state: BaselineState = BaselineState()
     failures_in_a_row: int = 0
     best: float = -math.inf
+    steps: Journal | None = None
 
-    def trials(self, workdir: Path | None) -> Iterator[Trial]:
-        journal = Journal(workdir / "trials.jsonl") if workdir else None
-        steps = Journal(workdir / "steps.jsonl") if workdir else None
+    def trials(
+        self, workdir: Path | None, journal: Journal | None = None
+    ) -> Iterator[Trial]:
         stored = self._stored(journal)
-        first_step = self._restore(workdir, len(stored))
-        for step in range(math.ceil(self.num_trials / self.batch_size)):
+        first_step = 0
+        if workdir is not None:
+            self.steps = Journal(workdir / "steps.jsonl", {"step": (int,)})
+            first_step = self._restore(workdir, len(stored))
+        for step in range(-(-self.num_trials // self.batch_size)):
             batch = []
             samples = None
             if step >= first_step:
@@ -194,16 +207,20 @@ class _Run:
                 tokens = None if samples is None else samples.tokens[row]
                 if trial_id in stored:
                     trial = self._stored_trial(stored[trial_id], tokens)
+                    self._is_best(trial)
                 else:
                     trial = self._new_trial(trial_id, tokens)
+                    # The cell first: a trial in the journal has been kept.
+                    if self._is_best(trial) and workdir is not None:
+                        _write_best(trial, workdir)
                     if journal is not None:
                         journal.append(trial.to_record(self.batch_size))
                 batch.append(trial)
-                self._keep_best(trial, workdir)
                 yield trial
-                self._count_failure(trial.evaluation)
+                if trial_id not in stored:
+                    self._count_failure(trial.evaluation)
             if samples is not None and len(batch) == self.batch_size:
-                self._update(step, samples, batch, workdir, steps)
+                self._update(step, samples, batch, workdir)
         if journal is not None:
             write_csv(workdir / "trials.csv", journal.records)
 
@@ -218,10 +235,10 @@ class _Run:
             )
         return stored
 
-    def _restore(self, workdir: Path | None, num_stored: int) -> int:
+    def _restore(self, workdir: Path, num_stored: int) -> int:
         """Returns the step to go on with, the state of which is restored."""
-        snapshot = checkpoints.latest(workdir / "checkpoints") if workdir else 0
-        if not snapshot:
+        snapshot = checkpoints.latest(workdir / "checkpoints")
+        if snapshot is None:
             if num_stored >= self.batch_size:
                 logging.warning(
                     "No usable checkpoint: replaying %d trials of the journal.",
@@ -254,14 +271,21 @@ class _Run:
                 "written by another program version or machine. Choose "
                 "another workdir; nothing was changed."
             )
-        spec = self.controller.space.decode(stored)
+        spec, _ = self._decode(stored)
         return Trial(record["id"], stored, spec, evaluation_of_record(record))
 
     def _new_trial(self, trial_id: int, tokens: np.ndarray) -> Trial:
-        evaluation = self._evaluate(tokens[None])
-        tokens = tuple(tokens.tolist())
-        spec = self.controller.space.decode(tokens)
-        return Trial(trial_id, tokens, spec, evaluation)
+        row = tuple(tokens.tolist())
+        spec, failure = self._decode(row)
+        evaluation = failure or self._evaluate(tokens[None])
+        return Trial(trial_id, row, spec, evaluation)
+
+    def _decode(self, tokens: tuple[int, ...]) -> tuple[Any, Evaluation | None]:
+        """Returns what tokens mean, or that they mean nothing."""
+        try:
+            return self.controller.space.decode(tokens), None
+        except Exception as error:  # A user's function: see `guarded`.
+            return None, guarded(lambda error=error: _raise(error))
 
     def _evaluate(self, tokens: np.ndarray) -> Evaluation:
         try:
@@ -290,36 +314,51 @@ class _Run:
                 f"infeasible; the last: {evaluation.infeasible}."
             )
 
-    def _keep_best(self, trial: Trial, workdir: Path | None) -> None:
+    def _is_best(self, trial: Trial) -> bool:
         reward = trial.evaluation.reward
         if reward is None or reward <= self.best:
-            return
+            return False
         self.best = reward
-        if workdir is not None and isinstance(trial.spec, CellSpec):
-            provenance = {
-                **trial.spec.provenance,
-                "run": str(workdir),
-                "trial": trial.id,
-                "reward": reward,
-            }
-            spec = dataclasses.replace(trial.spec, provenance=provenance)
-            save_spec(spec, workdir / "best_cell.json")
+        return True
 
-    def _update(self, step, samples, batch, workdir, steps) -> None:
+    def _update(
+        self,
+        step: int,
+        samples: Samples,
+        batch: list[Trial],
+        workdir: Path | None,
+    ) -> None:
         rewards = [trial.evaluation.reward for trial in batch]
         advantage, self.baseline_state = self.baseline.advantages(
             rewards, self.baseline_state
         )
         metrics = self.controller.update(samples, advantage)
+        if not all(map(math.isfinite, metrics.values())):
+            raise SearchError(
+                f"The controller diverged at update {step}: {metrics}. Its "
+                "state is that of the update before."
+            )
         if workdir is None:
             return
-        if step >= len(steps.records):
+        if step >= len(self.steps.records):
             mean = self.baseline_state.mean
-            steps.append({"step": step, "baseline": mean, **metrics})
+            self.steps.append({"step": step, "baseline": mean, **metrics})
         arrays = self.controller.state()
         state = dataclasses.astuple(self.baseline_state)
         arrays["baseline"] = np.array(state, np.float64)
         checkpoints.save(workdir / "checkpoints", step + 1, arrays)
+
+
+def _write_best(trial: Trial, workdir: Path) -> None:
+    if isinstance(trial.spec, CellSpec):
+        provenance = {
+            **trial.spec.provenance,
+            "run": str(workdir),
+            "trial": trial.id,
+            "reward": trial.evaluation.reward,
+        }
+        spec = dataclasses.replace(trial.spec, provenance=provenance)
+        save_spec(spec, workdir / "best_cell.json")
 
 
 def _raise(error: Exception) -> Any:

@@ -4,10 +4,18 @@ Frozen values; no TensorFlow, no Keras.
 """
 
 import dataclasses
+import math
 from typing import Any
 
+from nas_keras.cells.spec import load_spec
+from nas_keras.data.text import DATASETS
+from nas_keras.data.text import LEVELS
+from nas_keras.data.text import Corpus
+from nas_keras.search.rewards import REWARDS
 from nas_keras.spaces.tree import Tree
 from nas_keras.tasks.language_model_config import LanguageModelConfig
+from nas_keras.tasks.language_model_config import num_parameters
+from nas_keras.tasks.language_model_config import units_for_parameters
 
 CONTROLLERS = ("reinforce", "random")
 
@@ -42,7 +50,8 @@ class SearchConfig:
         reward_constant: See `ChildTrainer`.
         child: Model and training of a child.
         retrain: Model and training of the best cells and of the published.
-        retrain_parameters: Weights of each retrained model.
+        retrain_parameters: Weights of each retrained model; 0: those of the
+            model of an LSTM of `retrain.units` units.
         retrain_top: Best distinct cells to retrain, of each search.
         retrain_published: Published cells to retrain beside them.
         retrain_seeds: Trainings of each.
@@ -75,7 +84,7 @@ class SearchConfig:
     reward_constant: float = 80.0
     child: LanguageModelConfig = LanguageModelConfig()
     retrain: LanguageModelConfig = LanguageModelConfig()
-    retrain_parameters: int = 100_000
+    retrain_parameters: int = 0
     retrain_top: int = 2
     retrain_published: tuple[str, ...] = ("lstm", "gru", "nascell")
     retrain_seeds: int = 2
@@ -87,17 +96,33 @@ class SearchConfig:
                 f"controller must be one of {CONTROLLERS}. Received: "
                 f"controller={self.controller!r}."
             )
-        for name in ("controller_init_scale", "controller_learning_rate"):
+        for name, allowed in (
+            ("level", LEVELS),
+            ("dataset", ("", *DATASETS)),
+            ("reward", REWARDS),
+        ):
             value = getattr(self, name)
-            if not value > 0:
+            if value not in allowed:
                 raise ValueError(
-                    f"{name} must be positive. Received: {name}={value!r}."
+                    f"{name} must be one of {list(allowed)}. Received: "
+                    f"{name}={value!r}."
+                )
+        for name in (
+            "controller_init_scale",
+            "controller_learning_rate",
+            "reward_constant",
+        ):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise ValueError(
+                    f"{name} must be positive and finite. Received: "
+                    f"{name}={value!r}."
                 )
         for name, low in (
             ("num_trials", 1),
             ("batch_size", 1),
             ("seed", 0),
-            ("retrain_parameters", 1),
+            ("retrain_parameters", 0),
             ("retrain_top", 0),
             ("retrain_seeds", 1),
         ):
@@ -106,9 +131,10 @@ class SearchConfig:
                 raise ValueError(
                     f"{name} must be an int. Received: {name}={value!r}."
                 )
-            if value < low:
+            if not low <= value < 2**32:
                 raise ValueError(
-                    f"{name} must be at least {low}. Received: {name}={value}."
+                    f"{name} must be in [{low}, 2**32). Received: "
+                    f"{name}={value}."
                 )
 
     def settings(self) -> dict[str, Any]:
@@ -116,6 +142,21 @@ class SearchConfig:
         settings = dataclasses.asdict(self)
         del settings["num_trials"]  # A run may be made longer.
         return settings
+
+
+def parameters_of_retrained(config: SearchConfig, corpus: Corpus) -> int:
+    """Returns the weights that each retrained model may have.
+
+    Raises:
+        ValueError: If a published cell of one unit has more.
+    """
+    size = corpus.vocabulary_size
+    num = config.retrain_parameters or num_parameters(
+        config.retrain, load_spec("lstm"), size
+    )
+    for name in config.retrain_published:
+        units_for_parameters(config.retrain, load_spec(name), size, num)
+    return num
 
 
 # Minutes on two cores. All constants are ours, chosen for that on the
@@ -138,6 +179,7 @@ _DEMO = SearchConfig(
         max_validation_tokens=12_000,
     ),
     retrain=LanguageModelConfig(
+        units=100,
         use_bias=True,
         batch_size=32,
         num_steps=32,
@@ -146,7 +188,6 @@ _DEMO = SearchConfig(
         schedule="cosine",
         init_scale=0.2,
     ),
-    retrain_parameters=100_000,
 )
 
 # Seconds in all: for tests of the whole path.
@@ -163,13 +204,13 @@ _TINY = SearchConfig(
         max_validation_tokens=400,
     ),
     retrain=LanguageModelConfig(
+        units=12,
         use_bias=True,
         batch_size=4,
         num_steps=8,
         num_updates=3,
         max_validation_tokens=400,
     ),
-    retrain_parameters=4_000,
     retrain_top=1,
     retrain_published=("lstm",),
     retrain_seeds=1,
@@ -214,7 +255,7 @@ _ZOPH2016_PTB = SearchConfig(
     ),
     retrain=LanguageModelConfig(
         num_layers=2,  # ZL.
-        tied=True,  # ZL, table 3: shared embeddings.
+        tied=True,  # ZL: shared embeddings, in the model of 25 M.
         batch_size=20,  # Z.
         num_steps=35,  # Z.
         num_updates=0,
@@ -230,7 +271,7 @@ _ZOPH2016_PTB = SearchConfig(
         recurrent_dropout=0.2,
         embedding_dropout=0.2,
     ),
-    retrain_parameters=25_000_000,  # ZL, table 3.
+    retrain_parameters=25_000_000,  # ZL: of three sizes.
 )
 
 PRESETS = {config.preset: config for config in (_DEMO, _TINY, _ZOPH2016_PTB)}

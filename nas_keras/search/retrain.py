@@ -5,12 +5,9 @@ this measures: each cell as a `NASRNN`, in the same recipe, with several seeds.
 """
 
 import dataclasses
-import time
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
-
-from absl import logging
 
 from nas_keras.cells.spec import CellSpec
 from nas_keras.search.evaluator import guarded
@@ -18,6 +15,22 @@ from nas_keras.search.journal import Journal
 from nas_keras.search.trial import Trial
 from nas_keras.tasks.language_model import LanguageModelTask
 from nas_keras.tasks.language_model_training import LanguageModelTrainer
+
+# What makes a training another one, and the types in the journal.
+_KEY = {
+    "cell": (str,),
+    "origin": (str,),
+    "trial": (int, type(None)),
+    "fingerprint": (str,),
+    "units": (int,),
+    "num_parameters": (int,),
+    "seed": (int,),
+}
+RECORD_TYPES = _KEY | {
+    "metrics": (dict,),
+    "elapsed_s": (float, int),
+    "infeasible": (str, type(None)),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +91,8 @@ def retrain(
                 yield done[_key(record)]
                 continue
             if trainer is None:
-                start = time.perf_counter()
-                trainer = LanguageModelTrainer(
-                    sized, sized.model(candidate.spec)
-                )
-                logging.debug("Built in %.1f s", time.perf_counter() - start)
+                model = sized.model(candidate.spec)
+                trainer = LanguageModelTrainer(sized, model)
             record |= _trained(trainer, seed)
             journal.append(record)
             yield record
@@ -95,6 +105,7 @@ def _record(
         "cell": candidate.spec.name,
         "origin": candidate.origin,
         "trial": candidate.trial,
+        "fingerprint": candidate.spec.fingerprint,
         "spec": candidate.spec.to_dict(),
         "units": task.config.units,
         "num_parameters": task.num_parameters(candidate.spec),
@@ -103,9 +114,7 @@ def _record(
 
 
 def _key(record: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(
-        record[name] for name in ("cell", "origin", "trial", "units", "seed")
-    )
+    return tuple(record[name] for name in _KEY)
 
 
 def _trained(trainer: LanguageModelTrainer, seed: int) -> dict[str, Any]:

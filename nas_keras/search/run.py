@@ -23,7 +23,9 @@ from nas_keras.search.child_trainer import ChildTrainer
 from nas_keras.search.journal import Journal
 from nas_keras.search.loop import search
 from nas_keras.search.presets import SearchConfig
+from nas_keras.search.presets import parameters_of_retrained
 from nas_keras.search.progress import Progress
+from nas_keras.search.retrain import RECORD_TYPES
 from nas_keras.search.retrain import Candidate
 from nas_keras.search.retrain import best_distinct
 from nas_keras.search.retrain import retrain
@@ -50,12 +52,35 @@ def run(
         progress: Makes the display of a phase.
 
     Returns:
-        The best found cell, or None if no child was feasible.
+        The best found cell, or None if no found cell could be retrained;
+        then `best_cell.json` is the search's own.
 
     Raises:
         ValueError: As `search` does.
         SearchError: As `search` does.
     """
+    workdir.mkdir(parents=True, exist_ok=True)
+    with files.exclusive(workdir):
+        own, others = _found(config, corpus, workdir, progress)
+        published = [
+            Candidate(load_spec(name), "published")
+            for name in config.retrain_published
+        ]
+        candidates = [*own, *others, *published]
+        records = _retrain(config, corpus, workdir, candidates, progress)
+        best = _best_found(records, [*own, *others], workdir)
+        if best is not None:
+            save_spec(best, workdir / "best_cell.json")
+    return best
+
+
+def _found(
+    config: SearchConfig,
+    corpus: Corpus,
+    workdir: Path,
+    progress: Callable[[str, int, str], Progress],
+) -> tuple[list[Candidate], list[Candidate]]:
+    """Returns the best cells of the search and of the random baseline."""
     space = tree_space(config.base, config.combines, config.activations)
     evaluator = ChildTrainer(
         space,
@@ -63,36 +88,33 @@ def run(
         config.reward,
         config.reward_constant,
     )
-
-    def phase(label: str, controller: Controller, folder: Path, seed: int):
-        return _search(label, config, controller, evaluator, folder, seed,
-                       progress)  # fmt: skip
-
-    trials = phase("search", _controller(config, space), workdir, config.seed)
-    origin = "random" if config.controller == "random" else "controller"
-    own = best_distinct(trials, config.retrain_top, origin)
-    others = []
-    if config.random_baseline and config.controller != "random":
+    is_random = config.controller == "random"
+    own = best_distinct(
+        _search(
+            "search",
+            config,
+            _controller(config, space),
+            evaluator,
+            workdir,
+            config.seed,
+            progress,
+        ),
+        config.retrain_top,
+        "random" if is_random else "controller",
+    )
+    if is_random or not config.random_baseline:
+        return own, []
+    trials = _search(
+        "random search",
+        config,
+        RandomController(space),
+        evaluator,
+        workdir / "random",
         # Other noise than the controller's, the same seed of the children.
-        random_trials = phase(
-            "random search",
-            RandomController(space),
-            workdir / "random",
-            config.seed + 1_000_003,
-        )
-        others = best_distinct(random_trials, config.retrain_top, "random")
-    published = [
-        Candidate(load_spec(name), "published")
-        for name in config.retrain_published
-    ]
-    with files.exclusive(workdir):
-        records = _retrain(
-            config, corpus, workdir, [*own, *others, *published], progress
-        )
-        best = _best_found(records, own, workdir)
-        if best is not None:
-            save_spec(best, workdir / "best_cell.json")
-    return best
+        config.seed + 1_000_003,
+        progress,
+    )
+    return own, best_distinct(trials, config.retrain_top, "random")
 
 
 def _controller(config: SearchConfig, space: Space) -> Controller:
@@ -120,6 +142,7 @@ def _search(
     progress: Callable[[str, int, str], Progress],
 ) -> list[Trial]:
     trials: list[Trial] = []
+    best = None
     with progress(label, config.num_trials, "children") as display:
         for trial in search(
             controller,
@@ -133,10 +156,12 @@ def _search(
                 config.baseline_decay, config.normalize_advantage
             ),
             settings=configuration.settings_of(config, evaluator.task.corpus),
+            is_locked=True,
         ):
             trials.append(trial)
-            rewards = [t.evaluation.reward for t in trials]
-            best = max((r for r in rewards if r is not None), default=None)
+            reward = trial.evaluation.reward
+            if reward is not None:
+                best = reward if best is None else max(best, reward)
             text = "no feasible child" if best is None else f"best {best:.4g}"
             display.advance(trial.evaluation.elapsed_s, text)
     return trials
@@ -150,14 +175,14 @@ def _retrain(
     progress: Callable[[str, int, str], Progress],
 ) -> list[dict[str, Any]]:
     task = LanguageModelTask(config.retrain, corpus)
-    journal = Journal(workdir / "retrained.jsonl")
+    journal = Journal(workdir / "retrained.jsonl", RECORD_TYPES)
     total = len(candidates) * config.retrain_seeds
     records = []
     with progress("retraining", total, "trainings") as display:
         for record in retrain(
             candidates,
             task,
-            config.retrain_parameters,
+            parameters_of_retrained(config, corpus),
             config.retrain_seeds,
             journal,
         ):
@@ -175,26 +200,30 @@ def _retrain(
 def _best_found(
     records: list[Mapping[str, Any]], found: list[Candidate], workdir: Path
 ) -> CellSpec | None:
-    """Returns the found cell of the lowest mean validation loss."""
-    losses: dict[tuple[str, int | None], list[float]] = {}
+    """Returns the found cell of the lowest mean validation loss.
+
+    A cell that failed with one of its seeds is not a candidate.
+    """
+    losses: dict[tuple[str, int | None], list[float | None]] = {}
     for record in records:
         key = (record["origin"], record["trial"])
         loss_nats = record["metrics"].get("validation_loss_nats")
-        losses.setdefault(key, []).append(
-            float("inf") if loss_nats is None else loss_nats
-        )
-    ranked = sorted(
-        (sum(values) / len(values), candidate.trial, candidate)
-        for candidate in found
+        losses.setdefault(key, []).append(loss_nats)
+    ranked = [
+        (sum(values) / len(values), index)
+        for index, candidate in enumerate(found)
         for values in [losses[candidate.origin, candidate.trial]]
-    )
+        if None not in values
+    ]
     if not ranked:
         return None
-    loss_nats, trial, candidate = ranked[0]
+    loss_nats, index = min(ranked)
+    candidate = found[index]
     provenance = {
         **candidate.spec.provenance,
         "run": str(workdir),
-        "trial": trial,
+        "found_by": candidate.origin,
+        "trial": candidate.trial,
         "retrained_validation_loss_nats": loss_nats,
     }
     return dataclasses.replace(candidate.spec, provenance=provenance)

@@ -9,6 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 
+class SearchError(RuntimeError):
+    """A search cannot go on: too many failures, or a diverged controller."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """The score of one architecture.
@@ -20,7 +24,7 @@ class Evaluation:
         infeasible: Why there is no reward, or None.
 
     Raises:
-        ValueError: If `reward` is not finite, or there is both a reward and a
+        ValueError: If a number is not finite, or there is both a reward and a
             reason for having none, or neither.
     """
 
@@ -36,10 +40,16 @@ class Evaluation:
                 f"Received: reward={self.reward!r}, "
                 f"infeasible={self.infeasible!r}."
             )
-        if self.reward is not None and not math.isfinite(self.reward):
-            raise ValueError(
-                f"reward must be finite. Received: reward={self.reward!r}."
-            )
+        if self.reward is not None:
+            reward = _finite(self.reward, "reward")
+            object.__setattr__(self, "reward", reward)
+        metrics = {
+            name: _finite(value, f"metrics[{name!r}]")
+            for name, value in self.metrics.items()
+        }
+        object.__setattr__(self, "metrics", metrics)
+        elapsed_s = _finite(self.elapsed_s, "elapsed_s")
+        object.__setattr__(self, "elapsed_s", elapsed_s)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +59,8 @@ class Trial:
     Attributes:
         id: Its place in the search, from 0.
         tokens: A ints.
-        spec: What they decode to, a `CellSpec` in a space of cells.
+        spec: What they decode to, a `CellSpec` in a space of cells; None if
+            the space's `decode` fails.
         evaluation: Its score.
     """
 
@@ -82,3 +93,23 @@ def evaluation_of_record(record: Mapping[str, Any]) -> Evaluation:
         record["elapsed_s"],
         record["infeasible"],
     )
+
+
+RECORD_TYPES: dict[str, tuple[type, ...]] = {
+    "id": (int,),
+    "tokens": (list,),
+    "reward": (float, int, type(None)),
+    "metrics": (dict,),
+    "elapsed_s": (float, int),
+    "infeasible": (str, type(None)),
+}
+
+
+def _finite(value: Any, name: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite. Received: {name}={value!r}.")
+    return number

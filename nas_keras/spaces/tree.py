@@ -168,8 +168,7 @@ def tree_space(
     (34, 63331869759897600)
 
     Reference:
-        [Zoph & Le, 2017](https://arxiv.org/abs/1611.01578), section 3.4 and
-        appendix A.
+        [Zoph & Le, 2017](https://arxiv.org/abs/1611.01578), section 3.4.
     """
     tree = Tree(base, tuple(combines), tuple(activations))
     return Space(tree.choices(), tree.decode, tree.name, structure=tree)

@@ -18,6 +18,8 @@ from nas_keras.cells.spec import CellSpec
 from nas_keras.data.text import Corpus
 from nas_keras.tasks.language_model_config import LanguageModelConfig
 from nas_keras.tasks.language_model_config import check_length
+from nas_keras.tasks.language_model_config import num_parameters
+from nas_keras.tasks.language_model_config import units_for_parameters
 
 
 class LanguageModel(keras.Model):
@@ -156,18 +158,10 @@ class LanguageModelTask:
         model.build()
         return model
 
-    def num_parameters(self, spec: CellSpec, units: int | None = None) -> int:
-        """Returns the trainable weights of the model of a cell.
-
-        Args:
-            spec: The cell.
-            units: H; default the config's.
-        """
-        config, size = self.config, self.corpus.vocabulary_size
-        units = units or config.units
-        cell = spec.cost(units, units, use_bias=config.use_bias).parameters
-        tables = size * units * (1 if config.tied else 2)
-        return tables + size + config.num_layers * cell
+    def num_parameters(self, spec: CellSpec) -> int:
+        """Returns the trainable weights of the model of a cell."""
+        size = self.corpus.vocabulary_size
+        return num_parameters(self.config, spec, size)
 
     def with_parameters(self, spec: CellSpec, num: int) -> "LanguageModelTask":
         """Returns the task with the most units that fit `num` weights.
@@ -175,22 +169,9 @@ class LanguageModelTask:
         Raises:
             ValueError: If a model of one unit has more.
         """
-        low, high = 1, 2
-        if self.num_parameters(spec, low) > num:
-            raise ValueError(
-                f"A model of one unit of cell {spec.name!r} has "
-                f"{self.num_parameters(spec, low)} parameters. Received: "
-                f"{num} parameters."
-            )
-        while self.num_parameters(spec, high) <= num:
-            low, high = high, 2 * high
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self.num_parameters(spec, middle) <= num:
-                low = middle
-            else:
-                high = middle
-        config = dataclasses.replace(self.config, units=low)
+        size = self.corpus.vocabulary_size
+        units = units_for_parameters(self.config, spec, size, num)
+        config = dataclasses.replace(self.config, units=units)
         return dataclasses.replace(self, config=config)
 
 

@@ -1,7 +1,9 @@
 """`LanguageModelConfig`: one frozen value. No TensorFlow, no Keras."""
 
 import dataclasses
+import math
 
+from nas_keras.cells.spec import CellSpec
 from nas_keras.data.text import Corpus
 
 OPTIMIZERS = ("sgd", "adam")
@@ -74,8 +76,8 @@ class LanguageModelConfig:
         ):
             self._check_int(name, 0)
         for name in ("learning_rate", "decay", "clip_norm", "init_scale"):
-            if not getattr(self, name) > 0:
-                raise self._error(name, "must be positive")
+            if not 0 < getattr(self, name) < math.inf:
+                raise self._error(name, "must be positive and finite")
         for name in ("dropout", "recurrent_dropout", "embedding_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise self._error(name, "must be in [0, 1)")
@@ -117,3 +119,50 @@ def check_length(config: LanguageModelConfig, corpus: Corpus) -> None:
                 f"{needed}. Give a longer text, or smaller batch_size or "
                 "num_steps."
             )
+    scored = config.max_validation_tokens
+    if 0 < scored < needed:
+        raise ValueError(
+            "max_validation_tokens must be 0 or at least one batch, "
+            f"batch_size * (num_steps + 1) = {needed}. Received: "
+            f"max_validation_tokens={scored}."
+        )
+
+
+def num_parameters(
+    config: LanguageModelConfig, spec: CellSpec, vocabulary_size: int
+) -> int:
+    """Returns the trainable weights of a model of `config.units` units."""
+    units = config.units
+    cell = spec.cost(units, units, use_bias=config.use_bias).parameters
+    tables = vocabulary_size * units * (1 if config.tied else 2)
+    return tables + vocabulary_size + config.num_layers * cell
+
+
+def units_for_parameters(
+    config: LanguageModelConfig,
+    spec: CellSpec,
+    vocabulary_size: int,
+    num: int,
+) -> int:
+    """Returns the most units that fit `num` weights.
+
+    Raises:
+        ValueError: If a model of one unit has more.
+    """
+
+    def count(units: int) -> int:
+        sized = dataclasses.replace(config, units=units)
+        return num_parameters(sized, spec, vocabulary_size)
+
+    if count(1) > num:
+        raise ValueError(
+            f"A model of one unit of cell {spec.name!r} has {count(1)} "
+            f"parameters. Received: {num} parameters."
+        )
+    low, high = 1, 2
+    while count(high) <= num:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) <= num else (low, middle)
+    return low

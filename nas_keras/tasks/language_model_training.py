@@ -98,8 +98,10 @@ class LanguageModelTrainer:
     def score(self, split: str) -> dict[str, float]:
         """Returns the metrics of the model as it is on a part of the corpus.
 
-        States are carried over the whole part; the loss is the mean over all
-        its tokens but those of a last window that is not full.
+        The part is cut into `batch_size` streams, each read from its begin
+        with carried states; the loss is the mean over their full windows.
+        What is left of the last one, less than `batch_size * (num_steps + 1)`
+        tokens, is not scored.
 
         Raises:
             FloatingPointError: If the loss is not finite, or above 100 nats.
@@ -107,8 +109,7 @@ class LanguageModelTrainer:
         config, corpus = self.task.config, self.task.corpus
         tokens = getattr(corpus, split)
         if split == "validation" and config.max_validation_tokens:
-            least = config.batch_size * (config.num_steps + 1)
-            tokens = tokens[: max(config.max_validation_tokens, least)]
+            tokens = tokens[: config.max_validation_tokens]
         data = _streams(tokens, config)
         states = self.model.initial_states(config.batch_size)
         windows = _num_windows(data, config)
