@@ -42,7 +42,10 @@ _CHILDREN = flags.DEFINE_integer(
     "children", 6, "Architectures timed, by both in turn.", lower_bound=1
 )
 _MEMORY_CHILDREN = flags.DEFINE_integer(
-    "memory_children", 300, "Children of ours for the memory figure; 0: none."
+    "memory_children",
+    300,
+    "Children of ours for the memory figure.",
+    lower_bound=21,
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of the architectures.")
 
@@ -74,6 +77,7 @@ def plain_keras_child(spec, corpus: Corpus) -> float:
     )
     x, y = _windows(corpus.train, config.num_updates)
     model.fit(x, y, config.batch_size, shuffle=False, verbose=0)
+    model.layers[1].reset_state()  # Ours begins the validation text so too.
     x, y = _windows(corpus.validation, None)
     loss_nats = model.evaluate(x, y, config.batch_size, verbose=0)
     keras.backend.clear_session()

@@ -777,3 +777,18 @@ def test_specs_spaces_and_loop_import_neither_keras_nor_tensorflow():
         "print({'keras', 'tensorflow'} & set(sys.modules))",
     )
     assert output_of(process) == "set()\n"
+
+
+@pytest.mark.parametrize("projection", [None, 2])
+def test_recurrent_dropout_fits_operands_of_any_width(projection):
+    equations = ["next_h = linear(tanh(x)) + linear(tanh(h)) + linear(h)"]
+    layer = NASRNN(
+        4,
+        CellSpec("widths", equations, ["h"]),
+        projection=projection,
+        recurrent_dropout=0.5,
+        seed=0,
+    )
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    assert layer(x, training=True).shape == (2, projection or 4)
+    assert not np.array_equal(layer(x, training=True), layer(x))

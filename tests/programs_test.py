@@ -248,6 +248,13 @@ def test_a_bad_text_file_is_refused(data, pattern, tmp_path):
         ([*_TINY, "stray"], ["Unexpected arguments", "stray"]),
         ([*_TINY, "--text_file=a.txt", "--dataset=embedded"],
          ["--text_file and --dataset exclude"]),
+        ([*_TINY, "--controller_learning_rate=inf"],
+         ["controller_learning_rate", "inf"]),
+        ([*_TINY, "--seed=99999999999999999999"], ["seed", "2\\*\\*32"]),
+        ([*_TINY, "--retrain_parameters=9"], ["one unit", "9 parameters"]),
+        ([*_TINY, "--retrain_cells=lstm,lstm"], ["different names", "lstm"]),
+        ([*_TINY, "--text_file=pipe"], ["pipe", "not a file"]),
+        (["--preset=tiny", "--workdir=a\nb"], ["--workdir must be printable"]),
         (["--preset=tiny", "--workdir=file"], ["'file' is not a folder"]),
         (["--preset=tiny", "--workdir=file/new"], ["'file' is not a folder"]),
     ],
@@ -255,6 +262,8 @@ def test_a_bad_text_file_is_refused(data, pattern, tmp_path):
 )  # fmt: skip
 def test_bad_arguments_are_refused(arguments, patterns, tmp_path):
     (tmp_path / "file").write_text("mine")
+    if "--text_file=pipe" in arguments:
+        os.mkfifo(tmp_path / "pipe")
     _refused(tmp_path, arguments, patterns)
 
 

@@ -881,3 +881,15 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
     with pytest.raises(ValueError, match="pipe.json: .*not a file"):
         load_spec(tmp_path / "pipe.json")
+
+
+@pytest.mark.parametrize("projection", [None, 2])
+def test_cost_of_operands_of_other_widths_is_that_of_the_layer(projection):
+    from nas_keras.cells.nas_cell import NASCell
+
+    equations = ["next_h = linear(tanh(x)) + linear(tanh(h)) + linear(h)"]
+    spec = CellSpec("widths", equations, ["h"])
+    cell = NASCell(4, spec, projection=projection, use_bias=True)
+    cell.build((None, 3))
+    cost = spec.cost(3, 4, projection, use_bias=True)
+    assert cost.parameters == cell.count_params()

@@ -33,7 +33,8 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
     of `h`; one further kernel `[width, n*H]` for each other operand, in order
     of appearance; `bias [n*H]` for all terms but those of `x`;
     `projection_kernel [H, P]`. So `"lstm"` and `"nascell"` take the weights
-    of `keras.layers.LSTM` and of TensorFlow Addons' `NASCell` as they are.
+    of `keras.layers.LSTM` as they are, and the arrays of TensorFlow Addons'
+    `NASCell`, whose list begins with the recurrent kernel.
 
     Args:
         units: Positive int, H, the width of the states.
