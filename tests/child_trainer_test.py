@@ -280,7 +280,7 @@ def test_a_diverging_child_is_infeasible_and_the_next_is_not(changes):
 def test_a_child_after_a_diverged_one_is_as_if_alone():
     # Sums grow without bound from step to step, sigmoids do not.
     space = tree_space(2)
-    task = _task(init_scale=3.0, learning_rate=50.0, num_updates=12)
+    task = _task(init_scale=3.0, learning_rate=1.0, num_updates=12)
     wild, tame = (0, 0, 0, 0, 0, 0, 0, 0, 0, 1), (0, 2, 0, 2, 0, 2, 0, 2, 0, 0)
     children = ChildTrainer(space, task)
     alone = children.evaluate(np.array([tame]), seed=0)[0]
@@ -361,6 +361,16 @@ def test_the_dropout_of_the_config_reaches_the_children(children, of_each):
     )
     assert got.metrics["train_loss_nats"] != want.metrics["train_loss_nats"]
     assert again.metrics == got.metrics
+
+
+def test_with_dropout_a_child_is_the_same_spec_trained_as_a_nas_rnn():
+    task = _task(recurrent_dropout=0.5, dropout=0.2, num_layers=2)
+    space = tree_space(3)
+    tokens = _random_tokens(space, 1)
+    (child,) = ChildTrainer(space, task).evaluate(np.array([tokens]), 7)
+    trainer = LanguageModelTrainer(task, task.model(space.decode(tokens)))
+    for name, value in trainer.train(7).items():
+        assert child.metrics[name] == pytest.approx(value, abs=1e-4), name
 
 
 def test_a_space_without_a_tree_is_refused():

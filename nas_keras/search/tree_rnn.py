@@ -38,7 +38,9 @@ class TreeRNN(keras.layers.Layer):
     """A recurrent layer whose cell is the tree that `tokens` describe.
 
     Its weights and results are those of `NASRNN` with the decoded spec and no
-    bias: `kernel [D, N*H]`, `recurrent_kernel [H, N*H]`.
+    bias: `kernel [D, N*H]`, `recurrent_kernel [H, N*H]`. That holds of finite
+    values: rows are picked by products, in which 0 * inf is NaN, so a value
+    that overflows may turn others into NaN here that are finite there.
 
     Args:
         units: H.
@@ -98,9 +100,13 @@ class TreeRNN(keras.layers.Layer):
         products = tf.einsum("btd,dk->tkb", sequence, kernel)
         mask = tf.ones_like(h)
         if training and self.recurrent_dropout:
+            # Drawn [B, H], as `NASRNN` draws it, so that it is the same.
             mask = keras.random.dropout(
-                mask, self.recurrent_dropout, seed=self.seed_generator
+                tf.transpose(mask),
+                self.recurrent_dropout,
+                seed=self.seed_generator,
             )
+            mask = tf.transpose(mask)
         architecture = _Architecture.of_tokens(
             self.tree, tf.convert_to_tensor(self.tokens)
         )

@@ -141,9 +141,15 @@ class LanguageModelTrainer:
             self._optimizer.variables, self._slots, strict=True
         ):
             variable.assign(array)
-        for place, variable in enumerate(self.model.non_trainable_variables):
-            if variable.name == "seed_generator_state":
-                variable.assign(np.array([seed % 2**31, place]))
+        # By their order among themselves: a `TreeRNN` has other variables, and
+        # its masks are to be those of the `NASRNN` of the same cell.
+        generators = [
+            variable
+            for variable in self.model.non_trainable_variables
+            if variable.name == "seed_generator_state"
+        ]
+        for place, variable in enumerate(generators):
+            variable.assign(np.array([seed % 2**31, place]))
 
     def _window(self, data: tf.Tensor, window: tf.Tensor) -> tuple[Any, Any]:
         """Returns inputs and targets [B, T] of one window of the text."""
