@@ -173,9 +173,10 @@ _DEMO = SearchConfig(
         batch_size=32,
         num_steps=20,
         num_updates=120,
-        learning_rate=1.5e-2,
+        learning_rate=1e-2,
         schedule="cosine",
-        init_scale=0.2,
+        clip_norm=0.1,
+        init_scale=0.15,
         max_validation_tokens=12_000,
     ),
     retrain=LanguageModelConfig(
@@ -184,9 +185,10 @@ _DEMO = SearchConfig(
         batch_size=32,
         num_steps=32,
         num_updates=1_000,
-        learning_rate=1.5e-2,
+        learning_rate=1e-2,
         schedule="cosine",
-        init_scale=0.2,
+        clip_norm=0.1,  # At 1 some found cells diverge, at this size.
+        init_scale=0.15,
     ),
 )
 
