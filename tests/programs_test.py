@@ -281,3 +281,16 @@ def test_the_workdir_of_another_configuration_is_refused(
     workdir, _ = finished
     arguments = ["--preset=tiny", "--workdir=run", flag]
     _refused(workdir.parent, arguments, [*patterns, "nothing was changed"])
+
+
+def test_help_shows_the_examples_and_every_flag():
+    result = subprocess.run(
+        [sys.executable, _ROOT / "train" / "search.py", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=_environment(),
+    )
+    assert result.returncode == 0
+    for word in ("Examples:", "Exit status:", "--workdir", "--preset"):
+        assert word in result.stdout

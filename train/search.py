@@ -216,6 +216,11 @@ def _print_result(workdir: pathlib.Path) -> None:
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
+    if {"--help", "-help", "-h"} & set(argv[1:]):
+        # absl's own help is of the main module, here a console script.
+        print(__doc__)
+        print(flags.FLAGS.module_help(sys.modules[__name__]))
+        sys.exit(0)
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
