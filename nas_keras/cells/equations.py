@@ -23,10 +23,7 @@ MAX_EQUATIONS = 512
 MAX_EQUATION_CHARS = 4_000
 MAX_DEPTH = 64  # Nesting of one equation.
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"\s*[A-Za-z_]\w*\s*=[^=]")
-
-
 _BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
 
 

@@ -103,10 +103,13 @@ class Controller(abc.ABC):
                 "noise must lie in [0, 1). Received values from "
                 f"{noise.min()} to {noise.max()}."
             )
-        # float32 may round up to 1, which is outside.
-        below_one = np.nextafter(np.float32(1), np.float32(0))
-        noise = np.minimum(noise.astype(np.float32), below_one)
-        return noise
+        return float32_below_one(noise)
+
+
+def float32_below_one(uniform: np.ndarray) -> np.ndarray:
+    """Returns numbers in [0, 1) as float32, none of them rounded up to 1."""
+    below_one = np.nextafter(np.float32(1), np.float32(0))
+    return np.minimum(uniform.astype(np.float32), below_one)
 
 
 class RandomController(Controller):

@@ -24,6 +24,7 @@ from nas_keras.controllers.baseline import BaselineState
 from nas_keras.controllers.baseline import EMABaseline
 from nas_keras.controllers.controller import Controller
 from nas_keras.controllers.controller import Samples
+from nas_keras.controllers.controller import float32_below_one
 from nas_keras.search import checkpoints
 from nas_keras.search import configuration
 from nas_keras.search import files
@@ -163,10 +164,7 @@ def noise(seed: int, step: int, shape: tuple[int, int]) -> np.ndarray:
     Each row is the same for every B that has it.
     """
     bits = np.random.Philox(key=np.array([seed, step], np.uint64))
-    uniform = np.random.Generator(bits).random(shape)
-    # float32 may round up to 1, which is outside.
-    below_one = np.nextafter(np.float32(1), np.float32(0))
-    return np.minimum(uniform.astype(np.float32), below_one)
+    return float32_below_one(np.random.Generator(bits).random(shape))
 
 
 @dataclasses.dataclass
