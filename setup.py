@@ -73,6 +73,7 @@ setuptools.setup(
     },
     entry_points={
         "console_scripts": [
+            "nas-draw = nas_keras.train.draw:run",
             "nas-report = nas_keras.train.report:run",
             "nas-search = nas_keras.train.search:run",
         ],

@@ -20,14 +20,18 @@ from nas_keras.version import __version__ as __version__
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "cells.nas_cell": ["NASCell", "NASRNN"],
+        "cells.drawing": ["draw"],
+        "cells.nas_cell": ["NASCell"],
+        "cells.nas_rnn": ["NASRNN"],
         "cells.spec": [
             "CellSpec",
             "load_spec",
             "published_cells",
             "register_cell",
             "save_spec",
+            "units_for_parameters",
         ],
+        "cells.tfa": ["import_tfa_weights"],
     },
 )
 

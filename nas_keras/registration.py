@@ -10,7 +10,7 @@ import importlib.abc
 import importlib.util
 import sys
 
-_LAYERS = "nas_keras.cells.nas_cell"
+_LAYERS = "nas_keras.cells.nas_rnn"
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):

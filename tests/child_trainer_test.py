@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nas_keras.cells.nas_cell import NASRNN
+from nas_keras.cells.nas_rnn import NASRNN
 from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import load_spec
 from nas_keras.data.text import build_corpus

@@ -5,7 +5,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "nas_cell": ["NASCell", "NASRNN"],
+        "drawing": ["draw"],
+        "nas_cell": ["NASCell"],
+        "nas_rnn": ["NASRNN"],
         "spec": [
             "CellSpec",
             "Cost",
@@ -13,6 +15,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "published_cells",
             "register_cell",
             "save_spec",
+            "units_for_parameters",
         ],
+        "tfa": ["import_tfa_weights"],
     },
 )

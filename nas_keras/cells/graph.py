@@ -5,8 +5,10 @@ No tensors here: `Graph.evaluate` is handed the namespace of operations
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -14,41 +16,69 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """One operation of the language: how many operands, and what it computes.
+    """One operation of the language: its operands, values and derivatives.
 
     Attributes:
         apply: `apply(ops, *operands)`, `ops` a namespace like `keras.ops`.
+        partials: `partials(ops, result, *operands)` returns the derivative of
+            the result by each operand, a tensor or a number. At a kink it is
+            that of TensorFlow: 0 for relu, the first operand's for max.
         min_operands: Fewest operands.
         max_operands: Most operands, or None for no limit.
         commutative: Whether the order of the operands is without meaning.
     """
 
     apply: Callable[..., Any]
+    partials: Callable[..., Sequence[Any]]
     min_operands: int = 1
     max_operands: int | None = 1
     commutative: bool = False
 
 
-def _linear(ops: Any, value: Any) -> Any:
+def _linear(ops: Any, *values: Any) -> Any:
     raise TypeError("linear has weights: a layer computes it, not this table.")
+
+
+def _max_partials(ops: Any, y: Any, a: Any, b: Any) -> Sequence[Any]:
+    first = ops.cast(a >= b, y.dtype)
+    return first, 1 - first
 
 
 # What a user may call, by name. This table is the whole vocabulary.
 FUNCTIONS: dict[str, Operation] = {
-    "linear": Operation(_linear),
-    "identity": Operation(lambda ops, a: a),
-    "tanh": Operation(lambda ops, a: ops.tanh(a)),
-    "sigmoid": Operation(lambda ops, a: ops.sigmoid(a)),
-    "relu": Operation(lambda ops, a: ops.relu(a)),
-    "sin": Operation(lambda ops, a: ops.sin(a)),
-    "max": Operation(lambda ops, a, b: ops.maximum(a, b), 2, 2, True),
-    "mean": Operation(lambda ops, *a: sum(a[1:], a[0]) / len(a), 1, None, True),
+    "linear": Operation(_linear, _linear),
+    "identity": Operation(lambda ops, a: a, lambda ops, y, a: (1,)),
+    "tanh": Operation(
+        lambda ops, a: ops.tanh(a), lambda ops, y, a: (1 - y * y,)
+    ),
+    "sigmoid": Operation(
+        lambda ops, a: ops.sigmoid(a), lambda ops, y, a: (y * (1 - y),)
+    ),
+    "relu": Operation(
+        lambda ops, a: ops.relu(a),
+        lambda ops, y, a: (ops.cast(y > 0, y.dtype),),
+    ),
+    "sin": Operation(
+        lambda ops, a: ops.sin(a), lambda ops, y, a: (ops.cos(a),)
+    ),
+    "max": Operation(
+        lambda ops, a, b: ops.maximum(a, b), _max_partials, 2, 2, True
+    ),
+    "mean": Operation(
+        lambda ops, *a: sum(a[1:], a[0]) / len(a),
+        lambda ops, y, *a: (1 / len(a),) * len(a),
+        *(1, None, True),
+    ),
 }
 OPERATORS: dict[str, Operation] = {
-    "+": Operation(lambda ops, a, b: a + b, 2, 2, True),
-    "-": Operation(lambda ops, a, b: a - b, 2, 2),
-    "*": Operation(lambda ops, a, b: a * b, 2, 2, True),
-    "negative": Operation(lambda ops, a: -a),
+    "+": Operation(
+        lambda ops, a, b: a + b, lambda ops, y, a, b: (1, 1), 2, 2, True
+    ),
+    "-": Operation(lambda ops, a, b: a - b, lambda ops, y, a, b: (1, -1), 2, 2),
+    "*": Operation(
+        lambda ops, a, b: a * b, lambda ops, y, a, b: (b, a), 2, 2, True
+    ),
+    "negative": Operation(lambda ops, a: -a, lambda ops, y, a: (-1,)),
 }
 OPERATIONS = FUNCTIONS | OPERATORS
 
@@ -168,42 +198,58 @@ class Graph:
         Returns:
             One tensor for each of `states`, in that order.
         """
-        group_of = {group.operand: group for group in self.groups}
-        term_of = {
-            term: (group.operand, position)
-            for group in self.groups
-            for position, term in enumerate(group.terms)
-        }
-        constants = self._constants()
-        products: dict[int, Sequence[Any]] = {}
-        results: list[Any] = []
+        results: dict[int, Any] = {}
         for index, node in enumerate(self.nodes):
             if node.operation == "name":
-                results.append(values[node.value])
-            elif node.operation == "number":
-                results.append(node.value)
+                results[index] = values[node.value]
+        self.evaluate_nodes(ops, range(len(self.nodes)), results, linear)
+        return [results[index] for index in self.outputs]
+
+    def evaluate_nodes(
+        self,
+        ops: Any,
+        indices: Iterable[int],
+        results: dict[int, Any],
+        linear: Callable[[LinearGroup, Any], Sequence[Any]],
+    ) -> None:
+        """Adds the values of some nodes to those that are known.
+
+        Args:
+            ops: Namespace of the operations.
+            indices: Nodes, in order; those with a value already are skipped.
+            results: Known values by node, with all operands that are needed;
+                the new ones are added.
+            linear: As that of `evaluate`; called for a group when the first
+                of its terms is met, whose siblings are added with it.
+        """
+        group_of_term = {
+            term: group for group in self.groups for term in group.terms
+        }
+        for index in indices:
+            node = self.nodes[index]
+            if index in results:
+                continue
+            if node.operation == "number":
+                results[index] = node.value
             elif node.operation == "linear":
-                operand, position = term_of[index]
-                if operand not in products:
-                    products[operand] = linear(
-                        group_of[operand], results[operand]
-                    )
-                results.append(products[operand][position])
+                group = group_of_term[index]
+                terms = linear(group, results[group.operand])
+                results.update(zip(group.terms, terms, strict=True))
             else:
                 operands = [results[k] for k in node.operands]
                 # A tensor of numbers alone would have a dtype of its own.
-                namespace = _Numbers if index in constants else ops
+                namespace = _Numbers if index in self.constants else ops
                 apply = OPERATIONS[node.operation].apply
-                results.append(apply(namespace, *operands))
-        return [results[index] for index in self.outputs]
+                results[index] = apply(namespace, *operands)
 
-    def _constants(self) -> set[int]:
-        """Returns the nodes that are made of numbers alone."""
+    @functools.cached_property
+    def constants(self) -> frozenset[int]:
+        """The nodes that are made of numbers alone."""
         constants: set[int] = set()
         for index, node in enumerate(self.nodes):
             if node.operation != "name" and constants.issuperset(node.operands):
                 constants.add(index)
-        return constants
+        return frozenset(constants)
 
 
 class _Numbers:

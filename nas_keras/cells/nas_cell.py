@@ -1,4 +1,4 @@
-"""`NASCell` and `NASRNN`: Keras layers that compute the equations of a spec.
+"""`NASCell`: the Keras cell that computes the equations of a spec.
 
 Keras and NumPy only, so that every Keras backend can use them.
 """
@@ -20,6 +20,19 @@ from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import load_spec
 
 _WEIGHTS = ("kernel", "recurrent", "bias", "projection")
+# The arguments of `NASCell` but for units and spec.
+CELL_ARGUMENTS = (
+    "projection",
+    "use_bias",
+    "dropout",
+    "recurrent_dropout",
+    "seed",
+    *(
+        f"{role}_{kind}"
+        for kind in ("initializer", "regularizer", "constraint")
+        for role in _WEIGHTS
+    ),
+)
 
 
 @keras.saving.register_keras_serializable(package="nas_keras")
@@ -151,19 +164,15 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
         ]
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        self._operand_widths = _operand_widths(self, input_shape[-1])
-        self.kernels = {}
+        self.operand_widths = _operand_widths(self, input_shape[-1])
         for group in self.spec.graph.groups:
             role = "kernel" if group.name == "kernel" else "recurrent"
-            self.kernels[group.name] = self._add_weight(
-                role,
-                group.name,
-                (
-                    self._operand_widths[group.name],
-                    len(group.terms) * self.units,
-                ),
-            )
-        self._bias_slices = self._slices()
+            width = self.operand_widths[group.name]
+            shape = (width, len(group.terms) * self.units)
+            # An attribute each: `tf.train.Checkpoint` sees none in a dict.
+            weight = self._add_weight(role, group.name, shape)
+            setattr(self, f"_{group.name}", weight)
+        self.bias_slices = self._slices()
         num_biases = sum(len(g.terms) for g in self._biased_groups())
         self.bias = (
             self._add_weight("bias", "bias", (num_biases * self.units,))
@@ -178,6 +187,14 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
             else None
         )
         self.built = True
+
+    @property
+    def kernels(self) -> dict[str, keras.Variable]:
+        """The kernels of a built cell by their names."""
+        return {
+            group.name: getattr(self, f"_{group.name}")
+            for group in self.spec.graph.groups
+        }
 
     def _add_weight(
         self, role: str, name: str, shape: tuple[int, ...]
@@ -207,16 +224,16 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
     ) -> tuple[Any, list[Any]]:
         names = self.spec.states
         values = {"x": inputs, **dict(zip(names, states, strict=True))}
-        input_mask, masks = self._masks(inputs, values["h"], training)
+        input_mask, masks = self.dropout_masks(inputs, values["h"], training)
 
         def linear(group: LinearGroup, operand: Any) -> list[Any]:
             if group.name == "kernel" and input_mask is not None:
                 operand = operand * input_mask
             if group.name != "kernel" and masks is not None:
-                operand = operand * masks[self._operand_widths[group.name]]
+                operand = operand * masks[self.operand_widths[group.name]]
             product = keras.ops.matmul(operand, self.kernels[group.name])
-            if group.name in self._bias_slices:
-                begin, end = self._bias_slices[group.name]
+            if group.name in self.bias_slices:
+                begin, end = self.bias_slices[group.name]
                 product = keras.ops.add(product, self.bias[begin:end])
             return keras.ops.split(product, len(group.terms), axis=-1)
 
@@ -228,7 +245,7 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
             )
         return new_states[position], new_states
 
-    def _masks(self, x: Any, h: Any, training: bool) -> tuple[Any, Any]:
+    def dropout_masks(self, x: Any, h: Any, training: bool) -> tuple[Any, Any]:
         """Returns the mask of x, and the masks of other operands by width."""
         if not training:
             return None, None
@@ -255,7 +272,7 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
                     self.recurrent_dropout,
                     seed=self.seed_generator,
                 )
-                for name, width in self._operand_widths.items()
+                for name, width in self.operand_widths.items()
                 if name != "kernel"
             }
         return self._recurrent_dropout_mask
@@ -283,104 +300,6 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
                 value = getattr(self, f"{role}_{kind}")
                 config[f"{role}_{kind}"] = serialize(value)
         return {**super().get_config(), **config}
-
-
-@keras.saving.register_keras_serializable(package="nas_keras")
-class NASRNN(keras.layers.RNN):
-    """A recurrent layer of a cell given by its equations.
-
-    It is to `NASCell` what `keras.layers.LSTM` is to `LSTMCell`. Axes: B
-    batch, T time steps, D input width, H units.
-
-    Args:
-        units: Positive int, H.
-        spec: `CellSpec`, the name of a cell, or the path of its JSON file.
-        return_sequences: Whether to return the output of every step.
-        return_state: Whether to return the last states as well.
-        go_backwards: Whether to read the sequence from its end.
-        stateful: Whether a batch begins in the last states of the one before.
-        unroll: Whether to unroll the loop over time.
-        zero_output_for_mask: Whether masked steps output zeros.
-        **kwargs: Arguments of `NASCell` go to the cell, all others (`name`,
-            `dtype`) to `keras.layers.RNN`.
-
-    Call arguments:
-        sequences: Tensor [B, T, D].
-        initial_state: List of the states' tensors; zeros by default.
-        mask: Boolean [B, T]; a step whose entry is False is skipped. Pass it
-            explicitly where recurrent layers are stacked.
-        training: Whether dropout applies.
-
-    Returns:
-        [B, T, H] with `return_sequences`, else [B, H]; with `return_state`, a
-        tuple of this and of each state.
-
-    Raises:
-        ValueError: If an argument breaks its rule.
-
-    Example:
-
-    >>> NASRNN(64, "lstm")(keras.ops.zeros((8, 35, 16))).shape
-    TensorShape([8, 64])
-    """
-
-    def __init__(
-        self,
-        units: int,
-        spec: CellSpec | str | Mapping[str, Any] = "nascell",
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        unroll: bool = False,
-        zero_output_for_mask: bool = False,
-        **kwargs: Any,
-    ):
-        cell_arguments = {
-            key: kwargs.pop(key) for key in _CELL_ARGUMENTS if key in kwargs
-        }
-        super().__init__(
-            NASCell(
-                units,
-                spec,
-                dtype=kwargs.get("dtype"),
-                name="cell",
-                **cell_arguments,
-            ),
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            unroll=unroll,
-            zero_output_for_mask=zero_output_for_mask,
-            **kwargs,
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["cell"]
-        cell_config = self.cell.get_config()
-        for key in ("units", "spec", *_CELL_ARGUMENTS):
-            config[key] = cell_config[key]
-        return config
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "NASRNN":
-        return cls(**config)
-
-
-_CELL_ARGUMENTS = (
-    "projection",
-    "use_bias",
-    "dropout",
-    "recurrent_dropout",
-    "seed",
-    *(
-        f"{role}_{kind}"
-        for kind in ("initializer", "regularizer", "constraint")
-        for role in _WEIGHTS
-    ),
-)
 
 
 def _resolve(spec: CellSpec | str | Mapping[str, Any]) -> CellSpec:

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from nas_keras.cells.nas_cell import NASRNN
+from nas_keras.cells.nas_rnn import NASRNN
 from nas_keras.cells.spec import CellSpec
 from nas_keras.data.text import Corpus
 from nas_keras.tasks.language_model_config import LanguageModelConfig

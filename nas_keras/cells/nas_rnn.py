@@ -1,0 +1,128 @@
+"""`NASRNN`: the Keras layer that runs a `NASCell` over a sequence, fast.
+
+Keras and NumPy only, so that every Keras backend can use it. On TensorFlow the
+loop is that of `fast_path.py`; elsewhere it is that of `keras.layers.RNN`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+# As a module: it is still being imported if it was the first to need Keras.
+from nas_keras.cells import nas_cell
+from nas_keras.cells.spec import CellSpec
+
+
+@keras.saving.register_keras_serializable(package="nas_keras")
+class NASRNN(keras.layers.RNN):
+    """A recurrent layer of a cell given by its equations.
+
+    It is to `NASCell` what `keras.layers.LSTM` is to `LSTMCell`: the same
+    numbers, faster. Axes: B batch, T time steps, D input width, H units.
+
+    Args:
+        units: Positive int, H.
+        spec: `CellSpec`, the name of a cell, or the path of its JSON file.
+        return_sequences: Whether to return the output of every step.
+        return_state: Whether to return the last states as well.
+        go_backwards: Whether to read the sequence from its end.
+        stateful: Whether a batch begins in the last states of the one before.
+        unroll: Whether to unroll the loop over time, by the loop of
+            `keras.layers.RNN`.
+        zero_output_for_mask: Whether masked steps output zeros.
+        jit_compile: Whether XLA compiles the loop, on TensorFlow: True, False,
+            or "auto". XLA compiles anew for each length and batch size, about
+            a second each. "auto" takes it where it was measured to win: on a
+            CPU, in a `tf.function`, for a T that is known when the function is
+            traced, and at most 512 units.
+        **kwargs: Arguments of `NASCell` go to the cell, all others (`name`,
+            `dtype`) to `keras.layers.RNN`.
+
+    Call arguments:
+        sequences: Tensor [B, T, D].
+        initial_state: List of the states' tensors; zeros by default.
+        mask: Boolean [B, T]; a step whose entry is False is skipped. Pass it
+            explicitly where recurrent layers are stacked.
+        training: Whether dropout applies.
+
+    Returns:
+        [B, T, H] with `return_sequences`, else [B, H]; with `return_state`, a
+        tuple of this and of each state.
+
+    Raises:
+        ValueError: If an argument breaks its rule.
+
+    Example:
+
+    >>> NASRNN(64, "lstm")(keras.ops.zeros((8, 35, 16))).shape
+    TensorShape([8, 64])
+    """
+
+    def __init__(
+        self,
+        units: int,
+        spec: CellSpec | str | Mapping[str, Any] = "nascell",
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        jit_compile: bool | str = "auto",
+        **kwargs: Any,
+    ):
+        cell_arguments = {
+            key: kwargs.pop(key)
+            for key in nas_cell.CELL_ARGUMENTS
+            if key in kwargs
+        }
+        super().__init__(
+            nas_cell.NASCell(
+                units,
+                spec,
+                dtype=kwargs.get("dtype"),
+                name="cell",
+                **cell_arguments,
+            ),
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            unroll=unroll,
+            zero_output_for_mask=zero_output_for_mask,
+            **kwargs,
+        )
+        if not isinstance(jit_compile, bool) and jit_compile != "auto":
+            raise ValueError(
+                "jit_compile must be True, False or 'auto'. Received: "
+                f"jit_compile={jit_compile!r}."
+            )
+        self.jit_compile = jit_compile
+
+    def inner_loop(
+        self,
+        sequences: Any,
+        initial_state: Any,
+        mask: Any,
+        training: bool = False,
+    ) -> tuple[Any, Any, Any]:
+        if keras.backend.backend() != "tensorflow" or self.unroll:
+            return super().inner_loop(sequences, initial_state, mask, training)
+        from nas_keras.cells import fast_path
+
+        return fast_path.inner_loop(
+            self, sequences, initial_state, mask, training
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["cell"]
+        cell_config = self.cell.get_config()
+        for key in ("units", "spec", *nas_cell.CELL_ARGUMENTS):
+            config[key] = cell_config[key]
+        return {**config, "jit_compile": self.jit_compile}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "NASRNN":
+        return cls(**config)

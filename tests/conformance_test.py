@@ -1,0 +1,500 @@
+"""Every published cell, in every way a recurrent layer is used.
+
+One table: cells are its rows, features its columns. `NASRNN` is held against
+`keras.layers.RNN(NASCell(...))`, whose step is held against NumPy, in outputs
+and in the gradients of inputs, first states and weights.
+"""
+
+import inspect
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import nas_keras.cells
+import oracles
+from nas_keras.cells import NASRNN
+from nas_keras.cells import CellSpec
+from nas_keras.cells import NASCell
+from nas_keras.cells import load_spec
+from nas_keras.cells import published_cells
+from nas_keras.cells.graph import WidthError
+from nas_keras.spaces import tree_space
+
+B, T, D, H, P = 3, 4, 5, 3, 2
+TOLERANCE = {"float64": 1e-11, "float32": 1e-5}
+FEATURES = {}
+
+
+def feature(function):
+    """Adds a column to the table."""
+    FEATURES[function.__name__] = function
+    return function
+
+
+@pytest.mark.parametrize("name", sorted(oracles.CELLS))
+@pytest.mark.parametrize("feature_name", FEATURES_IN_ORDER := [])
+def test_conformance(name, feature_name):
+    FEATURES[feature_name](name)
+
+
+def random(*shape, seed=0, dtype="float32"):
+    values = np.random.default_rng(seed).normal(size=shape)
+    return (values * 0.7).astype(dtype)
+
+
+def pair(name, layer_arguments=None, **cell_arguments):
+    """Returns a `NASRNN` and a plain `RNN` with the same random weights."""
+    layer_arguments = {"return_sequences": True, **(layer_arguments or {})}
+    spec = load_spec(name) if isinstance(name, str) else name
+    dtype = cell_arguments.get("dtype")
+    fast = NASRNN(
+        H,
+        spec,
+        **{"jit_compile": False, **layer_arguments},
+        **cell_arguments,
+    )
+    plain = {k: v for k, v in layer_arguments.items() if k != "jit_compile"}
+    cell = NASCell(H, spec, **cell_arguments)
+    plain = keras.layers.RNN(cell, dtype=dtype, **plain)
+    for layer in (fast, plain):
+        layer.build((B, T, D))
+    weights = [
+        random(*w.shape, seed=k, dtype=w.dtype)
+        for k, w in enumerate(fast.cell.weights)
+    ]
+    fast.cell.set_weights(weights)
+    plain.cell.set_weights(weights)
+    return fast, plain
+
+
+def results(layer, *inputs, compiled=False, **call):
+    """Returns the outputs of a layer, and the gradients of all it depends on.
+
+    Args:
+        layer: What is called.
+        *inputs: x [B, T, D], then the first states if they are given.
+        compiled: Whether an XLA-compiled function calls the layer.
+        **call: Further arguments of the call.
+    """
+    inputs = [tf.constant(value) for value in inputs]
+    weights = [weight.value for weight in layer.trainable_weights]
+
+    def run():
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            x, *states = inputs
+            given = {"initial_state": states} if states else {}
+            outputs = layer(x, **given, **call)
+            outputs = list(outputs) if isinstance(outputs, tuple) else [outputs]
+            loss = sum(
+                tf.reduce_sum(
+                    output
+                    * tf.cast(random(*output.shape, seed=9 + k), output.dtype)
+                )
+                for k, output in enumerate(outputs)
+            )
+        gradients = tape.gradient(
+            loss, [*inputs, *weights], unconnected_gradients="zero"
+        )
+        return outputs, gradients
+
+    outputs, gradients = (
+        tf.function(run, jit_compile=True)() if compiled else run()
+    )
+    return [np.asarray(tf.cast(v, "float64")) for v in [*outputs, *gradients]]
+
+
+def near(values, want, tolerance=TOLERANCE["float32"]):
+    assert len(values) == len(want)
+    for value, expected in zip(values, want, strict=True):
+        scale = max(np.abs(expected).max(), 1)
+        np.testing.assert_allclose(value, expected, 0, tolerance * scale)
+
+
+def compare(name, *states, layer_arguments=None, call=None, **cell_arguments):
+    """Checks that the two layers of `pair` agree."""
+    fast, plain = pair(name, layer_arguments, **cell_arguments)
+    dtype = cell_arguments.get("dtype", "float32")
+    tolerance = TOLERANCE.get(dtype, TOLERANCE["float32"])
+    dtype = dtype if dtype in TOLERANCE else "float32"
+    inputs = [random(B, T, D, seed=20, dtype=dtype), *states]
+    near(
+        results(fast, *inputs, **(call or {})),
+        results(plain, *inputs, **(call or {})),
+        tolerance,
+    )
+
+
+def first_states(name, width=H):
+    spec = load_spec(name) if isinstance(name, str) else name
+    return [
+        random(B, width if state == "h" else H, seed=30 + k)
+        for k, state in enumerate(spec.states)
+    ]
+
+
+MASK = np.array([[1, 1, 0, 1], [0, 0, 1, 1], [0, 0, 0, 0]], bool)
+
+
+class Stack(keras.layers.Layer):
+    """Two recurrent layers, with the mask passed to both."""
+
+    def __init__(self, lower, upper):
+        super().__init__()
+        self.lower, self.upper = lower, upper
+
+    def call(self, x, keep):
+        return self.upper(self.lower(x, mask=keep), mask=keep)
+
+
+# The columns.
+
+
+@feature
+def steps_equal_numpy(name):
+    fast, _ = pair(name, use_bias=True, dtype="float64")
+    x = random(B, T, D, seed=20, dtype="float64")
+    states = [state.astype("float64") for state in first_states(name)]
+    weights = {w.name: np.asarray(w) for w in fast.cell.weights}
+    want, now = [], states
+    for step in range(T):
+        now = oracles.CELLS[name](x[:, step], *now, weights)
+        want.append(now[load_spec(name).states.index("h")])
+    output = np.asarray(fast(x, initial_state=states))
+    near([output], [np.stack(want, axis=1)], 1e-11)
+
+
+@feature
+def outputs_and_gradients_of_a_sequence(name):
+    compare(name)
+
+
+@feature
+def float64(name):
+    compare(name, dtype="float64", use_bias=True)
+
+
+@feature
+def last_output_only(name):
+    compare(name, layer_arguments={"return_sequences": False})
+
+
+@feature
+def first_and_last_states(name):
+    arguments = {"return_state": True}
+    compare(name, *first_states(name), layer_arguments=arguments)
+
+
+@feature
+def bias(name):
+    compare(name, use_bias=True)
+
+
+@feature
+def projection(name):
+    spec = load_spec(name)
+    try:
+        spec.graph.widths(D, H, P)
+    except WidthError:
+        with pytest.raises(ValueError, match=f"{name}.*joins widths"):
+            NASRNN(H, name, projection=P).build((B, T, D))
+        return
+    compare(
+        name,
+        *first_states(name, width=P),
+        layer_arguments={"return_state": True},
+        call={"mask": MASK},
+        projection=P,
+        use_bias=True,
+    )
+
+
+@feature
+def masks(name):
+    compare(
+        name,
+        *first_states(name),
+        layer_arguments={"return_state": True},
+        call={"mask": MASK},
+    )
+
+
+@feature
+def masks_that_give_zeros(name):
+    compare(
+        name,
+        layer_arguments={"zero_output_for_mask": True},
+        call={"mask": MASK},
+    )
+
+
+@feature
+def backwards(name):
+    compare(
+        name,
+        *first_states(name),
+        layer_arguments={"go_backwards": True, "return_state": True},
+        call={"mask": MASK},
+    )
+
+
+@feature
+def other_lengths_and_batch_sizes(name):
+    fast, plain = pair(name)
+    for shape in ((B, T), (2, 7), (1, 1), (B, T)):
+        x = random(*shape, D, seed=21)
+        near(results(fast, x), results(plain, x))
+
+
+@feature
+def lengths_unknown_to_the_graph(name):
+    fast, plain = pair(name)
+    traces = []
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, D]),
+            tf.TensorSpec([None, None], tf.bool),
+        ]
+    )
+    def run(x, mask):
+        traces.append(x.shape)
+        return fast(x, mask=mask)
+
+    for batch, length in ((B, T), (2, 6)):
+        x = random(batch, length, D, seed=22)
+        mask = np.arange(length) < np.arange(1, batch + 1)[:, None]
+        near([run(x, mask)], [plain(x, mask=mask)])
+    assert len(traces) == 1
+
+
+@feature
+def stateful(name):
+    fast, plain = pair(name, {"stateful": True})
+    for seed in (23, 24):
+        x = random(B, T, D, seed=seed)
+        near(results(fast, x), results(plain, x))
+    near(fast.states, plain.states)
+    fast.reset_state()
+    plain.reset_state()
+    near([fast(x)], [plain(x)])
+
+
+@feature
+def dropout_by_one_mask_a_sequence(name):
+    compare(
+        name,
+        call={"training": True},
+        dropout=0.3,
+        recurrent_dropout=0.4,
+        use_bias=True,
+        seed=3,
+    )
+
+
+@feature
+def dropout_with_masks_and_xla(name):
+    compare(
+        name,
+        layer_arguments={"return_state": True, "jit_compile": True},
+        call={"training": True, "mask": MASK},
+        dropout=0.3,
+        recurrent_dropout=0.4,
+        use_bias=True,
+        seed=3,
+    )
+
+
+@feature
+def called_in_an_xla_compiled_function(name):
+    fast, plain = pair(name, {"jit_compile": "auto"})
+    x = random(B, T, D, seed=20)
+    near(results(fast, x, compiled=True), results(plain, x))
+
+
+@feature
+def mixed_precision(name):
+    for dtype, tolerance in (("mixed_float16", 0.02), ("mixed_bfloat16", 0.15)):
+        fast, plain = pair(name, {"return_state": True}, dtype=dtype)
+        x = random(B, T, D, seed=20)
+        assert fast(x)[0].dtype == dtype.removeprefix("mixed_")
+        assert {w.dtype for w in fast.weights} == {"float32"}
+        near(results(fast, x), results(plain, x), tolerance)
+
+
+@feature
+def bidirectional(name):
+    fast, plain = (
+        keras.layers.Bidirectional(layer) for layer in pair(name, use_bias=True)
+    )
+    x = random(B, T, D, seed=20)
+    fast(x)
+    plain(x)
+    weights = [random(*w.shape, seed=k) for k, w in enumerate(fast.weights)]
+    fast.set_weights(weights)
+    plain.set_weights(weights)
+    near(results(fast, x, mask=MASK), results(plain, x, mask=MASK))
+
+
+@feature
+def stacked(name):
+    fast, plain = pair(name)
+    cell = NASCell(H, name)
+    stacks = (
+        Stack(fast, NASRNN(H, name, True, jit_compile=False)),
+        Stack(plain, keras.layers.RNN(cell, return_sequences=True)),
+    )
+    found = []
+    for stack in stacks:
+        x = random(B, T, D, seed=20)
+        stack(x, keep=MASK)
+        stack.set_weights(
+            [random(*w.shape, seed=k) for k, w in enumerate(stack.weights)]
+        )
+        found.append(results(stack, x, keep=MASK))
+    near(*found)
+
+
+@feature
+def unrolled(name):
+    compare(name, layer_arguments={"unroll": True}, call={"mask": MASK})
+
+
+@feature
+def configuration(name):
+    for layer in (
+        NASCell(H, name, kernel_initializer=keras.initializers.Ones()),
+        NASRNN(H, name, bias_initializer=keras.initializers.Ones()),
+    ):
+        config = json.loads(json.dumps(layer.get_config()))
+        again = layer.__class__.from_config(config)
+        assert again.get_config() == layer.get_config()
+        assert getattr(again, "cell", again).spec == load_spec(name)
+
+
+@feature
+def cost(name):
+    for use_bias in (False, True):
+        cell = NASCell(H, name, use_bias=use_bias)
+        cell.build((None, D))
+        cost = load_spec(name).cost(D, H, use_bias=use_bias)
+        assert cost.parameters == cell.count_params()
+
+
+FEATURES_IN_ORDER += FEATURES
+
+
+# The table is complete.
+
+
+def test_every_published_cell_is_a_row():
+    assert sorted(oracles.CELLS) == published_cells()
+
+
+def test_every_public_layer_is_what_the_table_compares():
+    public = {
+        name
+        for name in nas_keras.cells.__all__
+        if inspect.isclass(thing := getattr(nas_keras.cells, name))
+        and issubclass(thing, keras.layers.Layer)
+    }
+    assert public == {"NASCell", "NASRNN"}
+
+
+def test_fit_and_predict_of_a_stack_of_every_kind():
+    name = "gru"
+    found = []
+    for make in (
+        lambda: NASRNN(H, name, True),
+        lambda: NASRNN(H, name, True, jit_compile=False),
+        lambda: keras.layers.RNN(NASCell(H, name), return_sequences=True),
+    ):
+        model = keras.Sequential([keras.Input((T, D)), make(), make()])
+        model.set_weights(
+            [random(*w.shape, seed=k) for k, w in enumerate(model.weights)]
+        )
+        model.compile("sgd", "mse")
+        x, y = random(5, T, D, seed=20), random(5, T, H, seed=25)
+        model.fit(x, y, batch_size=2, epochs=2, shuffle=False, verbose=0)
+        found.append([*model.get_weights(), model.predict(x, verbose=0)])
+    near(found[0], found[2])
+    near(found[1], found[2])
+
+
+# Cells that nobody published.
+
+
+@pytest.mark.parametrize(
+    ("states", "equations"),
+    [
+        (["h"], ["next_h = linear(x)"]),
+        (["h"], ["next_h = tanh(linear(tanh(x)) + linear(linear(x)))"]),
+        (["h", "c"], ["next_c = h", "next_h = linear(c) * linear(x)"]),
+        (["h", "c"], ["f = linear(x)", "next_c = f", "next_h = tanh(f) + h"]),
+        (["a", "h"], ["next_h = a", "next_a = h + sin(linear(x))"]),
+        (["h"], ["next_h = mean(h, max(linear(h), linear(x)), 0.5, h * h)"]),
+        (["h"], ["n = linear(h)", "next_h = -n * n + sigmoid(linear(n)) - n"]),
+        (["h", "c"], ["n = tanh(linear(c))", "next_c = n", "next_h = n - c"]),
+        (["h"], ["next_h = tanh(linear(linear(linear(h) * linear(x))))"]),
+    ],
+)
+def test_unusual_cells(states, equations):
+    spec = CellSpec("unusual", equations, states)
+    for dtype in ("float64", "float32"):
+        compare(
+            spec,
+            *(s.astype(dtype) for s in first_states(spec)),
+            layer_arguments={"return_state": True},
+            call={"mask": MASK, "training": True},
+            use_bias=True,
+            recurrent_dropout=0.3,
+            dropout=0.2,
+            seed=1,
+            dtype=dtype,
+        )
+
+
+def test_input_outside_linear():
+    spec = CellSpec("wide", ["next_h = tanh(linear(x * h)) * x + h"], ["h"])
+    fast, plain = NASRNN(H, spec), keras.layers.RNN(NASCell(H, spec))
+    x = random(B, T, H, seed=20)
+    fast(x)
+    plain(x)
+    fast.set_weights(plain.get_weights())
+    near(results(fast, x), results(plain, x))
+
+
+def random_spec(seed):
+    """Returns a cell of random equations over every operation."""
+    draw = np.random.default_rng(seed)
+    names, equations = ["linear(x)", "linear(h)", "h", "c"], []
+    forms = ("{} + {}", "{} - {}", "{} * {}", "max({}, {})", "mean({}, {}, {})")
+    forms += ("linear({})", "linear({})", "tanh({})", "sigmoid({})", "-{}")
+    forms += ("relu({})", "sin({})", "0.5 * {}")
+    for k in range(6):
+        form = forms[draw.integers(len(forms))]
+        operands = [names[draw.integers(len(names))] for _ in range(3)]
+        equations.append(f"n{k} = {form.format(*operands)}")
+        names.append(f"n{k}")
+    ends = [n for n in names[4:] if not any(f"{n}" in e[3:] for e in equations)]
+    equations.append(f"next_c = tanh({' + '.join(ends)})")
+    equations.append(f"next_h = tanh(mean(next_c, linear({ends[0]}), h))")
+    return CellSpec(f"random{seed}", equations)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_cells(seed):
+    spec = random_spec(seed)
+    states = [s.astype("float64") for s in first_states(spec)]
+    compare(spec, *states, dtype="float64", use_bias=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_trees(seed):
+    space = tree_space(4, activations=("identity", "tanh", "sigmoid", "relu"))
+    draw = np.random.default_rng(seed)
+    tokens = [int(draw.integers(len(c.options))) for c in space.choices]
+    compare(space.decode(tokens), dtype="float64")
