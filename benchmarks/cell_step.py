@@ -245,7 +245,10 @@ def _peak_mb(candidate: str, cell: str, units: int) -> float:
 
     def status_mb(key: str) -> float:
         lines = pathlib.Path("/proc/self/status").read_text().splitlines()
-        return next(float(l.split()[1]) for l in lines if key in l) / 2**10
+        return (
+            next(float(line.split()[1]) for line in lines if key in line)
+            / 2**10
+        )
 
     run = step_of(_LAYERS[candidate](cell, units), units)
     run()[-1].numpy()

@@ -24,9 +24,6 @@ from nas_keras.cells.graph import LinearGroup
 from nas_keras.cells.linearization import Partition
 from nas_keras.cells.linearization import Slopes
 
-# XLA's loops are faster up to about this many units (docs/results.md).
-MAX_UNITS_OF_XLA = 512
-
 
 def inner_loop(
     layer: Any,
@@ -59,9 +56,12 @@ def inner_loop(
         mask = tf.ensure_shape(mask, [*x.shape[:2], 1])
     weights = _weights(layer.cell, x, first_states, training)
     widths = (x.shape[-1], layer.cell.units, layer.cell.output_size)
-    run = recurrence(layer.cell.spec.graph, widths, _uses_xla(layer, x))
+    partition = Partition(layer.cell.spec.graph)
+    products = _hoisted_products(partition, x, weights)
+    run = recurrence(partition.graph, widths, _uses_xla(layer, x))
     masks = [] if mask is None else [mask]
-    hs, last = run(x, first_states, masks, weights)
+    weights = weights.of(partition.recurrent)
+    hs, last = run(x, products, first_states, masks, weights)
     if mask is not None:
         # A masked step repeats the output before; before the first there is
         # none, whatever the first state is.
@@ -85,7 +85,6 @@ def _uses_xla(layer: Any, x: tf.Tensor) -> bool:
     return (
         not tf.executing_eagerly()
         and x.shape[0] is not None
-        and layer.cell.units <= MAX_UNITS_OF_XLA
         and not tf.config.list_physical_devices("GPU")
     )
 
@@ -133,8 +132,8 @@ class Weights(NamedTuple):
     projection: list[tf.Tensor]
     masks: dict[str, tf.Tensor]
 
-    def product(self, group: LinearGroup, operand: tf.Tensor) -> list[Any]:
-        """Returns the terms of a group for an operand [..., B, W]."""
+    def product(self, group: LinearGroup, operand: tf.Tensor) -> tf.Tensor:
+        """Returns all terms of a group, [..., n*H], for operands [..., W]."""
         if group.name in self.masks:
             operand = operand * self.masks[group.name]
         # Of all steps at once, tensordot makes one product, matmul a batch.
@@ -142,22 +141,64 @@ class Weights(NamedTuple):
         product = multiply(operand, self.kernels[group.name])
         if group.name in self.biases:
             product = product + self.biases[group.name]
-        return tf.split(product, len(group.terms), axis=-1)
+        return product
+
+    def of(self, groups: Sequence[LinearGroup]) -> "Weights":
+        """Returns the weights of some groups only, and the projection."""
+        names = {group.name for group in groups}
+        kernels, biases, masks = (
+            {name: value for name, value in values.items() if name in names}
+            for values in (self.kernels, self.biases, self.masks)
+        )
+        return Weights(kernels, biases, self.projection, masks)
+
+
+def _evaluate_static(
+    partition: Partition,
+    x: tf.Tensor,
+    product: Callable[[LinearGroup, tf.Tensor], tf.Tensor],
+) -> dict[int, Any]:
+    """Returns the values of all steps, [T, B, W], of the static nodes."""
+
+    def linear(group: LinearGroup, operand: tf.Tensor) -> list[tf.Tensor]:
+        return tf.split(product(group, operand), len(group.terms), axis=-1)
+
+    values = {leaf: x for leaf in partition.x}
+    partition.graph.evaluate_nodes(
+        keras.ops, sorted(partition.static), values, linear
+    )
+    return values
+
+
+def _hoisted_products(
+    partition: Partition, x: tf.Tensor, weights: Weights
+) -> dict[str, tf.Tensor]:
+    """Returns the products with static operands, [T, B, n*H], by kernel."""
+    products = {}
+
+    def product(group: LinearGroup, operand: tf.Tensor) -> tf.Tensor:
+        products[group.name] = weights.product(group, operand)
+        return products[group.name]
+
+    _evaluate_static(partition, x, product)
+    return products
 
 
 @functools.lru_cache(maxsize=128)  # Functions and their traces hold memory.
 def recurrence(
     graph: Graph, widths: tuple[int, ...], jit_compile: bool
 ) -> Callable[..., Any]:
-    """Returns a compiled `run(x, states, masks, weights)` of a cell.
+    """Returns a compiled `run(x, products, states, masks, weights)` of a cell.
 
     Layers of the same equations and widths share it; of other batch sizes and
     lengths it has at most one more trace. Its arguments:
         x: [T, B, D].
+        products: [T, B, n*H] of the groups whose operands no state enters. Not
+            made here, since XLA's large products are slower (measured).
         states: The first states, [B, W] each.
         masks: `[mask]`, boolean [T, B, 1], or empty. A masked step keeps the
             states.
-        weights: `Weights`.
+        weights: `Weights` of the other groups.
 
     It returns `h` after each step, [T, B, P], and the last states.
     """
@@ -165,46 +206,42 @@ def recurrence(
 
     def run(
         x: tf.Tensor,
+        products: dict[str, tf.Tensor],
         states: list[tf.Tensor],
         masks: list[tf.Tensor],
         weights: Weights,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        values = {
-            index: x
-            for index, node in enumerate(graph.nodes)
-            if node.operation == "name" and node.value == "x"
-        }
-        graph.evaluate_nodes(
-            keras.ops, sorted(partition.static), values, weights.product
-        )
+        length = x.shape[0] or tf.shape(x)[0]
 
         @tf.custom_gradient
-        def loop(
-            feeds: list[tf.Tensor],
-            states: list[tf.Tensor],
-            kernels: dict[str, tf.Tensor],
-            biases: dict[str, tf.Tensor],
-            projection: list[tf.Tensor],
-        ) -> tuple[Any, Callable[..., Any]]:
+        def loop(*inputs: Any) -> tuple[Any, Callable[..., Any]]:
+            xs, products, states, kernels, biases, projection = inputs
+
+            def feeds_of() -> tuple[list[tf.Tensor], dict[int, Any]]:
+                values = _evaluate_static(
+                    partition,
+                    xs[0] if xs else x,
+                    lambda group, _: products[group.name],
+                )
+                constants = {k: values[k] for k in graph.constants}
+                return [values[k] for k in partition.feeds], constants
+
             its = Weights(kernels, biases, projection, weights.masks)
-            constants = {k: values[k] for k in graph.constants}
-            length = x.shape[0] or tf.shape(x)[0]
-            loop = _Loop(partition, constants, feeds, masks, its, length)
+            loop = _Loop(partition, *feeds_of(), masks, its, length)
             outputs, kept = loop.forward(states)
 
             def gradient(*d_outputs: tf.Tensor) -> list[tf.Tensor]:
-                return tf.nest.flatten(loop.backward(kept, d_outputs))
+                d_feeds, *rest = loop.backward(kept, d_outputs)
+                with tf.GradientTape() as tape:
+                    tape.watch((xs, products))
+                    feeds, _ = feeds_of()
+                d_inputs = tape.gradient(feeds, (xs, products), d_feeds, "zero")
+                return tf.nest.flatten((*d_inputs, *rest))
 
             return outputs, gradient
 
-        recurrent = {group.name for group in partition.recurrent}
-        hs, *last = loop(
-            [values[k] for k in partition.feeds],
-            states,
-            _only(weights.kernels, recurrent),
-            _only(weights.biases, recurrent),
-            weights.projection,
-        )
+        xs = [x] if partition.needs_x else []
+        hs, *last = loop(xs, products, states, *weights[:3])
         return hs, last
 
     return tf.function(
@@ -238,8 +275,8 @@ class _Loop:
     def __init__(
         self,
         partition: Partition,
-        constants: dict[int, Any],
         feeds: Sequence[tf.Tensor],
+        constants: dict[int, Any],
         masks: Sequence[tf.Tensor],
         weights: Weights,
         length: int | tf.Tensor,
@@ -309,7 +346,7 @@ class _Loop:
         values.update(zip(self.partition.states, states, strict=True))
         nodes = range(len(graph.nodes))
         dynamic = [k for k in nodes if k not in self.partition.static]
-        graph.evaluate_nodes(keras.ops, dynamic, values, self.weights.product)
+        graph.evaluate_nodes(keras.ops, dynamic, values, self._linear)
         new = [values[k] for k in graph.outputs]
         for kernel in self.weights.projection:
             new[self.h_place] = tf.matmul(new[self.h_place], kernel)
@@ -318,6 +355,12 @@ class _Loop:
                 tf.where(keep, a, b) for a, b in zip(new, states, strict=True)
             ]
         return new, values
+
+    def _linear(
+        self, group: LinearGroup, operand: tf.Tensor
+    ) -> list[tf.Tensor]:
+        product = self.weights.product(group, operand)
+        return tf.split(product, len(group.terms), axis=-1)
 
     def _kept(
         self, new: list[tf.Tensor], values: dict[int, Any], slopes: Slopes
@@ -469,10 +512,6 @@ class _Loop:
 
 def _tensordot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.tensordot(a, b, axes=1)
-
-
-def _only(values: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name in names}
 
 
 def _empty(like: Sequence[tf.Tensor], length: Any) -> list[tf.TensorArray]:

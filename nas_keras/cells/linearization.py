@@ -59,6 +59,8 @@ class Partition:
 
     Attributes:
         states: The leaf of each state.
+        x: The leaf of x, or none if no equation has it.
+        needs_x: Whether x is used in another way than by `linear(x)`.
         static: Nodes that depend on no state: values for all steps at once.
         feeds: Static nodes that a step needs, its outputs among them.
         recurrent: The groups of linear terms of the other nodes, in the order
@@ -79,6 +81,22 @@ class Partition:
             if node.operation == "name"
         }
         return tuple(leaves[state] for state in self.graph.states)
+
+    @functools.cached_property
+    def x(self) -> tuple[int, ...]:
+        return tuple(
+            index
+            for index, node in enumerate(self.graph.nodes)
+            if node.operation == "name" and index not in self.states
+        )
+
+    @property
+    def needs_x(self) -> bool:
+        used = set(self.graph.outputs)
+        for node in self.graph.nodes:
+            if node.operation != "linear":
+                used.update(node.operands)
+        return not used.isdisjoint(self.x)
 
     @functools.cached_property
     def static(self) -> frozenset[int]:

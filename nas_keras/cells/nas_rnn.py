@@ -32,10 +32,10 @@ class NASRNN(keras.layers.RNN):
             `keras.layers.RNN`.
         zero_output_for_mask: Whether masked steps output zeros.
         jit_compile: Whether XLA compiles the loop, on TensorFlow: True, False,
-            or "auto". XLA compiles anew for each length and batch size, about
-            a second each. "auto" takes it where it was measured to win: on a
-            CPU, in a `tf.function`, for a T that is known when the function is
-            traced, and at most 512 units.
+            or "auto". XLA compiles anew for each length and batch size, one
+            to five seconds each. "auto" takes it where it was measured to be
+            faster or equal: on a CPU, in a `tf.function`, for a T that is
+            known when the function is traced.
         **kwargs: Arguments of `NASCell` go to the cell, all others (`name`,
             `dtype`) to `keras.layers.RNN`.
 
