@@ -34,7 +34,7 @@ search: .venv
 	$(BIN)/nas-search --preset=demo --workdir=runs/demo
 
 test: .venv lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile
 
 lint: .venv
 	$(BIN)/ruff check .

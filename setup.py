@@ -13,6 +13,7 @@ _TEST = [
     "hypothesis",
     "pre-commit",
     "pytest",
+    "pytest-xdist",
     "ruff==0.17.*",  # Its formatting may change from one minor to the next.
     *_REPORT,
 ]

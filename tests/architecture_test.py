@@ -50,10 +50,10 @@ _WITHOUT_KERAS = (
     "spaces",
     "tasks/language_model_config.py",
 )
-# Keras and NumPy, so that other backends than TensorFlow's can use them. One
-# module of theirs is imported on TensorFlow's only.
+# Keras and NumPy, so that other backends than TensorFlow's can use them. Two
+# modules of theirs are imported on TensorFlow's only.
 _WITHOUT_TENSORFLOW = ("cells", "tasks/language_model.py")
-_FOR_TENSORFLOW = ("fast_path.py",)
+_FOR_TENSORFLOW = ("fast_path.py", "recurrence.py")
 
 
 def _sources(*folders):
