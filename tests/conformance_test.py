@@ -424,6 +424,35 @@ def test_fit_and_predict_of_a_stack_of_every_kind():
     near(found[1], found[2])
 
 
+def test_second_derivatives():
+    found = []
+    for layer in pair("gru", {"jit_compile": False}, dtype="float64"):
+        x = tf.constant(random(B, T, D, seed=20, dtype="float64"))
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                loss = tf.reduce_sum(layer(x) ** 2)
+            slope = inner.gradient(loss, x)
+            penalty = tf.reduce_sum(slope**2)
+        found.append([outer.gradient(penalty, x).numpy()])
+    near(*found, TOLERANCE["float64"])
+
+
+def test_layers_of_one_cell_keep_the_lengths_of_their_own_inputs():
+    for length in (4, 6, 8, 4):
+        model = keras.Sequential(
+            [
+                keras.Input((length, D)),
+                NASRNN(H, "simple_rnn", True, jit_compile=False),
+                keras.layers.LSTM(2, unroll=True),  # Asks for a known length.
+            ]
+        )
+        model.compile("sgd", "mse")
+        data = random(5, length, D, seed=20), random(5, 2, seed=25)
+        assert np.isfinite(model.train_on_batch(*data))
+
+
 # Cells that nobody published.
 
 

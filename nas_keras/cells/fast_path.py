@@ -58,6 +58,12 @@ def inner_loop(
     masks = [] if mask is None else [mask]
     weights = weights.of(partition.recurrent)
     hs, last = run(x, products, first_states, masks, weights)
+    # The function may have been traced for a wider shape than this call's.
+    hs = tf.ensure_shape(hs, [*x.shape[:2], layer.cell.output_size])
+    last = [
+        tf.ensure_shape(state, [x.shape[1], width])
+        for state, width in zip(last, layer.cell.state_size, strict=True)
+    ]
     if mask is not None:
         # A masked step repeats the output before; before the first there is
         # none, whatever the first state is.
@@ -151,8 +157,7 @@ def loop_function(
     """Returns a compiled `run(x, products, states, masks, weights)` of a cell.
 
     Layers of the same equations and widths (those of x, of the units and of
-    the output) share it: so shapes that change between calls are those of the
-    batch and the time, for which it is traced twice at most. Its arguments:
+    the output) share it. Its arguments:
         x: [T, B, D].
         products: [T, B, n*H] of the groups whose operands no state enters. Not
             made here, since XLA's large products are slower (measured).
@@ -205,6 +210,11 @@ def loop_function(
         hs, *last = loop(xs, products, states, *weights[:3])
         return hs, last
 
+    # XLA compiles for each shape anyway, and a loop of known length can be
+    # differentiated twice.
     return tf.function(
-        run, jit_compile=jit_compile, reduce_retracing=True, autograph=False
+        run,
+        jit_compile=jit_compile,
+        reduce_retracing=not jit_compile,
+        autograph=False,
     )

@@ -94,6 +94,8 @@ class Loop:
         self.masks = masks
         self.weights = weights
         self.length = length
+        # XLA differentiates a loop only if it knows this.
+        self.most_steps = length if isinstance(length, int) else None
         self.h_place = partition.graph.states.index("h")
         self.group_of = {group.operand: group for group in partition.recurrent}
         self.inner_operands = [
@@ -135,6 +137,7 @@ class Loop:
             lambda time, *_: time < self.length,
             body,
             (0, first, _empty(tf.nest.flatten(example), self.length)),
+            maximum_iterations=self.most_steps,
         )
         kept = tf.nest.pack_sequence_as(example, _stack(arrays))
         slopes = slopes.with_tensors(kept.slopes)
@@ -260,6 +263,7 @@ class Loop:
             lambda time, *_: time >= 0,
             body,
             (self.length - 1, d_last, _empty(like, self.length)),
+            maximum_iterations=self.most_steps,
         )
         *d_targets, d_h = _stack(arrays)
         return dict(zip(targets, d_targets, strict=True)), d_h, d_first
