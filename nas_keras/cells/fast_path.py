@@ -7,6 +7,7 @@ Axes: B batch, T time steps, W some width, H units, P width of the output.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
@@ -150,6 +151,23 @@ def _hoisted_products(
     return products
 
 
+def _differentiable_once(values: list[tf.Tensor], *origins: Any) -> Any:
+    """Returns the values; their gradients by what they come from are NaN.
+
+    XLA cannot hand the second derivative of a loop to TensorFlow, and under
+    two tapes TensorFlow prepares for one, whether or not it is asked for.
+    """
+
+    @tf.custom_gradient
+    def once(*origins: tf.Tensor) -> tuple[Any, Callable[..., Any]]:
+        def gradient(*_: tf.Tensor) -> list[tf.Tensor]:
+            return [tf.fill(tf.shape(o), math.nan) for o in origins]
+
+        return [tf.stop_gradient(value) for value in values], gradient
+
+    return once(*tf.nest.flatten(origins))
+
+
 @functools.lru_cache(maxsize=128)  # Functions and their traces hold memory.
 def loop_function(
     graph: Graph, widths: tuple[int, ...], jit_compile: bool
@@ -195,6 +213,8 @@ def loop_function(
             its = Weights(kernels, biases, projection, weights.masks)
             over_time = Loop(partition, *feeds_of(), masks, its, length)
             outputs, kept = over_time.forward(states)
+            if jit_compile:
+                kept = kept.without_gradient()
 
             def gradient(*d_outputs: tf.Tensor) -> list[tf.Tensor]:
                 d_feeds, *rest = over_time.backward(kept, d_outputs)
@@ -202,7 +222,10 @@ def loop_function(
                     tape.watch((xs, products))
                     feeds, _ = feeds_of()
                 d_inputs = tape.gradient(feeds, (xs, products), d_feeds, "zero")
-                return tf.nest.flatten((*d_inputs, *rest))
+                d_inputs = tf.nest.flatten((*d_inputs, *rest))
+                if not jit_compile:
+                    return d_inputs
+                return _differentiable_once(d_inputs, inputs, d_outputs)
 
             return outputs, gradient
 

@@ -35,7 +35,8 @@ class NASRNN(keras.layers.RNN):
             or "auto". XLA compiles anew for each length and batch size, one
             to five seconds each. "auto" takes it where it was measured to be
             faster or equal: on a CPU, in a `tf.function`, for a T that is
-            known when the function is traced. Second derivatives need False.
+            known when the function is traced. Second derivatives need False:
+            XLA's are NaN.
         **kwargs: Arguments of `NASCell` go to the cell, all others (`name`,
             `dtype`) to `keras.layers.RNN`.
 

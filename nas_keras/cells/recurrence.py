@@ -56,7 +56,7 @@ class Weights(NamedTuple):
         return Weights(kernels, biases, self.projection, masks)
 
 
-class _Kept(NamedTuple):
+class Kept(NamedTuple):
     """What the forward pass leaves to the backward pass.
 
     Attributes:
@@ -74,6 +74,13 @@ class _Kept(NamedTuple):
     operands: dict[int, tf.Tensor]
     outputs: list[tf.Tensor]
     slopes: Slopes
+
+    def without_gradient(self) -> "Kept":
+        """Returns the same values, as constants to a second derivative."""
+        stop = tf.stop_gradient
+        slopes = [stop(slope) for slope in self.slopes.tensors]
+        kept = tf.nest.map_structure(stop, self._replace(slopes=[]))
+        return kept._replace(slopes=self.slopes.with_tensors(slopes))
 
 
 class Loop:
@@ -110,7 +117,7 @@ class Loop:
 
     def forward(
         self, first: list[tf.Tensor]
-    ) -> tuple[tuple[tf.Tensor, ...], _Kept]:
+    ) -> tuple[tuple[tf.Tensor, ...], Kept]:
         """Returns `(hs, *last states)`, and what `backward` needs."""
         feeds = _steps_of(self.feeds, self.length)
         masks = _steps_of(self.masks, self.length)
@@ -174,10 +181,10 @@ class Loop:
 
     def _kept(
         self, new: list[tf.Tensor], values: dict[int, Any], slopes: Slopes
-    ) -> _Kept:
+    ) -> Kept:
         """Returns what to keep of a step."""
         output = values[self.partition.graph.outputs[self.h_place]]
-        return _Kept(
+        return Kept(
             first=[],
             hs=new[self.h_place],
             states={place: new[place] for place in self.kept_places},
@@ -187,7 +194,7 @@ class Loop:
         )
 
     def backward(
-        self, kept: _Kept, d_outputs: Sequence[tf.Tensor]
+        self, kept: Kept, d_outputs: Sequence[tf.Tensor]
     ) -> tuple[Any, ...]:
         """Returns the gradients of feeds, first states, kernels and biases.
 
@@ -215,7 +222,7 @@ class Loop:
         d_feeds = [d_sources[k] for k in self.partition.feeds]
         return d_feeds, d_first, d_kernels, d_biases, d_projection
 
-    def _operand(self, group: LinearGroup, kept: _Kept) -> tf.Tensor:
+    def _operand(self, group: LinearGroup, kept: Kept) -> tf.Tensor:
         """Returns what a group's kernel multiplied at each step, [T, B, W]."""
         if group.operand in kept.operands:
             operand = kept.operands[group.operand]
@@ -228,7 +235,7 @@ class Loop:
         return operand
 
     def _loop_back(
-        self, kept: _Kept, d_outputs: Sequence[tf.Tensor]
+        self, kept: Kept, d_outputs: Sequence[tf.Tensor]
     ) -> tuple[dict[int, tf.Tensor], tf.Tensor, list[tf.Tensor]]:
         """Runs backward through time.
 
