@@ -161,7 +161,7 @@ def _differentiable_once(values: list[tf.Tensor], *origins: Any) -> Any:
     @tf.custom_gradient
     def once(*origins: tf.Tensor) -> tuple[Any, Callable[..., Any]]:
         def gradient(*_: tf.Tensor) -> list[tf.Tensor]:
-            return [tf.fill(tf.shape(o), math.nan) for o in origins]
+            return [math.nan * tf.ones_like(origin) for origin in origins]
 
         return [tf.stop_gradient(value) for value in values], gradient
 
