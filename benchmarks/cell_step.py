@@ -16,6 +16,7 @@ Times are medians; a ratio is the median of the ratios of neighbours in time.
 """
 
 import dataclasses
+import itertools
 import os
 import pathlib
 import statistics
@@ -237,24 +238,22 @@ def _measure(console: rich.console.Console, training: bool) -> dict[str, str]:
 
 
 def _peak_mb(candidate: str, cell: str, units: int) -> float:
-    """Returns how far a training step lifts the resident memory, in MB.
+    """Returns how far three training steps lift the peak of memory, in MB.
 
-    It is read from Linux: the kernel's high-water mark, reset after the first
-    step, in which functions are traced and compiled.
+    It counts what a process grows by after the layer is built: the values, the
+    gradients, the traced functions, and XLA's compiler.
     """
 
     def status_mb(key: str) -> float:
+        """Returns a line of Linux's account of this process."""
         lines = pathlib.Path("/proc/self/status").read_text().splitlines()
-        return (
-            next(float(line.split()[1]) for line in lines if key in line)
-            / 2**10
-        )
+        found = [line.split()[1] for line in lines if line.startswith(key)]
+        return float(found[0]) / 2**10
 
     run = step_of(_LAYERS[candidate](cell, units), units)
-    run()[-1].numpy()
-    pathlib.Path("/proc/self/clear_refs").write_text("5")
     before = status_mb("VmRSS")
-    run()[-1].numpy()
+    for _ in range(3):
+        run()[-1].numpy()
     return status_mb("VmHWM") - before
 
 
@@ -262,16 +261,13 @@ def _measure_memory(console: rich.console.Console) -> dict[str, str]:
     table, figures = rich.table.Table(title="Peak memory of training"), {}
     for column in ("cell", "units", "fast MB", "plain MB", "fast/plain"):
         table.add_column(column, justify="right" if "MB" in column else "left")
-    units = _UNITS.value[-1]
-    for cell in _CELLS.value:
+    for cell, units in itertools.product(_CELLS.value, _UNITS.value[-3:]):
         peak = {}
         for name in ("fast", "plain"):
             probe = f"--probe={name},{cell},{units}"
             output = subprocess.run(
                 [sys.executable, __file__, probe],
                 check=True,
-                # Else the C library keeps what the first step gave back.
-                env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"},
                 capture_output=True,
                 text=True,
             ).stdout

@@ -15,11 +15,18 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+# Of how many tapes watch, TensorFlow tells nobody but itself.
+from tensorflow.python.ops import gradients_util
+
 from nas_keras.cells.graph import Graph
 from nas_keras.cells.graph import LinearGroup
 from nas_keras.cells.linearization import Partition
 from nas_keras.cells.recurrence import Loop
 from nas_keras.cells.recurrence import Weights
+
+# XLA's loops are faster up to about here, and then need more memory for the
+# same time (docs/results.md).
+MAX_UNITS_OF_XLA = 512
 
 
 def inner_loop(
@@ -47,15 +54,17 @@ def inner_loop(
     # Those of a stateful layer are variables.
     first_states = [tf.convert_to_tensor(state) for state in first_states]
     if mask is not None:
-        mask = tf.cast(mask[0] if isinstance(mask, list) else mask, tf.bool)
+        mask = tf.cast(mask, tf.bool)
         mask = tf.reshape(mask, tf.concat([tf.shape(mask)[:2], [1]], 0))
         mask = _time_first(mask, layer.go_backwards)
-        mask = tf.ensure_shape(mask, [*x.shape[:2], 1])
+        shape = tf.concat([tf.shape(x)[:2], [1]], 0)
+        mask = tf.ensure_shape(tf.broadcast_to(mask, shape), [*x.shape[:2], 1])
     weights = _weights(layer.cell, x, first_states, training)
     widths = (x.shape[-1], layer.cell.units, layer.cell.output_size)
     partition = Partition(layer.cell.spec.graph)
     products = _hoisted_products(partition, x, weights)
-    run = loop_function(partition.graph, widths, _uses_xla(layer, x))
+    inputs = tf.nest.flatten((x, products, first_states, weights))
+    run = loop_function(partition.graph, widths, _uses_xla(layer, x, inputs))
     masks = [] if mask is None else [mask]
     weights = weights.of(partition.recurrent)
     hs, last = run(x, products, first_states, masks, weights)
@@ -82,14 +91,21 @@ def _time_first(sequence: tf.Tensor, backwards: bool) -> tf.Tensor:
     return sequence[::-1] if backwards else sequence
 
 
-def _uses_xla(layer: Any, x: tf.Tensor) -> bool:
+def _uses_xla(layer: Any, x: tf.Tensor, inputs: Sequence[tf.Tensor]) -> bool:
     if layer.jit_compile != "auto":
         return layer.jit_compile
     return (
         not tf.executing_eagerly()
         and x.shape[0] is not None
+        and layer.cell.units <= MAX_UNITS_OF_XLA
+        and not _may_be_differentiated_twice(inputs)
         and not tf.config.list_physical_devices("GPU")
     )
+
+
+def _may_be_differentiated_twice(inputs: Sequence[tf.Tensor]) -> bool:
+    """Returns whether two tapes watch, or a persistent one."""
+    return gradients_util.PossibleTapeGradientTypes(inputs) > 1
 
 
 def _weights(

@@ -34,9 +34,9 @@ class NASRNN(keras.layers.RNN):
         jit_compile: Whether XLA compiles the loop, on TensorFlow: True, False,
             or "auto". XLA compiles anew for each length and batch size, one
             to five seconds each. "auto" takes it where it was measured to be
-            faster or equal: on a CPU, in a `tf.function`, for a T that is
-            known when the function is traced. Second derivatives need False:
-            XLA's are NaN.
+            faster: on a CPU, in a `tf.function`, for a T that is known when
+            the function is traced, up to 512 units, and not where two tapes
+            watch. Second derivatives by XLA are NaN.
         **kwargs: Arguments of `NASCell` go to the cell, all others (`name`,
             `dtype`) to `keras.layers.RNN`.
 
@@ -49,7 +49,7 @@ class NASRNN(keras.layers.RNN):
 
     Returns:
         [B, T, H] with `return_sequences`, else [B, H]; with `return_state`, a
-        tuple of this and of each state.
+        tuple of this and of each state. With a projection P in place of H.
 
     Raises:
         ValueError: If an argument breaks its rule.
@@ -98,6 +98,11 @@ class NASRNN(keras.layers.RNN):
             raise ValueError(
                 "jit_compile must be True, False or 'auto'. Received: "
                 f"jit_compile={jit_compile!r}."
+            )
+        if unroll and jit_compile is True:
+            raise ValueError(
+                "jit_compile must not be True with unroll=True, whose loop is "
+                "that of keras.layers.RNN. Received: jit_compile=True."
             )
         self.jit_compile = jit_compile
 
