@@ -29,8 +29,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "published_cells",
             "register_cell",
             "save_spec",
-            "units_for_parameters",
         ],
+        "cells.sizing": ["units_for_parameters"],
         "cells.tfa": ["import_tfa_weights"],
     },
 )

@@ -23,6 +23,7 @@ _ALLOWED = {
 # they are loaded.
 _WITHOUT_KERAS = (
     "cells/canonical.py",
+    "cells/checks.py",
     "cells/diagram.py",
     "cells/drawing.py",
     "cells/equations.py",
@@ -31,6 +32,7 @@ _WITHOUT_KERAS = (
     "cells/layout_grid.py",
     "cells/linearization.py",
     "cells/scene.py",
+    "cells/sizing.py",
     "cells/spec.py",
     "controllers/baseline.py",
     "controllers/controller.py",

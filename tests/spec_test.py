@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_keras.cells import spec as spec_module
+from nas_keras.cells.sizing import units_for_parameters
 from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import load_spec
 from nas_keras.cells.spec import published_cells
 from nas_keras.cells.spec import register_cell
 from nas_keras.cells.spec import save_spec
-from nas_keras.cells.spec import units_for_parameters
 
 RNN = ("next_h = tanh(linear(x) + linear(h))",)
 PUBLISHED = {

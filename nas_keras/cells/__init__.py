@@ -15,8 +15,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "published_cells",
             "register_cell",
             "save_spec",
-            "units_for_parameters",
         ],
+        "sizing": ["units_for_parameters"],
         "tfa": ["import_tfa_weights"],
     },
 )

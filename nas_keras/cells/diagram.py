@@ -7,9 +7,9 @@ import ast
 import dataclasses
 import math
 import re
-import warnings
 from collections.abc import Mapping
 
+from nas_keras.cells.equations import statements_of
 from nas_keras.cells.spec import CellSpec
 
 _LINE_CHARS = 26  # Of an equation; a very long one has longer lines.
@@ -133,9 +133,7 @@ class _Reader(ast.NodeTransformer):
 
 def _read(equation: str) -> tuple[str, str, dict[str, set[bool]]]:
     """Returns the name, the text and the uses of a checked equation."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # The parser's own advice.
-        [statement] = ast.parse(equation.strip()).body
+    [statement] = statements_of(equation)
     reader = _Reader()
     text = ast.unparse(reader.visit(statement.value))
     return statement.targets[0].id, text, reader.uses

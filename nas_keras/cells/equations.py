@@ -50,6 +50,17 @@ def parse(equations: Sequence[str], states: Sequence[str]) -> Graph:
     return parser.finish(equations)
 
 
+def statements_of(text: str) -> list[ast.stmt]:
+    """Returns the syntax of an equation, as Python's parser gives it.
+
+    Raises:
+        SyntaxError: And what else `ast.parse` does.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # The parser's own advice.
+        return ast.parse(text.strip()).body
+
+
 def _assigned_name(text: Any) -> str | None:
     if isinstance(text, str) and _ASSIGNMENT.match(text):
         return text.split("=", 1)[0].strip()
@@ -103,9 +114,7 @@ class _Parser:
         """Returns the assigned name and the expression, both checked."""
         self._check_text(text)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # The parser's own advice.
-                statements = ast.parse(text.strip()).body
+            statements = statements_of(text)
         except SyntaxError as error:
             column = max((error.offset or 1) - 1, 0)
             raise self.fail(f"not an equation: {error.msg}.", column) from None

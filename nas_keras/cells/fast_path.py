@@ -61,7 +61,7 @@ def inner_loop(
         mask = tf.ensure_shape(tf.broadcast_to(mask, shape), [*x.shape[:2], 1])
     weights = _weights(layer.cell, x, first_states, training)
     widths = (x.shape[-1], layer.cell.units, layer.cell.output_size)
-    partition = Partition(layer.cell.spec.graph)
+    partition = _partition(layer.cell.spec.graph)
     products = _hoisted_products(partition, x, weights)
     inputs = tf.nest.flatten((x, products, first_states, weights))
     run = loop_function(partition.graph, widths, _uses_xla(layer, x, inputs))
@@ -84,6 +84,10 @@ def inner_loop(
     if not layer.return_sequences:
         return hs[-1], hs[-1][:, None], last
     return hs[-1], tf.transpose(hs, [1, 0, 2]), last
+
+
+# Eager calls ask for it each time.
+_partition = functools.lru_cache(maxsize=128)(Partition)
 
 
 def _time_first(sequence: tf.Tensor, backwards: bool) -> tf.Tensor:
@@ -113,17 +117,10 @@ def _weights(
 ) -> Weights:
     """Returns the weights in the dtype of the computation, and the masks."""
     h = states[cell.spec.states.index("h")]
-    input_mask, recurrent_masks = cell.dropout_masks(x[0], h, training)
 
     def cast(weight: Any) -> tf.Tensor:
         return keras.ops.cast(weight, cell.compute_dtype)
 
-    masks = {}
-    for name, width in cell.operand_widths.items():
-        if name == "kernel" and input_mask is not None:
-            masks[name] = input_mask
-        if name != "kernel" and recurrent_masks is not None:
-            masks[name] = recurrent_masks[width]
     projection = cell.projection_kernel
     return Weights(
         {name: cast(kernel) for name, kernel in cell.kernels.items()},
@@ -132,7 +129,7 @@ def _weights(
             for name, (begin, end) in cell.bias_slices.items()
         },
         [] if projection is None else [cast(projection)],
-        masks,
+        cell.dropout_masks(x[0], h, training),
     )
 
 
@@ -202,7 +199,7 @@ def loop_function(
 
     It returns `h` after each step, [T, B, P], and the last states.
     """
-    partition = Partition(graph)
+    partition = _partition(graph)
 
     def run(
         x: tf.Tensor,

@@ -170,9 +170,7 @@ class Partition:
             )
             for operand, partial in zip(node.operands, partials, strict=True):
                 if operand not in self.graph.constants:
-                    path = _product(slope, partial)
-                    path = row[operand] + path if operand in row else path
-                    row[operand] = path
+                    add_to(row, operand, product(slope, partial))
         return row
 
 
@@ -180,7 +178,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real)
 
 
-def _product(a: Any, b: Any) -> Any:
+def product(a: Any, b: Any) -> Any:
     """`a * b`, where a factor that is the number 1 costs nothing.
 
     So the slopes of `linear(x) + linear(h)` by its two terms are one tensor.
@@ -190,3 +188,8 @@ def _product(a: Any, b: Any) -> Any:
     if _is_number(b) and b == 1:
         return a
     return a * b
+
+
+def add_to(sums: dict[int, Any], key: int, value: Any) -> None:
+    """Adds a value to the sum of a key, or begins it."""
+    sums[key] = sums[key] + value if key in sums else value

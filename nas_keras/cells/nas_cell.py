@@ -14,6 +14,7 @@ import keras
 # does not export.
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 
+from nas_keras.cells.checks import positive_int
 from nas_keras.cells.graph import LinearGroup
 from nas_keras.cells.graph import WidthError
 from nas_keras.cells.spec import CellSpec
@@ -122,12 +123,12 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.units = _positive_int(units, "units")
+        self.units = positive_int(units, "units")
         self.spec = _resolve(spec)
         self.projection = (
             None
             if projection is None
-            else _positive_int(projection, "projection")
+            else positive_int(projection, "projection")
         )
         self.use_bias = _boolean(use_bias, "use_bias")
         self.dropout = _rate(dropout, "dropout")
@@ -224,13 +225,11 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
     ) -> tuple[Any, list[Any]]:
         names = self.spec.states
         values = {"x": inputs, **dict(zip(names, states, strict=True))}
-        input_mask, masks = self.dropout_masks(inputs, values["h"], training)
+        masks = self.dropout_masks(inputs, values["h"], training)
 
         def linear(group: LinearGroup, operand: Any) -> list[Any]:
-            if group.name == "kernel" and input_mask is not None:
-                operand = operand * input_mask
-            if group.name != "kernel" and masks is not None:
-                operand = operand * masks[self.operand_widths[group.name]]
+            if group.name in masks:
+                operand = operand * masks[group.name]
             product = keras.ops.matmul(operand, self.kernels[group.name])
             if group.name in self.bias_slices:
                 begin, end = self.bias_slices[group.name]
@@ -245,16 +244,26 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
             )
         return new_states[position], new_states
 
-    def dropout_masks(self, x: Any, h: Any, training: bool) -> tuple[Any, Any]:
-        """Returns the mask of x, and the masks of other operands by width."""
-        if not training:
-            return None, None
-        return (
-            self.get_dropout_mask(x) if self.dropout else None,
-            self.get_recurrent_dropout_mask(h)
-            if self.recurrent_dropout
-            else None,
-        )
+    def dropout_masks(self, x: Any, h: Any, training: bool) -> dict[str, Any]:
+        """Returns the masks of the operands that dropout applies to.
+
+        Args:
+            x: [B, D], and h [B, P]: a step's, for the batch size.
+            h: See x.
+            training: Whether dropout applies.
+
+        Returns:
+            A mask [B, width] of each by the name of its kernel.
+        """
+        masks = {}
+        if training and self.dropout:
+            masks["kernel"] = self.get_dropout_mask(x)
+        if training and self.recurrent_dropout:
+            of_width = self.get_recurrent_dropout_mask(h)
+            for name, width in self.operand_widths.items():
+                if name != "kernel":
+                    masks[name] = of_width[width]
+        return masks
 
     def get_recurrent_dropout_mask(self, step_input: Any) -> Any:
         """Returns a mask for each width of an operand, made once a sequence.
@@ -333,18 +342,6 @@ def _operand_widths(cell: NASCell, input_width: int | None) -> dict[str, int]:
             f"projection={cell.projection}."
         ) from None
     return {group.name: widths[group.operand] for group in graph.groups}
-
-
-def _positive_int(value: Any, name: str) -> int:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, numbers.Integral)
-        or value < 1
-    ):
-        raise ValueError(
-            f"{name} must be a positive int. Received: {name}={value!r}."
-        )
-    return int(value)
 
 
 def _boolean(value: Any, name: str) -> bool:

@@ -18,6 +18,8 @@ import tensorflow as tf
 from nas_keras.cells.graph import LinearGroup
 from nas_keras.cells.linearization import Partition
 from nas_keras.cells.linearization import Slopes
+from nas_keras.cells.linearization import add_to
+from nas_keras.cells.linearization import product
 
 
 class Weights(NamedTuple):
@@ -37,14 +39,19 @@ class Weights(NamedTuple):
 
     def product(self, group: LinearGroup, operand: tf.Tensor) -> tf.Tensor:
         """Returns all terms of a group, [..., n*H], for operands [..., W]."""
-        if group.name in self.masks:
-            operand = operand * self.masks[group.name]
+        operand = self.masked(group, operand)
         # Of all steps at once, tensordot makes one product, matmul a batch.
         multiply = tf.matmul if operand.shape.rank == 2 else _tensordot
-        product = multiply(operand, self.kernels[group.name])
+        terms = multiply(operand, self.kernels[group.name])
         if group.name in self.biases:
-            product = product + self.biases[group.name]
-        return product
+            terms = terms + self.biases[group.name]
+        return terms
+
+    def masked(self, group: LinearGroup, operand: tf.Tensor) -> tf.Tensor:
+        """Returns an operand, or its gradient, with dropout applied."""
+        if group.name not in self.masks:
+            return operand
+        return operand * self.masks[group.name]
 
     def of(self, groups: Sequence[LinearGroup]) -> "Weights":
         """Returns the weights of some groups only, and the projection."""
@@ -176,8 +183,8 @@ class Loop:
     def _linear(
         self, group: LinearGroup, operand: tf.Tensor
     ) -> list[tf.Tensor]:
-        product = self.weights.product(group, operand)
-        return tf.split(product, len(group.terms), axis=-1)
+        terms = self.weights.product(group, operand)
+        return tf.split(terms, len(group.terms), axis=-1)
 
     def _kept(
         self, new: list[tf.Tensor], values: dict[int, Any], slopes: Slopes
@@ -209,7 +216,7 @@ class Loop:
         for target in self.partition.targets:
             for source, slope in kept.slopes.of(target).items():
                 if source in rest:
-                    _add(d_sources, source, _times(d_targets[target], slope))
+                    add_to(d_sources, source, product(d_targets[target], slope))
         d_kernels, d_biases = {}, {}
         for group in self.partition.recurrent:
             d_terms = tf.concat([d_sources[k] for k in group.terms], -1)
@@ -230,9 +237,7 @@ class Loop:
             place = self.partition.states.index(group.operand)
             after = {self.h_place: kept.hs, **kept.states}[place]
             operand = tf.concat([kept.first[place][None], after[:-1]], 0)
-        if group.name in self.weights.masks:
-            operand = operand * self.weights.masks[group.name]
-        return operand
+        return self.weights.masked(group, operand)
 
     def _loop_back(
         self, kept: Kept, d_outputs: Sequence[tf.Tensor]
@@ -302,14 +307,13 @@ class Loop:
         d_values: dict[int, tf.Tensor] = {}
         outputs = self.partition.graph.outputs
         for node, gradient in zip(outputs, d_new, strict=True):
-            _add(d_values, node, gradient)
+            add_to(d_values, node, gradient)
 
         def through(group: LinearGroup) -> None:
             d_terms = tf.concat([d_values[k] for k in group.terms], -1)
             d_operand = tf.matmul(d_terms, kernels[group.name])
-            if group.name in self.weights.masks:
-                d_operand *= self.weights.masks[group.name]
-            _add(d_values, group.operand, d_operand)
+            d_operand = self.weights.masked(group, d_operand)
+            add_to(d_values, group.operand, d_operand)
 
         static = self.partition.static
         for target in reversed(self.partition.targets):
@@ -317,7 +321,7 @@ class Loop:
                 through(self.group_of[target])
             for source, slope in slopes.of(target).items():
                 if source not in static:
-                    _add(d_values, source, _times(d_values[target], slope))
+                    add_to(d_values, source, product(d_values[target], slope))
         for leaf in self.partition.states:
             if leaf in self.group_of:
                 through(self.group_of[leaf])
@@ -361,16 +365,6 @@ def _write(
 
 def _stack(arrays: list[tf.TensorArray]) -> list[tf.Tensor]:
     return [array.stack() for array in arrays]
-
-
-def _add(sums: dict[int, tf.Tensor], key: int, value: tf.Tensor) -> None:
-    sums[key] = sums[key] + value if key in sums else value
-
-
-def _times(value: tf.Tensor, slope: Any) -> tf.Tensor:
-    if isinstance(slope, int) and slope == 1:
-        return value
-    return value * slope
 
 
 def _over_steps(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:

@@ -5,11 +5,9 @@ in `equations.py`; layers that compute them are in `nas_cell.py` and
 `nas_rnn.py`.
 """
 
-import bisect
 import dataclasses
 import functools
 import json
-import numbers
 import os
 import re
 import stat
@@ -22,7 +20,6 @@ from nas_keras.cells import canonical
 from nas_keras.cells import equations as language
 from nas_keras.cells.graph import FUNCTIONS
 from nas_keras.cells.graph import Graph
-from nas_keras.cells.graph import WidthError
 from nas_keras.files import write_atomically
 
 SCHEMA = 1
@@ -265,73 +262,6 @@ def register_cell(spec: CellSpec) -> None:
     _registered[spec.name] = spec
 
 
-def units_for_parameters(
-    spec: CellSpec | str | os.PathLike,
-    n: int,
-    input_width: int | None = None,
-    projection: int | None = None,
-    use_bias: bool = False,
-) -> int:
-    """Returns the most units whose cell has at most `n` weights.
-
-    So cells are compared at equal size, whatever their equations.
-
-    Args:
-        spec: `CellSpec`, the name of a cell, or the path of its JSON file.
-        n: Positive int, weights of the cell, as `CellSpec.cost` counts them.
-        input_width: Positive int, D; None for inputs as wide as the units, as
-            those of stacked layers.
-        projection: Positive int, the width of the output, or None for that of
-            the units.
-        use_bias: Whether linear terms other than those of `x` have a bias.
-
-    Raises:
-        ValueError: If an argument breaks its rule, if a cell of one unit has
-            more than `n` weights or a cell of any number has none, or if the
-            equations fit no units but those of one width.
-
-    Example:
-
-    >>> units_for_parameters("lstm", 1_000_000)
-    353
-    >>> units_for_parameters("nascell", 1_000_000)
-    250
-    """
-    spec = spec if isinstance(spec, CellSpec) else load_spec(spec)
-    for name, value in (
-        ("n", n),
-        ("input_width", input_width),
-        ("projection", projection),
-    ):
-        if name == "n" or value is not None:
-            _check_positive_int(value, name)
-
-    def parameters(units: int) -> int:
-        width = units if input_width is None else input_width
-        return spec.cost(width, units, projection, use_bias).parameters
-
-    try:
-        least = parameters(1)
-        if least == 0:
-            raise ValueError(
-                f"A cell {spec.name!r} of any units has no weights."
-            )
-        if least > n:
-            raise ValueError(
-                f"n must be at least {least}, the weights of a cell "
-                f"{spec.name!r} of one unit. Received: n={n}."
-            )
-        # A unit has a weight at least, so no more than n units have n.
-        return bisect.bisect_right(range(1, n + 1), n, key=parameters)
-    except WidthError as error:
-        raise ValueError(
-            f"cell {spec.name!r}: equation {error.equation + 1} "
-            f"({spec.equations[error.equation]!r}) joins widths that differ "
-            "for all units but one. Received: "
-            f"input_width={input_width}, projection={projection}."
-        ) from None
-
-
 _registered: dict[str, CellSpec] = {}
 
 
@@ -407,14 +337,6 @@ def _check_name(name: Any) -> None:
         raise ValueError(
             "A cell's name has 1 to 100 letters, digits, '_', '.', '-' and "
             f"begins with no '.' or '-'. Received: name={name!r}."
-        )
-
-
-def _check_positive_int(value: Any, name: str) -> None:
-    is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not is_int or value < 1:
-        raise ValueError(
-            f"{name} must be a positive int. Received: {name}={value!r}."
         )
 
 

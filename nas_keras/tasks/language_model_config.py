@@ -1,5 +1,6 @@
 """`LanguageModelConfig`: one frozen value. No TensorFlow, no Keras."""
 
+import bisect
 import dataclasses
 import math
 
@@ -159,10 +160,5 @@ def units_for_parameters(
             f"A model of one unit of cell {spec.name!r} has {count(1)} "
             f"parameters. Received: {num} parameters."
         )
-    low, high = 1, 2
-    while count(high) <= num:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if count(middle) <= num else (low, middle)
-    return low
+    # A unit has a weight at least, so no more than `num` units have `num`.
+    return bisect.bisect_right(range(1, num + 1), num, key=count)
