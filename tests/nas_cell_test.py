@@ -12,6 +12,9 @@ import pytest
 import tensorflow as tf
 
 import oracles
+from layer_testing import near
+from layer_testing import normal
+from layer_testing import randomize
 from nas_keras.cells import NASRNN
 from nas_keras.cells import CellSpec
 from nas_keras.cells import NASCell
@@ -33,34 +36,9 @@ ROLES = {
 }
 
 
-def normal(*shape, seed=0, scale=1.0):
-    values = np.random.default_rng(seed).normal(size=shape) * scale
-    return values.astype("float32")
-
-
-def randomize(layer, seed=1):
-    """Gives a built layer random weights: equal ones would hide swaps."""
-    layer.set_weights(
-        [
-            normal(*w.shape, seed=seed + k, scale=0.7)
-            for k, w in enumerate(layer.weights)
-        ]
-    )
-    return layer
-
-
 def built(layer, *shape):
     layer.build((None, *(shape or (D,))))
     return randomize(layer)
-
-
-def near(values, want, tolerance=1e-5):
-    values, want = list(values), list(want)
-    assert len(values) == len(want)
-    for value, expected in zip(values, want, strict=True):
-        np.testing.assert_allclose(
-            np.asarray(value), expected, rtol=tolerance, atol=tolerance / 10
-        )
 
 
 # The numbers.

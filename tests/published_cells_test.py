@@ -1,5 +1,6 @@
 """Tests of the published cells: their numbers, their sources, their weights."""
 
+import functools
 import pathlib
 import re
 
@@ -8,7 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import layer_testing
 import oracles
+from layer_testing import near
+from layer_testing import randomize
 from nas_keras.cells import NASRNN
 from nas_keras.cells import CellSpec
 from nas_keras.cells import NASCell
@@ -21,19 +25,7 @@ _FOLDER = pathlib.Path(__file__).resolve().parents[1] / "cells"
 _ROW = re.compile(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.M)
 
 
-def normal(*shape, seed=0, scale=1.0):
-    return np.random.default_rng(seed).normal(size=shape) * scale
-
-
-def randomize(layer, seed=1):
-    """Gives a built layer random weights: equal ones would hide swaps."""
-    layer.set_weights(
-        [
-            normal(*w.shape, seed=seed + k, scale=0.7)
-            for k, w in enumerate(layer.weights)
-        ]
-    )
-    return layer
+normal = functools.partial(layer_testing.normal, dtype="float64")
 
 
 def built(layer, *shape):
@@ -43,15 +35,6 @@ def built(layer, *shape):
 
 def weights_of(layer):
     return {w.name: np.asarray(w, "float64") for w in layer.weights}
-
-
-def near(values, want, tolerance=1e-5):
-    values, want = list(values), list(want)
-    assert len(values) == len(want)
-    for value, expected in zip(values, want, strict=True):
-        np.testing.assert_allclose(
-            np.asarray(value), expected, rtol=tolerance, atol=tolerance / 10
-        )
 
 
 def states_of(spec):

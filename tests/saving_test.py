@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from layer_testing import normal
+from layer_testing import randomize
 from nas_keras.cells import NASRNN
 from nas_keras.cells import CellSpec
 from nas_keras.cells import NASCell
@@ -54,22 +56,12 @@ both_layers = pytest.mark.parametrize(
 )
 
 
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
 def model_of(layer, length=T, seed=1):
     """Returns a model with random weights: zeros would hide lost biases."""
     model = keras.Sequential(
         [keras.Input((length, D)), layer, keras.layers.Dense(2)]
     )
-    model.set_weights(
-        [
-            0.7 * normal(*w.shape, seed=seed + k)
-            for k, w in enumerate(model.weights)
-        ]
-    )
-    return model
+    return randomize(model, seed)
 
 
 def near(value, want, tolerance=1e-5):

@@ -8,6 +8,8 @@ import pytest
 import tensorflow as tf
 
 import oracles
+from layer_testing import near
+from layer_testing import normal
 from nas_keras.cells import NASRNN
 from nas_keras.cells import CellSpec
 from nas_keras.cells import NASCell
@@ -17,10 +19,6 @@ from nas_keras.cells import load_spec
 B, T, D, H, P = 3, 5, 4, 6, 2
 NASCELL = load_spec("nascell").equations
 OPTIONS = [(None, False), (None, True), (P, False), (P, True)]
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
 def tfa_weights(input_width=D, projection=None, use_bias=False):
@@ -50,13 +48,6 @@ def tfa_states(projection=None):
 def built(layer, *shape):
     layer.build((None, *(shape or (D,))))
     return layer
-
-
-def near(values, want, tolerance=1e-5):
-    for value, expected in zip(values, want, strict=True):
-        np.testing.assert_allclose(
-            np.asarray(value), expected, rtol=tolerance, atol=tolerance / 10
-        )
 
 
 # The numbers.
