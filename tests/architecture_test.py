@@ -40,15 +40,24 @@ _WITHOUT_KERAS = (
     "files.py",
     "report",
     "search/checkpoints.py",
+    "search/cluster.py",
     "search/configuration.py",
     "search/evaluator.py",
     "search/files.py",
+    "search/finished.py",
     "search/journal.py",
     "search/loop.py",
+    "search/pending.py",
     "search/presets.py",
     "search/progress.py",
+    "search/rendezvous.py",
     "search/rewards.py",
+    "search/sharing.py",
+    "search/stopping.py",
+    "search/supervisor.py",
+    "search/topology.py",
     "search/trial.py",
+    "search/workdir.py",
     "spaces",
     "tasks/language_model_config.py",
 )
@@ -123,6 +132,24 @@ def test_layers_and_models_do_not_import_tensorflow(name):
                 imported.split(".")[0] != "tensorflow"
                 or path.name in _FOR_TENSORFLOW
             ), (path, imported)
+
+
+def test_one_module_names_the_distribution_strategy():
+    naming = [
+        path.name
+        for path in _sources("nas_keras", "train")
+        if "tf.distribute" in _code_of(path)
+    ]
+    assert naming == ["cluster.py"]
+
+
+def _code_of(path):
+    """Returns a module without its docstrings and comments."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value.value = ""
+    return ast.unparse(tree)
 
 
 def test_every_module_has_a_docstring():

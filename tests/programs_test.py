@@ -131,7 +131,8 @@ def test_an_interrupted_search_is_completed_by_the_same_command(
     assert process.returncode == 130, errors
     lines = [line for line in errors.splitlines() if "nas-search" in line]
     assert lines == [
-        "nas-search: interrupted; the same command goes on from here."
+        "nas-search: interrupted; what is finished is kept, and the same "
+        "command goes on from here."
     ]
     assert "Traceback" not in errors
     begun = _journal(journal)

@@ -645,25 +645,72 @@ def test_damaged_checkpoints_are_passed_over_with_equal_results(
 
 
 @pytest.mark.parametrize("num_bytes", [1, 2, 40])
-def test_a_torn_last_line_is_dropped_and_evaluated_again(
+def test_a_last_line_that_a_crash_tore_is_dropped(
     num_bytes, tmp_path, undisturbed, caplog
 ):
     workdir = tmp_path / "run"
     _stop_after(workdir, 7)
     path = workdir / "trials.jsonl"
-    path.write_bytes(path.read_bytes()[:-num_bytes])
+    path.write_bytes(path.read_bytes() + path.read_bytes()[:num_bytes])
     run = _run(workdir)
-    assert run[2] == 8
+    assert run[2] == 7
     assert "dropping the last line, which a crash cut short" in caplog.text
     _assert_same_run(workdir, run, *undisturbed)
 
 
-def test_a_torn_line_after_a_checkpoint_is_named(tmp_path):
+@pytest.mark.parametrize("num_bytes", [0, 1, 200, -1])
+def test_a_journal_that_was_cut_is_refused(num_bytes, tmp_path):
+    workdir = tmp_path / "run"
+    _stop_after(workdir, 3)  # No checkpoint knows better.
+    path = workdir / "trials.jsonl"
+    path.write_bytes(path.read_bytes()[:num_bytes])
+    before = _tree(workdir)
+    with _raises(f"{path} is damaged: its first "):
+        _run(workdir)
+    assert _tree(workdir) == before
+
+
+def test_a_journal_that_is_gone_is_refused(tmp_path):
+    workdir = tmp_path / "run"
+    _stop_after(workdir, 3)
+    (workdir / "trials.jsonl").unlink()
+    with _raises("trials.jsonl is damaged: its first "):
+        _run(workdir)
+
+
+def test_a_changed_digit_of_a_journal_is_noticed(tmp_path):
+    workdir = tmp_path / "run"
+    _stop_after(workdir, 3)
+    path = workdir / "trials.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"row": 1', b'"row": 2'))
+    with _raises("trials.jsonl is damaged: its first "):
+        _run(workdir)
+
+
+@pytest.mark.parametrize("damage", [_truncate, _flip, _empty, os.remove])
+def test_a_damaged_guard_is_passed_over_loudly(
+    damage, tmp_path, undisturbed, caplog
+):
+    workdir = tmp_path / "run"
+    _stop_after(workdir, 7)
+    guard = workdir / "trials.jsonl.sha256"
+    if damage is _truncate:
+        guard.write_bytes(guard.read_bytes()[:-10])
+    else:
+        damage(guard)
+    run = _run(workdir)
+    assert run[2] == 7
+    assert re.search("jsonl(.sha256 is damaged| has no guard)", caplog.text)
+    _assert_same_run(workdir, run, *undisturbed)
+
+
+def test_trials_that_a_checkpoint_has_seen_are_missed(tmp_path):
     workdir = tmp_path / "run"
     _stop_after(workdir, 9)
     path = workdir / "trials.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:6]))
+    (workdir / "trials.jsonl.sha256").unlink()
     with _raises("the checkpoint has seen 8 trials and the journal holds 6"):
         _run(workdir)
 
@@ -690,6 +737,7 @@ def test_trials_that_are_missing_or_repeated_are_refused(change, tmp_path):
     lines = path.read_bytes().splitlines(keepends=True)
     lines = lines[:2] + lines[3:] if change == "remove" else [*lines, lines[1]]
     path.write_bytes(b"".join(lines))
+    (workdir / "trials.jsonl.sha256").unlink()
     before = _tree(workdir)
     with _raises(f"{path}: trials are missing or given twice among the "):
         _run(workdir)
@@ -703,6 +751,7 @@ def test_a_journal_of_other_tokens_is_refused(tmp_path):
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines[5]["tokens"] = [(token + 1) % 4 for token in lines[5]["tokens"]]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (workdir / "trials.jsonl.sha256").unlink()
     with _raises("Trial 5 of the journal is "):
         _run(workdir)
 

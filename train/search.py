@@ -1,14 +1,19 @@
 r"""Searches for a recurrent cell on text, and retrains what it found.
 
 Controller and random baseline have the same budget. The same command again
-goes on where it was stopped, or prints the result of a finished run.
+goes on where it was stopped, or prints the result of a finished run. Where
+TF_CONFIG or Slurm names several workers, each runs this command and they share
+the children out; the workdir must be a folder that all of them see.
 
 Examples:
   nas-search --preset=demo --workdir=runs/demo
+  nas-search --preset=demo --workdir=runs/demo --local_workers=4
   nas-search --preset=demo --workdir=runs/mine --text_file=book.txt --level=word
 
-Exit status: 0 done, 1 too many children failed or the controller diverged, 2
-bad input, 74 the disk failed, 130 interrupted.
+Exit status: 0 done (and again 0 when run again), 1 too many children failed or
+the controller diverged, 2 bad input, 74 the disk failed. From 128 on, the same
+command goes on from there: 130 interrupted, 143 stopped by SIGTERM, 144 another
+worker was lost.
 """
 
 import dataclasses
@@ -25,12 +30,22 @@ from absl import flags
 
 from nas_keras.cells.spec import load_spec
 from nas_keras.data import text
+from nas_keras.search import cluster
 from nas_keras.search import configuration
+from nas_keras.search import finished
+from nas_keras.search import stopping
+from nas_keras.search import supervisor
+from nas_keras.search import topology
 from nas_keras.search.presets import PRESETS
 from nas_keras.search.presets import SearchConfig
 from nas_keras.search.presets import parameters_of_retrained
+from nas_keras.search.progress import Progress
+from nas_keras.search.progress import SentProgress
+from nas_keras.search.rendezvous import PeerLostError
 from nas_keras.search.trial import SearchError
 from nas_keras.tasks.language_model_config import check_length
+
+_NAME = "nas-search"
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the journal, the results and the report."
@@ -80,6 +95,36 @@ _RETRAIN_PARAMETERS = flags.DEFINE_integer(
     "Weights of each retrained model; 0: as an LSTM of the preset's units.",
     lower_bound=0,
 )
+_LOCAL_WORKERS = flags.DEFINE_integer(
+    "local_workers",
+    0,
+    "Processes to start, watch and restart on this machine; 0: this one.",
+    lower_bound=0,
+)
+_MAX_RESTARTS = flags.DEFINE_integer(
+    "max_restarts",
+    10,
+    "Of the local workers: restarts in a row, with nothing finished in "
+    "between, before giving up.",
+    lower_bound=0,
+)
+_CLUSTER = flags.DEFINE_enum(
+    "cluster",
+    "auto",
+    list(topology.RESOLVERS),
+    "Where the other workers are named; auto: in TF_CONFIG if it is set, else "
+    "by Slurm if this is one of several tasks.",
+)
+_WAIT_S = flags.DEFINE_float(
+    "wait_s", 600.0, "Seconds to wait for the other workers.", lower_bound=0.0
+)
+_THREADS = flags.DEFINE_integer(
+    "threads",
+    None,
+    "Of TensorFlow's operations in each worker; 0: one for each core. The last "
+    "digits of the results depend on it, and on nothing else of the machine's.",
+    lower_bound=0,
+)
 _REPORT = flags.DEFINE_boolean(
     "report", True, "Whether to write WORKDIR/report.html."
 )
@@ -109,6 +154,7 @@ def config_from_flags() -> SearchConfig:
         "retrain_published": None if cells is None else tuple(cells),
         "retrain_parameters": _RETRAIN_PARAMETERS.value,
         "retrain_seeds": _RETRAIN_SEEDS.value,
+        "num_threads": _THREADS.value,
     }
     return dataclasses.replace(
         PRESETS[_PRESET.value],
@@ -152,22 +198,28 @@ def main(argv: Sequence[str]) -> None:
     """
     try:
         config, corpus, workdir = _checked_arguments(argv)
-        # All that can be wrong is known: now TensorFlow may take its seconds.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        # Each retrained cell is a program of its own; TensorFlow would warn.
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        from nas_keras.search import run as run_module
-
-        run_module.run(config, corpus, workdir)
-        _print_result(workdir)
+        workers = _checked_workers(config)
+        if finished.is_finished(
+            workdir, configuration.whole_of(config, corpus)
+        ):
+            is_chief = workers is None or workers.index == 0
+        elif _LOCAL_WORKERS.value:
+            sys.exit(_supervise())
+        else:
+            is_chief = _run(config, corpus, workdir, workers)
+        if is_chief:
+            _print_result(workdir)
     except ValueError as error:
-        _fail(str(error), 2)
+        _fail(str(error), stopping.USAGE)
     except SearchError as error:
-        _fail(str(error), 1)
+        _fail(str(error), stopping.FAILED)
     except OSError as error:
-        _fail(f"{error}. What was finished is kept.", 74)
+        _fail(f"{error}. What was finished is kept.", stopping.DISK)
     except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on from here.", 130)
+        _fail(
+            "interrupted; the same command goes on from here.",
+            stopping.INTERRUPTED,
+        )
 
 
 def _checked_arguments(
@@ -204,6 +256,66 @@ def _checked_arguments(
     return config, corpus, workdir
 
 
+def _checked_workers(config: SearchConfig) -> topology.Topology | None:
+    """Returns who runs the search, or None: this process, or its children."""
+    workers = topology.from_environment(os.environ, _CLUSTER.value)
+    num_workers = len(workers.addresses) if workers else _LOCAL_WORKERS.value
+    if workers is not None:
+        if _LOCAL_WORKERS.value:
+            raise ValueError(
+                "--local_workers is for one machine, and the environment "
+                f"({workers.source}) names {num_workers} workers. Received: "
+                f"--local_workers={_LOCAL_WORKERS.value}."
+            )
+        workers.check_port()
+    if num_workers > config.batch_size:
+        raise ValueError(
+            "There must be at most as many workers as children of an update, "
+            f"{config.batch_size}. Received: {num_workers} workers."
+        )
+    return workers
+
+
+def _supervise() -> int:
+    # Of two values of a flag the last counts.
+    command = [sys.executable, __file__, *sys.argv[1:], "--local_workers=0"]
+    return supervisor.Supervisor(
+        command, _LOCAL_WORKERS.value, _MAX_RESTARTS.value
+    ).run()
+
+
+def _run(
+    config: SearchConfig,
+    corpus: text.Corpus,
+    workdir: pathlib.Path,
+    workers: topology.Topology | None,
+) -> bool:
+    """Runs the search; returns whether this worker is the chief."""
+    stopping.leave_on_signals(_NAME)
+    parent = os.environ.get(supervisor.PARENT_VARIABLE)
+    if parent:
+        stopping.leave_with_parent(_NAME, int(parent))
+    # All that can be wrong is known: now TensorFlow may take its seconds. Of a
+    # lost worker it would tell at length.
+    level = "3" if workers else "2"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", level)
+    # Each retrained cell is a program of its own; TensorFlow would warn.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    from nas_keras.search import run as run_module
+
+    def on_lost(reason: str) -> NoReturn:
+        stopping.leave(_NAME, stopping.PEER_LOST, reason)
+
+    cluster.limit_threads(config.num_threads)
+    try:
+        with cluster.Cluster(workers, _WAIT_S.value, _say, on_lost) as joined:
+            display = SentProgress if parent else Progress
+            run_module.run(config, corpus, workdir, display, joined)
+    except PeerLostError as error:
+        on_lost(str(error))
+    return joined.is_chief
+
+
 def _print_result(workdir: pathlib.Path) -> None:
     from nas_keras import report
 
@@ -228,9 +340,12 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    line = " ".join(message.split())
-    print(f"nas-search: {line}", file=sys.stderr)
+    _say(" ".join(message.split()))
     sys.exit(status)
+
+
+def _say(line: str) -> None:
+    print(f"{_NAME}: {line}", file=sys.stderr, flush=True)
 
 
 def run() -> None:

@@ -6,8 +6,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "child_trainer": ["ChildTrainer"],
+        "cluster": ["Cluster"],
         "evaluator": ["Evaluator", "FunctionEvaluator"],
         "loop": ["search"],
+        "rendezvous": ["PeerLostError"],
+        "topology": ["Topology"],
         "trial": ["Evaluation", "SearchError", "Trial"],
     },
 )

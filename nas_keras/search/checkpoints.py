@@ -22,9 +22,7 @@ NUM_KEPT = 2
 def save(folder: Path, step: int, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes the snapshot taken after `step` updates."""
     folder.mkdir(exist_ok=True)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    data = buffer.getvalue()
+    data = encode(arrays)
     path = folder / f"step_{step:08d}.npz"
     write_atomically(path, data)
     manifest = _manifest(folder)
@@ -45,10 +43,22 @@ def latest(folder: Path) -> tuple[int, dict[str, np.ndarray]] | None:
         path = folder / name
         data = path.read_bytes() if path.exists() else b""
         if hashlib.sha256(data).hexdigest() == digest:
-            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                return int(path.stem.split("_")[1]), dict(arrays)
+            return int(path.stem.split("_")[1]), decode(data)
         logging.warning("%s is damaged; taking an older snapshot.", path)
     return None
+
+
+def encode(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Returns named arrays in the format of `.npz`."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def decode(data: bytes) -> dict[str, np.ndarray]:
+    """Returns the named arrays that `encode` was given."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
 def _manifest(folder: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ A workdir belongs to one configuration; another is refused before anything in
 the folder is touched. No TensorFlow, no Keras.
 """
 
+import dataclasses
 import json
 import platform
 import subprocess
@@ -34,6 +35,11 @@ def settings_of(config: SearchConfig, corpus: Corpus) -> dict[str, Any]:
         "corpus": {"name": corpus.name, "sha256": corpus.sha256},
         "retrain_published": {cell.name: cell.fingerprint for cell in cells},
     }
+
+
+def whole_of(config: SearchConfig, corpus: Corpus) -> dict[str, Any]:
+    """Returns everything a finished run depends on, JSON-able."""
+    return {**dataclasses.asdict(config), **settings_of(config, corpus)}
 
 
 def check(

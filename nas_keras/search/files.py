@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,30 +35,41 @@ def read_json(path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def exclusive(workdir: Path) -> Iterator[None]:
-    """Holds a workdir for this process.
+def exclusive(workdir: Path) -> Iterator[str]:
+    """Holds a workdir for this process; gives the name of the holder.
 
     Raises:
         ValueError: If another process holds it; the message names it.
     """
     lock = filelock.FileLock(workdir / "lock", thread_local=False)
-    holder = workdir / "lock.holder"
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        try:
-            name = holder.read_text()
-        except OSError:
-            name = "another process"  # It has not written its name yet.
+        # It may not have written its name yet.
+        holder = holder_of(workdir) or "another process"
         raise ValueError(
-            f"workdir {str(workdir)!r} is in use by {name.strip()}. A workdir "
+            f"workdir {str(workdir)!r} is in use by {holder}. A workdir "
             "has one writer at a time."
         ) from None
     try:
-        write_atomically(
-            holder, f"pid {os.getpid()} on {socket.gethostname()}\n".encode()
-        )
-        yield
+        began = time.strftime("%Y-%m-%d %H:%M:%S")
+        holder = f"pid {os.getpid()} on {socket.gethostname()} since {began}"
+        write_atomically(workdir / "lock.holder", f"{holder}\n".encode())
+        yield holder
     finally:
-        holder.unlink(missing_ok=True)
+        (workdir / "lock.holder").unlink(missing_ok=True)
         lock.release()
+
+
+def holder_of(workdir: Path) -> str | None:
+    """Returns the name of who holds a workdir, if it is there."""
+    try:
+        return (workdir / "lock.holder").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return None
+
+
+def remove_temporary(workdir: Path) -> None:
+    """Removes what writers that were killed have left unfinished."""
+    for path in workdir.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)

@@ -1,9 +1,11 @@
 """Append-only files of JSON lines, fsynced: what a search must not lose."""
 
 import csv
+import hashlib
 import io
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,45 +20,96 @@ from nas_keras.files import write_atomically
 class Journal:
     """A file of JSON objects, one a line, each on disk once `append` returns.
 
-    A last line that a crash cut short is dropped, loudly; any other damage is
-    an error, for the journal is what all else can be rebuilt from.
+    Beside it is its guard, a file with the length and the SHA-256 of what was
+    written: a journal that was cut, changed or removed is an error, for it is
+    what all else can be rebuilt from. A last line that a crash cut short is
+    dropped, loudly; so is a damaged guard.
 
     Args:
         path: The file; made when the first record is appended.
         required: The keys of a record, and the types of their values.
 
     Raises:
-        ValueError: If a line other than the last is damaged.
+        ValueError: If what was written is not there any more.
     """
 
     def __init__(self, path: Path, required: Mapping[str, tuple[type, ...]]):
         self.path = path
+        self._guard = path.with_name(path.name + ".sha256")
         self.records: list[dict[str, Any]] = []
         data = path.read_bytes() if path.exists() else b""
         whole = data.rfind(b"\n") + 1
         for number, line in enumerate(data[:whole].splitlines(), start=1):
             self.records.append(_decode(line, path, number, required))
+        self._check(data)
         if whole < len(data):
             logging.warning(
                 "%s: dropping the last line, which a crash cut short: %r.",
                 path,
                 data[whole : whole + 60],
             )
-            with open(path, "r+b") as file:
-                file.truncate(whole)
-                os.fsync(file.fileno())
+            self._cut(whole)
+        self._digest = hashlib.sha256(data[:whole])
+        self._num_bytes = whole
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Adds a record; it survives a crash once this returns."""
-        line = json.dumps(record, allow_nan=False, ensure_ascii=False) + "\n"
+    def append(self, *records: Mapping[str, Any]) -> None:
+        """Adds records; they survive a crash once this returns.
+
+        Raises:
+            OSError: If there is no room; the file is then as it was.
+        """
+        lines = "".join(
+            json.dumps(record, allow_nan=False, ensure_ascii=False) + "\n"
+            for record in records
+        ).encode()
         is_new = not self.path.exists()
-        with open(self.path, "ab") as file:
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(self.path, "ab") as file:
+                file.write(lines)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            self._cut(self._num_bytes)
+            raise
         if is_new:
             sync_folder(self.path.parent)
-        self.records.append(dict(record))
+        self._digest.update(lines)
+        self._num_bytes += len(lines)
+        self.records += map(dict, records)
+        write_atomically(
+            self._guard,
+            _sealed(f"{self._num_bytes} {self._digest.hexdigest()}"),
+        )
+
+    def _check(self, data: bytes) -> None:
+        """Compares the file with its guard."""
+        if not self._guard.exists():
+            if data:
+                logging.warning("%s has no guard; taken as it is.", self.path)
+            return
+        text = self._guard.read_bytes()
+        fields = text.split()
+        if len(fields) != 3 or text != _sealed(b" ".join(fields[:2]).decode()):
+            logging.warning("%s is damaged; not looked at.", self._guard)
+            return
+        written = data[: int(fields[0])]
+        if hashlib.sha256(written).hexdigest() != fields[1].decode():
+            raise ValueError(
+                f"{self.path} is damaged: its first {int(fields[0])} bytes are "
+                f"not those that were written (see {self._guard.name}); it "
+                f"has {len(data)}. Restore the file from a copy; nothing was "
+                "changed."
+            )
+
+    def _cut(self, num_bytes: int) -> None:
+        with open(self.path, "r+b") as file:
+            file.truncate(num_bytes)
+            os.fsync(file.fileno())
+
+
+def _sealed(text: str) -> bytes:
+    """Returns a line with a checksum of its own."""
+    return f"{text} {zlib.crc32(text.encode()):08x}\n".encode()
 
 
 def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:

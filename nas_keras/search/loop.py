@@ -3,23 +3,25 @@
 The journal holds every finished trial and is what a run is rebuilt from:
 noise is a function of (seed, step), so with the journal's rewards the
 controller can be replayed from any older state. A checkpoint only saves the
-replay. Axes: B architectures a step, A decisions each.
+replay. Among several workers the chief samples and owns the workdir; each
+evaluates its share, all learn the same from all rewards, so the number of
+workers is not part of the result. Axes: B architectures a step, A decisions
+each.
 """
 
 import contextlib
 import dataclasses
+import json
 import math
 import os
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 
-from nas_keras.cells.spec import CellSpec
-from nas_keras.cells.spec import save_spec
 from nas_keras.controllers.baseline import BaselineState
 from nas_keras.controllers.baseline import EMABaseline
 from nas_keras.controllers.controller import Controller
@@ -27,16 +29,20 @@ from nas_keras.controllers.controller import Samples
 from nas_keras.controllers.controller import float32_below_one
 from nas_keras.search import checkpoints
 from nas_keras.search import configuration
-from nas_keras.search import files
+from nas_keras.search.cluster import Cluster
 from nas_keras.search.evaluator import Evaluator
 from nas_keras.search.evaluator import guarded
-from nas_keras.search.journal import Journal
-from nas_keras.search.journal import write_csv
-from nas_keras.search.trial import RECORD_TYPES
+from nas_keras.search.pending import Pending
+from nas_keras.search.sharing import Shares
+from nas_keras.search.sharing import share_out
 from nas_keras.search.trial import Evaluation
 from nas_keras.search.trial import SearchError
 from nas_keras.search.trial import Trial
 from nas_keras.search.trial import evaluation_of_record
+from nas_keras.search.workdir import Opening
+from nas_keras.search.workdir import Workdir
+from nas_keras.search.workdir import held
+from nas_keras.search.workdir import pending_key
 
 
 def search(
@@ -45,14 +51,15 @@ def search(
     num_trials: int,
     workdir: str | os.PathLike | None = None,
     batch_size: int = 8,
-    cluster: None = None,
+    cluster: Cluster | None = None,
     seed: int = 0,
     *,
     evaluation_seed: int | None = None,
     baseline: EMABaseline = EMABaseline(),  # noqa: B008  (frozen)
     max_consecutive_failures: int = 10,
     settings: Mapping[str, Any] | None = None,
-    is_locked: bool = False,
+    is_held: bool = False,
+    on_evaluated: Callable[[Trial], None] = lambda trial: None,
 ) -> Iterator[Trial]:
     """Searches a space; yields every trial as it is finished.
 
@@ -68,16 +75,21 @@ def search(
         evaluator: Scores. It is given one row at a time.
         num_trials: Architectures to evaluate in all.
         workdir: Folder of the journal, the checkpoints, `config.json`,
-            `best_cell.json` and `trials.csv`; None to write nothing.
+            `best_cell.json` and `trials.csv`, the same on all workers; None
+            to write nothing.
         batch_size: B, architectures for one update of the controller.
-        cluster: None: one process. Searches over several are not built yet.
+        cluster: The workers; default: this process alone. Each of them calls
+            this function with the same arguments and gets the same trials,
+            those of a batch when all have finished theirs.
         seed: Of the sampling noise.
         evaluation_seed: Of the evaluations; default `seed`.
         baseline: Turns rewards into advantages.
         max_consecutive_failures: Infeasible trials in a row that end the run.
         settings: What else the run depends on, JSON-able, kept in
             `config.json`; a workdir of other settings is refused.
-        is_locked: Whether the caller holds the workdir's lock already.
+        is_held: Whether the caller holds the workdir already (`held`).
+        on_evaluated: Is told of each trial that this worker has evaluated,
+            before it is yielded.
 
     Yields:
         `Trial`, ids 0 to `num_trials - 1` in order.
@@ -86,6 +98,8 @@ def search(
         ValueError: If an argument breaks its rule, the workdir was written by
             another configuration or is in use, or its journal is damaged.
         SearchError: After `max_consecutive_failures` infeasible trials.
+        PeerLostError: If a worker of the cluster is lost. All must be started
+            again.
 
     Example:
 
@@ -104,10 +118,11 @@ def search(
     if evaluation_seed is None:
         evaluation_seed = seed
     _check_int("evaluation_seed", evaluation_seed, 0)
-    if cluster is not None:
+    cluster = cluster or Cluster()
+    if batch_size < cluster.size:
         raise ValueError(
-            "cluster must be None: a search runs in one process. Received: "
-            f"cluster={cluster!r}."
+            "batch_size must be at least the number of workers, "
+            f"{cluster.size}. Received: batch_size={batch_size}."
         )
     config = {
         "space": controller.space.name,
@@ -123,12 +138,12 @@ def search(
         "settings": dict(settings or {}),
     }
     run = _Run(
-        controller, evaluator, num_trials, batch_size, seed, evaluation_seed,
-        baseline, max_consecutive_failures,
+        controller, evaluator, num_trials, batch_size, cluster, seed,
+        evaluation_seed, baseline, max_consecutive_failures, on_evaluated,
     )  # fmt: skip
-    if workdir is None:
-        return run.trials(None)
-    return _in_workdir(run, Path(workdir), config, is_locked)
+    return run.trials(
+        None if workdir is None else Path(workdir), config, is_held
+    )
 
 
 def _check_int(name: str, value: int, low: int) -> None:
@@ -138,24 +153,6 @@ def _check_int(name: str, value: int, low: int) -> None:
             f"{name} must be an int of at least {low}, below 2**63. Received: "
             f"{name}={value!r}."
         )
-
-
-def _in_workdir(
-    run: "_Run", workdir: Path, config: Mapping[str, Any], is_locked: bool
-) -> Iterator[Trial]:
-    configuration.check(workdir, config)
-    workdir.mkdir(parents=True, exist_ok=True)
-    lock = contextlib.nullcontext() if is_locked else files.exclusive(workdir)
-    with lock:
-        journal = Journal(workdir / "trials.jsonl", RECORD_TYPES)
-        if len(journal.records) > run.num_trials:
-            raise ValueError(
-                f"workdir {str(workdir)!r} holds {len(journal.records)} "
-                "trials: a run can be made longer, not shorter. Received: "
-                f"num_trials={run.num_trials}."
-            )
-        configuration.write(workdir, {**config, "num_trials": run.num_trials})
-        yield from run.trials(workdir, journal)
 
 
 def noise(seed: int, step: int, shape: tuple[int, int]) -> np.ndarray:
@@ -175,108 +172,143 @@ class _Run:
     evaluator: Evaluator
     num_trials: int
     batch_size: int
+    cluster: Cluster
     seed: int
     evaluation_seed: int
     baseline: EMABaseline
     max_consecutive_failures: int
+    on_evaluated: Callable[[Trial], None]
     baseline_state: BaselineState = BaselineState()
     failures_in_a_row: int = 0
-    best: float = -math.inf
-    steps: Journal | None = None
+    records: Mapping[int, Mapping[str, Any]] = dataclasses.field(
+        default_factory=dict
+    )
+    store: Workdir | None = None  # Of the chief, if there is a workdir.
+    pending: Pending | None = None
 
     def trials(
-        self, workdir: Path | None, journal: Journal | None = None
+        self, folder: Path | None, config: Mapping[str, Any], is_held: bool
     ) -> Iterator[Trial]:
-        stored = self._stored(journal)
-        first_step = 0
-        if workdir is not None:
-            self.steps = Journal(workdir / "steps.jsonl", {"step": (int,)})
-            first_step = self._restore(workdir, len(stored))
+        self.cluster.check_agreement(
+            "The configuration", json.dumps(config, sort_keys=True).encode()
+        )
+        if folder is None:
+            yield from self._steps(self._open())
+            return
+        if self.cluster.is_chief:
+            configuration.check(folder, config)
+        with (
+            contextlib.nullcontext() if is_held else held(folder, self.cluster)
+        ):
+            self.pending = Pending(folder / "pending")
+            if self.cluster.is_chief:
+                self.store = Workdir(
+                    folder, config, self.num_trials, self.batch_size
+                )
+            yield from self._steps(self._open())
+            if self.store is not None:
+                self.store.finish()
+
+    def _open(self) -> int:
+        """Takes over what is finished; returns the step to go on with."""
+        opening = self.store.opening() if self.store else Opening({})
+        if self.cluster.size > 1:
+            if self.cluster.is_chief and not opening.state:
+                # The others may have begun with other weights.
+                opening = dataclasses.replace(opening, state=self._state())
+            message = self.cluster.broadcast(
+                opening.to_bytes() if self.cluster.is_chief else b""
+            )
+            opening = Opening.from_bytes(message)
+        self.records = opening.records
+        if opening.state:
+            state = dict(opening.state)
+            mean, variance, lowest, num = state.pop("baseline").tolist()
+            self.baseline_state = BaselineState(
+                mean, variance, lowest, int(num)
+            )
+            self.controller.restore(state)
+        return opening.step
+
+    def _state(self) -> dict[str, np.ndarray]:
+        baseline = dataclasses.astuple(self.baseline_state)
+        return {
+            **self.controller.state(),
+            "baseline": np.array(baseline, np.float64),
+        }
+
+    def _steps(self, first_step: int) -> Iterator[Trial]:
         for step in range(-(-self.num_trials // self.batch_size)):
+            samples = self._sample(step) if step >= first_step else None
             batch = []
-            samples = None
-            if step >= first_step:
-                shape = (self.batch_size, len(self.controller.space.choices))
-                samples = self.controller.sample(noise(self.seed, step, shape))
-            first_id = step * self.batch_size
-            last_id = min(first_id + self.batch_size, self.num_trials)
-            for trial_id in range(first_id, last_id):
-                row = trial_id - first_id
-                tokens = None if samples is None else samples.tokens[row]
-                if trial_id in stored:
-                    trial = self._stored_trial(stored[trial_id], tokens)
-                    self._is_best(trial)
-                else:
-                    trial = self._new_trial(trial_id, tokens)
-                    # The cell first: a trial in the journal has been kept.
-                    if self._is_best(trial) and workdir is not None:
-                        _write_best(trial, workdir)
-                    if journal is not None:
-                        journal.append(trial.to_record(self.batch_size))
+            for trial in self._batch(step, samples):
+                is_stored = trial.id in self.records
+                if self.store is not None:
+                    self.store.keep(trial)
                 batch.append(trial)
                 yield trial
-                if trial_id not in stored:
+                if not is_stored:
                     self._count_failure(trial.evaluation)
             if samples is not None and len(batch) == self.batch_size:
-                self._update(step, samples, batch, workdir)
-        if journal is not None:
-            write_csv(workdir / "trials.csv", journal.records)
+                self._update(step, samples, batch)
 
-    def _stored(self, journal: Journal | None) -> dict[int, dict[str, Any]]:
-        records = journal.records if journal else []
-        stored = {record["id"]: record for record in records}
-        if sorted(stored) != list(range(len(records))):
-            raise ValueError(
-                f"{journal.path}: trials are missing or given twice among the "
-                f"{len(records)} lines. Restore the file from a copy; nothing "
-                "was changed."
-            )
-        return stored
+    def _sample(self, step: int) -> Samples:
+        """Returns the chief's samples: machines may round differently."""
+        arrays = {}
+        if self.cluster.is_chief:
+            shape = (self.batch_size, len(self.controller.space.choices))
+            samples = self.controller.sample(noise(self.seed, step, shape))
+            if self.cluster.size == 1:
+                return samples
+            arrays = vars(samples)
+        message = self.cluster.broadcast(checkpoints.encode(arrays))
+        return Samples(**checkpoints.decode(message))
 
-    def _restore(self, workdir: Path, num_stored: int) -> int:
-        """Returns the step to go on with, the state of which is restored."""
-        snapshot = checkpoints.latest(workdir / "checkpoints")
-        if snapshot is None:
-            if num_stored >= self.batch_size:
-                logging.warning(
-                    "No usable checkpoint: replaying %d trials of the journal.",
-                    num_stored,
-                )
-            return 0
-        step, arrays = snapshot
-        if num_stored < step * self.batch_size:
-            raise ValueError(
-                f"{workdir}: the checkpoint has seen {step * self.batch_size} "
-                f"trials and the journal holds {num_stored}. Restore "
-                "trials.jsonl from a copy; nothing was changed."
-            )
-        mean, variance, lowest, num_batches = arrays.pop("baseline").tolist()
-        self.baseline_state = BaselineState(
-            mean, variance, lowest, int(num_batches)
+    def _batch(self, step: int, samples: Samples | None) -> Iterator[Trial]:
+        """Yields the trials of a step, stored or evaluated now, in order."""
+        first_id = step * self.batch_size
+        ids = range(first_id, min(first_id + self.batch_size, self.num_trials))
+        evaluated = share_out(
+            [trial_id for trial_id in ids if trial_id not in self.records],
+            lambda trial_id: self._evaluated(
+                trial_id, samples.tokens[trial_id - first_id]
+            ),
+            self.cluster,
+            self.pending,
+            pending_key,
+            lambda shares: self._keep_shares(step, shares),
         )
-        self.controller.restore(arrays)
-        logging.info("Going on after %d updates.", step)
-        return step
+        for trial_id in ids:
+            record = self.records.get(trial_id) or next(evaluated)
+            tokens = tuple(record["tokens"])
+            if samples is not None:
+                self._check_tokens(record, samples.tokens[trial_id - first_id])
+            spec, _ = self._decode(tokens)
+            yield Trial(trial_id, tokens, spec, evaluation_of_record(record))
 
-    def _stored_trial(
-        self, record: Mapping[str, Any], tokens: np.ndarray | None
-    ) -> Trial:
-        stored = tuple(record["tokens"])
-        if tokens is not None and stored != tuple(tokens.tolist()):
+    def _keep_shares(self, step: int, shares: Shares) -> None:
+        if self.store is not None:
+            self.store.keep_shares(step, shares)
+
+    def _check_tokens(
+        self, record: Mapping[str, Any], tokens: np.ndarray
+    ) -> None:
+        if record["tokens"] != tokens.tolist():
             raise ValueError(
-                f"Trial {record['id']} of the journal is {list(stored)}, but "
-                f"the controller proposes {tokens.tolist()}: the journal was "
-                "written by another program version or machine. Choose "
+                f"Trial {record['id']} of the journal is {record['tokens']}, "
+                f"but the controller proposes {tokens.tolist()}: the journal "
+                "was written by another program version or machine. Choose "
                 "another workdir; nothing was changed."
             )
-        spec, _ = self._decode(stored)
-        return Trial(record["id"], stored, spec, evaluation_of_record(record))
 
-    def _new_trial(self, trial_id: int, tokens: np.ndarray) -> Trial:
+    def _evaluated(self, trial_id: int, tokens: np.ndarray) -> dict[str, Any]:
+        """Evaluates an architecture; returns the trial's journal line."""
         row = tuple(tokens.tolist())
         spec, failure = self._decode(row)
         evaluation = failure or self._evaluate(tokens[None])
-        return Trial(trial_id, row, spec, evaluation)
+        trial = Trial(trial_id, row, spec, evaluation)
+        self.on_evaluated(trial)
+        return trial.to_record(self.batch_size)
 
     def _decode(self, tokens: tuple[int, ...]) -> tuple[Any, Evaluation | None]:
         """Returns what tokens mean, or that they mean nothing."""
@@ -312,20 +344,7 @@ class _Run:
                 f"infeasible; the last: {evaluation.infeasible}."
             )
 
-    def _is_best(self, trial: Trial) -> bool:
-        reward = trial.evaluation.reward
-        if reward is None or reward <= self.best:
-            return False
-        self.best = reward
-        return True
-
-    def _update(
-        self,
-        step: int,
-        samples: Samples,
-        batch: list[Trial],
-        workdir: Path | None,
-    ) -> None:
+    def _update(self, step: int, samples: Samples, batch: list[Trial]) -> None:
         rewards = [trial.evaluation.reward for trial in batch]
         advantage, self.baseline_state = self.baseline.advantages(
             rewards, self.baseline_state
@@ -336,27 +355,9 @@ class _Run:
                 f"The controller diverged at update {step}: {metrics}. Its "
                 "state is that of the update before."
             )
-        if workdir is None:
-            return
-        if step >= len(self.steps.records):
-            mean = self.baseline_state.mean
-            self.steps.append({"step": step, "baseline": mean, **metrics})
-        arrays = self.controller.state()
-        state = dataclasses.astuple(self.baseline_state)
-        arrays["baseline"] = np.array(state, np.float64)
-        checkpoints.save(workdir / "checkpoints", step + 1, arrays)
-
-
-def _write_best(trial: Trial, workdir: Path) -> None:
-    if isinstance(trial.spec, CellSpec):
-        provenance = {
-            **trial.spec.provenance,
-            "run": str(workdir),
-            "trial": trial.id,
-            "reward": trial.evaluation.reward,
-        }
-        spec = dataclasses.replace(trial.spec, provenance=provenance)
-        save_spec(spec, workdir / "best_cell.json")
+        if self.store is not None:
+            record = {"baseline": self.baseline_state.mean, **metrics}
+            self.store.keep_update(step, record, self._state())
 
 
 def _raise(error: Exception) -> Any:

@@ -55,6 +55,8 @@ class SearchConfig:
         retrain_top: Best distinct cells to retrain, of each search.
         retrain_published: Published cells to retrain beside them.
         retrain_seeds: Trainings of each.
+        num_threads: Of a worker's TensorFlow operations; 0: one for each core.
+            The last digits of a loss depend on it.
 
     Raises:
         ValueError: If a value is out of range.
@@ -88,6 +90,7 @@ class SearchConfig:
     retrain_top: int = 2
     retrain_published: tuple[str, ...] = ("lstm", "gru", "nascell")
     retrain_seeds: int = 2
+    num_threads: int = 1
 
     def __post_init__(self):
         Tree(self.base, self.combines, self.activations)
@@ -125,6 +128,7 @@ class SearchConfig:
             ("retrain_parameters", 0),
             ("retrain_top", 0),
             ("retrain_seeds", 1),
+            ("num_threads", 0),
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
@@ -274,6 +278,7 @@ _ZOPH2016_PTB = SearchConfig(
         embedding_dropout=0.2,
     ),
     retrain_parameters=25_000_000,  # ZL: of three sizes.
+    num_threads=0,  # Large products gain from all cores.
 )
 
 PRESETS = {config.preset: config for config in (_DEMO, _TINY, _ZOPH2016_PTB)}

@@ -1,18 +1,23 @@
 """One line of progress: a live bar on a terminal, else plain lines.
 
-What is shown: how many of how many, a text of the caller's, the rate an hour
-and the time left, from the seconds the last items took.
+What is shown: how many of how many, the best reward or a text of the caller's,
+the rate an hour and the time left, from the seconds the last items took. A
+worker under a supervisor sends what it would show; the supervisor shows it.
 """
 
 import collections
+import json
+import sys
 import time
 from types import TracebackType
+from typing import Any
 
 import rich.console
 import rich.progress
 
 _WINDOW = 20  # Items that the rate is taken over.
 _PLAIN_INTERVAL_S = 5.0  # Plain lines at most this often, but for the last.
+_KEY = "progress"  # Of the JSON objects that a worker sends.
 
 
 class Progress:
@@ -22,12 +27,13 @@ class Progress:
         label: Of the phase, such as `"search"`.
         total: Items in all.
         noun: What an item is, in the plural.
+        num_workers: How many items are worked on at a time.
         console: Where to print; default: standard output.
 
     Example:
 
     >>> with Progress("search", 2, "children") as progress:
-    ...     progress.advance(0.5, "best 0.25")  # doctest: +SKIP
+    ...     progress.advance(0, 0.5, reward=0.25)  # doctest: +SKIP
     search 1/2  best 0.25  7,200 children/h  0:00:00 left
     """
 
@@ -36,13 +42,16 @@ class Progress:
         label: str,
         total: int,
         noun: str,
+        num_workers: int = 1,
         console: rich.console.Console | None = None,
     ):
         self.label = label
         self.total = total
         self.noun = noun
+        self.num_workers = num_workers
         self._console = console or rich.console.Console(soft_wrap=True)
-        self._done = 0
+        self._done: set[int] = set()
+        self._best: float | None = None
         self._last_plain = -_PLAIN_INTERVAL_S
         self._seconds = collections.deque(maxlen=_WINDOW)
         self._bar = None
@@ -71,30 +80,106 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def advance(self, elapsed_s: float, text: str) -> None:
-        """Counts one item.
+    def advance(
+        self,
+        item: int,
+        elapsed_s: float,
+        reward: float | None = None,
+        text: str | None = None,
+    ) -> None:
+        """Counts an item, once, however often it is told of.
 
         Args:
-            elapsed_s: Seconds that the item took, now or when it was done.
-            text: What to show beside the count.
+            item: Its number.
+            elapsed_s: Seconds that it took, now or when it was done.
+            reward: Its score, if it has one.
+            text: What to show beside the count; default: the best reward.
         """
-        self._done += 1
+        if item in self._done:
+            return
+        self._done.add(item)
         self._seconds.append(elapsed_s)
-        mean_s = sum(self._seconds) / len(self._seconds)
+        if reward is not None:
+            best = reward if self._best is None else self._best
+            self._best = max(reward, best)
+        if text is None:
+            best = self._best
+            text = "no feasible child" if best is None else f"best {best:.4g}"
+        mean_s = sum(self._seconds) / len(self._seconds) / self.num_workers
         rate = f"{3600 / mean_s:,.0f} {self.noun}/h" if mean_s else ""
-        left_s = round(mean_s * (self.total - self._done))
+        left_s = round(mean_s * (self.total - len(self._done)))
         minutes, seconds = divmod(left_s, 60)
         left = f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
-        line = "  ".join(part for part in (text, rate, left) if part)
+        self._show("  ".join(part for part in (text, rate, left) if part))
+
+    def _show(self, line: str) -> None:
+        num_done = len(self._done)
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, text=line)
+            self._bar.update(self._task, completed=num_done, text=line)
             return
         now = time.monotonic()
         is_due = now - self._last_plain >= _PLAIN_INTERVAL_S
-        if is_due or self._done == self.total:
+        if is_due or num_done == self.total:
             self._last_plain = now
             self._console.print(
-                f"{self.label} {self._done}/{self.total}  {line}",
+                f"{self.label} {num_done}/{self.total}  {line}",
                 markup=False,
                 highlight=False,
             )
+
+
+class SentProgress(Progress):
+    """Sends JSON lines to standard output instead of showing anything."""
+
+    def __enter__(self) -> "SentProgress":
+        _send([self.label, self.total, self.noun, self.num_workers])
+        return self
+
+    def advance(
+        self,
+        item: int,
+        elapsed_s: float,
+        reward: float | None = None,
+        text: str | None = None,
+    ) -> None:
+        _send([self.label, item, elapsed_s, reward, text])
+
+
+def _send(values: list[Any]) -> None:
+    print(json.dumps({_KEY: values}), file=sys.stdout, flush=True)
+
+
+class ReceivedProgress:
+    """Shows, as one display, what several workers send.
+
+    Attributes:
+        num_items: Items that were told of since this was made, once each.
+    """
+
+    def __init__(self):
+        self.num_items = 0
+        self._told: set[tuple[str, int]] = set()
+        self._phase: Progress | None = None
+
+    def receive(self, line: str) -> bool:
+        """Takes a line of a worker's; returns whether it is progress."""
+        try:
+            label, *values = json.loads(line)[_KEY]
+        except (ValueError, TypeError, KeyError):
+            return False
+        if len(values) == 3:  # A phase begins, on all workers.
+            if self._phase is None or self._phase.label != label:
+                self.close()
+                self._phase = Progress(label, *values)
+                self._phase.__enter__()
+        elif self._phase is not None and self._phase.label == label:
+            self._phase.advance(*values)
+            self.num_items += (label, values[0]) not in self._told
+            self._told.add((label, values[0]))
+        return True
+
+    def close(self) -> None:
+        """Ends the display of the phase."""
+        if self._phase is not None:
+            self._phase.__exit__(None, None, None)
+            self._phase = None

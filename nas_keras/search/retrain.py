@@ -5,13 +5,21 @@ this measures: each cell as a `NASRNN`, in the same recipe, with several seeds.
 """
 
 import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from nas_keras.cells.spec import CellSpec
+from nas_keras.search.cluster import Cluster
 from nas_keras.search.evaluator import guarded
 from nas_keras.search.journal import Journal
+from nas_keras.search.pending import Pending
+from nas_keras.search.sharing import Record
+from nas_keras.search.sharing import share_out
 from nas_keras.search.trial import Trial
 from nas_keras.tasks.language_model import LanguageModelTask
 from nas_keras.tasks.language_model_training import LanguageModelTrainer
@@ -67,11 +75,14 @@ def retrain(
     task: LanguageModelTask,
     num_parameters: int,
     num_seeds: int,
-    journal: Journal,
-) -> Iterator[dict[str, Any]]:
-    """Trains every candidate with every seed; yields the journal's records.
+    folder: Path,
+    cluster: Cluster,
+    on_trained: Callable[[int, Record], None],
+) -> Iterator[Record]:
+    """Trains every candidate with every seed; yields a record of each.
 
-    What the journal holds already is yielded from there.
+    What `retrained.jsonl` holds already is yielded from there. Workers share
+    the trainings out.
 
     Args:
         candidates: Cells.
@@ -79,45 +90,106 @@ def retrain(
         num_parameters: Most weights of a model; each has the most units
             that fit.
         num_seeds: Seeds 0 to `num_seeds - 1`.
-        journal: Of `retrained.jsonl`.
+        folder: The workdir, held by this cluster.
+        cluster: The workers.
+        on_trained: Is told the place and the record of each training that
+            this worker has done.
     """
-    done = {_key(record): record for record in journal.records}
-    for candidate in candidates:
-        sized = task.with_parameters(candidate.spec, num_parameters)
-        trainer = None
-        for seed in range(num_seeds):
-            record = _record(candidate, sized, seed)
-            if _key(record) in done:
-                yield done[_key(record)]
-                continue
-            if trainer is None:
-                model = sized.model(candidate.spec)
-                trainer = LanguageModelTrainer(sized, model)
-            record |= _trained(trainer, seed)
-            journal.append(record)
-            yield record
-
-
-def _record(
-    candidate: Candidate, task: LanguageModelTask, seed: int
-) -> dict[str, Any]:
-    return {
-        "cell": candidate.spec.name,
-        "origin": candidate.origin,
-        "trial": candidate.trial,
-        "fingerprint": candidate.spec.fingerprint,
-        "spec": candidate.spec.to_dict(),
-        "units": task.config.units,
-        "num_parameters": task.num_parameters(candidate.spec),
-        "seed": seed,
+    pending = Pending(folder / "pending_retraining")
+    journal = None
+    known = b""
+    if cluster.is_chief:
+        journal = Journal(folder / "retrained.jsonl", RECORD_TYPES)
+        known = json.dumps([*journal.records, *pending.read().values()])
+        known = known.encode()
+    done = {
+        _key(record): record for record in json.loads(cluster.broadcast(known))
     }
+    trainings = [
+        _Training(
+            candidate,
+            task.with_parameters(candidate.spec, num_parameters),
+            seed,
+        )
+        for candidate in candidates
+        for seed in range(num_seeds)
+    ]
+    trainers = _Trainers()
+
+    def train(index: int) -> Record:
+        record = trainers.train(trainings[index])
+        on_trained(index, record)
+        return record
+
+    trained = share_out(
+        [
+            index
+            for index, training in enumerate(trainings)
+            if _key(training.record()) not in done
+        ],
+        train,
+        cluster,
+        pending,
+        lambda index: _pending_key(trainings[index].record()),
+    )
+    for training in trainings:
+        key = _key(training.record())
+        record = done.get(key) or next(trained)
+        if journal is not None:
+            if key not in map(_key, journal.records):
+                journal.append(record)
+            pending.remove([_pending_key(record)])
+        yield record
 
 
-def _key(record: dict[str, Any]) -> tuple[Any, ...]:
+@dataclasses.dataclass(frozen=True)
+class _Training:
+    """One candidate, the task at its size, and a seed."""
+
+    candidate: Candidate
+    task: LanguageModelTask
+    seed: int
+
+    def record(self) -> Record:
+        """Returns what is known of it before it is done."""
+        spec = self.candidate.spec
+        return {
+            "cell": spec.name,
+            "origin": self.candidate.origin,
+            "trial": self.candidate.trial,
+            "fingerprint": spec.fingerprint,
+            "spec": spec.to_dict(),
+            "units": self.task.config.units,
+            "num_parameters": self.task.num_parameters(spec),
+            "seed": self.seed,
+        }
+
+
+class _Trainers:
+    """Makes the program of a candidate once for its seeds, one at a time."""
+
+    def __init__(self):
+        self._candidate: Candidate | None = None
+        self._trainer: LanguageModelTrainer | None = None
+
+    def train(self, training: _Training) -> Record:
+        if self._candidate is not training.candidate:
+            model = training.task.model(training.candidate.spec)
+            self._trainer = LanguageModelTrainer(training.task, model)
+            self._candidate = training.candidate
+        return training.record() | _trained(self._trainer, training.seed)
+
+
+def _key(record: Record) -> tuple[Any, ...]:
     return tuple(record[name] for name in _KEY)
 
 
-def _trained(trainer: LanguageModelTrainer, seed: int) -> dict[str, Any]:
+def _pending_key(record: Record) -> str:
+    text = json.dumps(_key(record))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _trained(trainer: LanguageModelTrainer, seed: int) -> Record:
     def score():
         metrics = trainer.train(seed, splits=("validation", "test"))
         return -metrics["validation_loss_nats"], metrics

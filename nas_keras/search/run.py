@@ -18,30 +18,36 @@ from nas_keras.controllers.controller import RandomController
 from nas_keras.controllers.policy_gradient import PolicyGradientController
 from nas_keras.data.text import Corpus
 from nas_keras.search import configuration
-from nas_keras.search import files
+from nas_keras.search import finished
 from nas_keras.search.child_trainer import ChildTrainer
-from nas_keras.search.journal import Journal
+from nas_keras.search.cluster import Cluster
 from nas_keras.search.loop import search
 from nas_keras.search.presets import SearchConfig
 from nas_keras.search.presets import parameters_of_retrained
 from nas_keras.search.progress import Progress
-from nas_keras.search.retrain import RECORD_TYPES
 from nas_keras.search.retrain import Candidate
 from nas_keras.search.retrain import best_distinct
 from nas_keras.search.retrain import retrain
 from nas_keras.search.trial import Trial
+from nas_keras.search.workdir import held
 from nas_keras.spaces.space import Space
 from nas_keras.spaces.tree import tree_space
 from nas_keras.tasks.language_model import LanguageModelTask
+
+# Label, total, what an item is, number of workers -> the display of a phase.
+MakeProgress = Callable[[str, int, str, int], Progress]
 
 
 def run(
     config: SearchConfig,
     corpus: Corpus,
     workdir: Path,
-    progress: Callable[[str, int, str], Progress] = Progress,
+    progress: MakeProgress = Progress,
+    cluster: Cluster | None = None,
 ) -> CellSpec | None:
     """Runs a search to its end, or continues it.
+
+    Each worker of a cluster calls this function with the same arguments.
 
     Args:
         config: `SearchConfig`.
@@ -50,6 +56,7 @@ def run(
             `random` in it; retrained cells are in `retrained.jsonl`; the best
             found cell, by validation after retraining, in `best_cell.json`.
         progress: Makes the display of a phase.
+        cluster: The workers; default: this process alone.
 
     Returns:
         The best found cell, or None if no found cell could be retrained;
@@ -58,19 +65,25 @@ def run(
     Raises:
         ValueError: As `search` does.
         SearchError: As `search` does.
+        PeerLostError: As `search` does.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
-    with files.exclusive(workdir):
-        own, others = _found(config, corpus, workdir, progress)
+    cluster = cluster or Cluster()
+    with held(workdir, cluster):
+        own, others = _found(config, corpus, workdir, progress, cluster)
         published = [
             Candidate(load_spec(name), "published")
             for name in config.retrain_published
         ]
         candidates = [*own, *others, *published]
-        records = _retrain(config, corpus, workdir, candidates, progress)
+        records = _retrain(
+            config, corpus, workdir, candidates, progress, cluster
+        )
         best = _best_found(records, [*own, *others], workdir)
-        if best is not None:
-            save_spec(best, workdir / "best_cell.json")
+        if cluster.is_chief:
+            if best is not None:
+                save_spec(best, workdir / "best_cell.json")
+            finished.mark(workdir, configuration.whole_of(config, corpus))
+        cluster.broadcast(b"")  # Nobody leaves before all is written.
     return best
 
 
@@ -78,7 +91,8 @@ def _found(
     config: SearchConfig,
     corpus: Corpus,
     workdir: Path,
-    progress: Callable[[str, int, str], Progress],
+    progress: MakeProgress,
+    cluster: Cluster,
 ) -> tuple[list[Candidate], list[Candidate]]:
     """Returns the best cells of the search and of the random baseline."""
     space = tree_space(config.base, config.combines, config.activations)
@@ -98,6 +112,7 @@ def _found(
             workdir,
             config.seed,
             progress,
+            cluster,
         ),
         config.retrain_top,
         "random" if is_random else "controller",
@@ -113,6 +128,7 @@ def _found(
         # Other noise than the controller's, the same seed of the children.
         config.seed + 1_000_003,
         progress,
+        cluster,
     )
     return own, best_distinct(trials, config.retrain_top, "random")
 
@@ -139,31 +155,36 @@ def _search(
     evaluator: ChildTrainer,
     workdir: Path,
     seed: int,
-    progress: Callable[[str, int, str], Progress],
+    progress: MakeProgress,
+    cluster: Cluster,
 ) -> list[Trial]:
-    trials: list[Trial] = []
-    best = None
-    with progress(label, config.num_trials, "children") as display:
+    with progress(
+        label, config.num_trials, "children", cluster.size
+    ) as display:
+
+        def show(trial: Trial) -> None:
+            evaluation = trial.evaluation
+            display.advance(trial.id, evaluation.elapsed_s, evaluation.reward)
+
+        trials = []
         for trial in search(
             controller,
             evaluator,
             config.num_trials,
             workdir,
             batch_size=config.batch_size,
+            cluster=cluster,
             seed=seed,
             evaluation_seed=config.seed,
             baseline=EMABaseline(
                 config.baseline_decay, config.normalize_advantage
             ),
             settings=configuration.settings_of(config, evaluator.task.corpus),
-            is_locked=True,
+            is_held=True,
+            on_evaluated=show,
         ):
+            show(trial)
             trials.append(trial)
-            reward = trial.evaluation.reward
-            if reward is not None:
-                best = reward if best is None else max(best, reward)
-            text = "no feasible child" if best is None else f"best {best:.4g}"
-            display.advance(trial.evaluation.elapsed_s, text)
     return trials
 
 
@@ -172,28 +193,35 @@ def _retrain(
     corpus: Corpus,
     workdir: Path,
     candidates: list[Candidate],
-    progress: Callable[[str, int, str], Progress],
+    progress: MakeProgress,
+    cluster: Cluster,
 ) -> list[dict[str, Any]]:
-    task = LanguageModelTask(config.retrain, corpus)
-    journal = Journal(workdir / "retrained.jsonl", RECORD_TYPES)
     total = len(candidates) * config.retrain_seeds
-    records = []
-    with progress("retraining", total, "trainings") as display:
-        for record in retrain(
-            candidates,
-            task,
-            parameters_of_retrained(config, corpus),
-            config.retrain_seeds,
-            journal,
-        ):
-            records.append(record)
+    with progress("retraining", total, "trainings", cluster.size) as display:
+
+        def show(place: int, record: dict[str, Any]) -> None:
             perplexity = record["metrics"].get("validation_perplexity")
             text = f"{record['cell']} seed {record['seed']}: " + (
                 f"validation perplexity {perplexity:.4g}"
                 if perplexity
                 else str(record["infeasible"])
             )
-            display.advance(record["elapsed_s"], text)
+            display.advance(place, record["elapsed_s"], text=text)
+
+        records = []
+        for place, record in enumerate(
+            retrain(
+                candidates,
+                LanguageModelTask(config.retrain, corpus),
+                parameters_of_retrained(config, corpus),
+                config.retrain_seeds,
+                workdir,
+                cluster,
+                show,
+            )
+        ):
+            show(place, record)
+            records.append(record)
     return records
 
 

@@ -1,0 +1,232 @@
+"""`Cluster`: the processes of one search, and what they tell one another.
+
+The one module that names `tf.distribute`: `MultiWorkerMirroredStrategy` is the
+engine. TensorFlow is loaded only where there are several workers.
+"""
+
+import contextlib
+import hashlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+from typing import TypeVar
+
+import numpy as np
+from absl import logging
+
+from nas_keras.search import rendezvous
+from nas_keras.search.rendezvous import PeerLostError
+from nas_keras.search.topology import Topology
+from nas_keras.search.topology import from_environment
+
+_Item = TypeVar("_Item")
+_WORD_BYTES = 4  # Messages travel as int32.
+
+
+class Cluster(contextlib.AbstractContextManager):
+    """The workers of a search; each process has one, made before any tensor.
+
+    All workers call the same methods in the same order. Worker 0, the chief,
+    is the one that owns the workdir.
+
+    Args:
+        topology: The workers, or None: this process is alone.
+        wait_s: Seconds to wait for the others.
+        say: Is told what is waited for.
+        on_lost: Called in a thread, with a sentence, when a worker is lost.
+            Without it, the next `gather` raises.
+
+    Attributes:
+        size: N, the number of workers.
+        index: Which of them this is.
+        strategy: The `MultiWorkerMirroredStrategy`, or None if N is 1.
+
+    Raises:
+        PeerLostError: If a worker does not come in time.
+        ValueError: If the port of this worker is in use, the chief knows
+            other workers, or a worker sees more than one GPU.
+
+    Example:
+
+    >>> with Cluster() as cluster:
+    ...     cluster.gather(b"a message")
+    [b'a message']
+    """
+
+    def __init__(
+        self,
+        topology: Topology | None = None,
+        wait_s: float = 600.0,
+        say: Callable[[str], None] = logging.warning,
+        on_lost: Callable[[str], None] | None = None,
+    ):
+        self.size = len(topology.addresses) if topology else 1
+        self.index = topology.index if topology else 0
+        self.strategy = None
+        self._loss: str | None = None
+        self._on_lost = on_lost
+        self._lifelines = None
+        if self.size > 1:
+            self._lifelines = rendezvous.meet(topology, wait_s, say)
+            self._lifelines.watch(self._lost)
+            self.strategy = _strategy(topology)
+            self._sum = _summation(self.strategy)
+
+    @classmethod
+    def from_environment(
+        cls, environ: Mapping[str, str] = os.environ, resolver: str = "auto",
+        **arguments: Any,
+    ) -> "Cluster":  # fmt: skip
+        """Returns the cluster of `TF_CONFIG` or of Slurm, or one of one.
+
+        Args:
+            environ: The environment.
+            resolver: As for `topology.from_environment`.
+            **arguments: Those of `Cluster`.
+        """
+        return cls(from_environment(environ, resolver), **arguments)
+
+    def __exit__(self, kind, error, traceback) -> None:
+        # Without a goodbye the others learn at once that this one is gone.
+        if self._lifelines is not None and kind is None:
+            self._lifelines.close()
+
+    @property
+    def is_chief(self) -> bool:
+        return self.index == 0
+
+    def share(self, items: Sequence[_Item]) -> Sequence[_Item]:
+        """Returns this worker's part of a list that all workers have."""
+        low, high = (
+            len(items) * index // self.size
+            for index in (self.index, self.index + 1)
+        )
+        return items[low:high]
+
+    def gather(self, message: bytes) -> list[bytes]:
+        """Returns the messages of all workers, in their order.
+
+        Raises:
+            PeerLostError: If a worker is lost.
+        """
+        if self.size == 1:
+            return [message]
+        lengths = np.zeros(self.size, np.int32)
+        lengths[self.index] = len(message)
+        lengths = self._all_reduce(lengths)
+        ends = np.cumsum(-(-lengths // _WORD_BYTES))
+        if not ends[-1]:
+            return [b""] * self.size  # TensorFlow crashes on an empty sum.
+        words = np.zeros(ends[-1], np.int32)
+        end = ends[self.index]
+        padded = message + bytes(-len(message) % _WORD_BYTES)
+        words[end - len(padded) // _WORD_BYTES : end] = np.frombuffer(
+            padded, np.int32
+        )
+        parts = np.split(self._all_reduce(words), ends[:-1])
+        return [
+            part.tobytes()[:length]
+            for part, length in zip(parts, lengths, strict=True)
+        ]
+
+    def broadcast(self, message: bytes) -> bytes:
+        """Returns the chief's message; that of the others is not looked at.
+
+        Raises:
+            PeerLostError: If a worker is lost.
+        """
+        return self.gather(message if self.is_chief else b"")[0]
+
+    def check_agreement(self, name: str, value: bytes) -> None:
+        """Makes sure that a value is the same on all workers.
+
+        Raises:
+            PeerLostError: If a worker is lost.
+            ValueError: If not; the message names the workers that differ.
+        """
+        digests = self.gather(hashlib.sha256(value).digest())
+        others = [k for k, digest in enumerate(digests) if digest != digests[0]]
+        if others:
+            raise ValueError(
+                f"{name} must be the same on all workers. Received: another "
+                f"one on the workers {others} than on the chief."
+            )
+
+    def check_peers(self) -> None:
+        """Raises `PeerLostError` if a worker is known to be lost."""
+        if self._loss is not None:
+            raise PeerLostError(self._loss)
+
+    def _lost(self, reason: str) -> None:
+        self._loss = reason
+        if self._on_lost is not None:
+            self._on_lost(reason)
+
+    def _all_reduce(self, values: np.ndarray) -> np.ndarray:
+        import tensorflow as tf
+
+        self.check_peers()
+        try:
+            return self._sum(values).numpy()
+        except tf.errors.OpError as error:
+            first_line = str(error).split("\n")[0]
+            raise PeerLostError(
+                self._loss or f"a worker is lost: {first_line:.200}"
+            ) from error
+
+
+def limit_threads(num_threads: int) -> None:
+    """Limits the threads of an operation; to be called before any tensor.
+
+    The last digits of a sum depend on how many threads share it, so runs that
+    are to be equal have an equal number.
+
+    Args:
+        num_threads: At most so many; 0: one for each core.
+    """
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(num_threads)
+
+
+def _strategy(topology: Topology):
+    import tensorflow as tf
+
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(
+        cluster_resolver=tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec({"worker": list(topology.addresses)}),
+            task_type="worker",
+            task_id=topology.index,
+            rpc_layer="grpc",
+        )
+    )
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # TensorFlow has taken it.
+    devices = strategy.extended.worker_devices
+    if len(devices) > 1:
+        raise ValueError(
+            "A worker must see at most one GPU: start one worker for each, "
+            f"with its CUDA_VISIBLE_DEVICES. Received: {list(devices)}."
+        )
+    return strategy
+
+
+def _summation(strategy) -> Callable:
+    """Returns a function of int32 [n] that sums over the workers."""
+    import tensorflow as tf
+
+    def add(values):
+        # All-reduce of a raw argument fails: it has no device.
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce("SUM", tf.identity(values))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+    def summed(values):
+        return strategy.run(add, args=(values,))
+
+    return summed

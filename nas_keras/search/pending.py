@@ -1,0 +1,75 @@
+"""Results that are finished and not in a journal yet, each in a file.
+
+Every worker writes its own before it meets the others, so a run that is
+killed loses no finished result, and whoever goes on with it, on however many
+workers, finds them all.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from nas_keras.files import write_atomically
+
+
+class Pending:
+    """A folder of finished results.
+
+    Args:
+        folder: Made with the first result.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def write(self, key: str, record: Mapping[str, Any]) -> None:
+        """Keeps a result; it survives a crash once this returns."""
+        self._folder.mkdir(exist_ok=True)
+        text = json.dumps(record, allow_nan=False, ensure_ascii=False)
+        value = {"sha256": _digest(text), "record": record}
+        data = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        write_atomically(self._path(key), data.encode())
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """Returns key -> result.
+
+        One that is damaged is left out with a warning that names it, and is
+        found anew.
+        """
+        found = {}
+        for path in sorted(self._folder.glob("*.json")):
+            record = _record(path.read_bytes())
+            if record is None:
+                logging.warning(
+                    "%s is damaged; it is evaluated once more.", path
+                )
+            else:
+                found[path.stem] = record
+        return found
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Forgets results that are in a journal now."""
+        for key in keys:
+            self._path(key).unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.json"
+
+
+def _record(data: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(data)
+        record, digest = value["record"], value["sha256"]
+        text = json.dumps(record, allow_nan=False, ensure_ascii=False)
+    except (ValueError, TypeError, KeyError):
+        return None
+    return record if _digest(text) == digest else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

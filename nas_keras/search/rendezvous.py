@@ -1,0 +1,273 @@
+"""How the workers of a search find, and lose, one another.
+
+The chief listens on its own address until every worker has come; TensorFlow
+takes the port over after that. The connections stay open and carry nothing:
+when a process or its machine ends, however suddenly, its peers read the end of
+the stream, or keep-alive probes stay unanswered, and they know within seconds
+even in the middle of a child. A worker that was started again is a new
+connection, so it cannot be taken for the one that was lost.
+"""
+
+import contextlib
+import json
+import select
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from nas_keras.search.topology import Topology
+from nas_keras.search.topology import listen
+from nas_keras.search.topology import split_address
+
+_KEEPALIVE = {  # Seconds; seconds; count: 20 s to notice a machine's end.
+    "TCP_KEEPIDLE": 5,
+    "TCP_KEEPINTVL": 5,
+    "TCP_KEEPCNT": 3,
+}
+_HELLO_S = 5.0  # Time to say hello, and to answer it.
+_SAY_EVERY_S = 10.0
+_WELCOME, _GO, _BYE = b"welcome\n", b"go\n", b"bye\n"
+
+
+class PeerLostError(RuntimeError):
+    """A worker of the cluster is gone, or never came; start all again."""
+
+
+class Lifelines:
+    """Open connections to peers: of the chief to all, of others to the chief.
+
+    Args:
+        peers: Index of a worker -> the connection.
+    """
+
+    def __init__(self, peers: dict[int, socket.socket]):
+        self._peers = peers
+        self._is_closed = threading.Event()
+
+    def watch(self, on_lost: Callable[[str], None]) -> None:
+        """Calls `on_lost` once, in a thread, when a peer is lost.
+
+        Args:
+            on_lost: Takes a sentence that says which.
+        """
+        threading.Thread(
+            target=self._watch, args=(on_lost,), name="lifelines", daemon=True
+        ).start()
+
+    def _watch(self, on_lost: Callable[[str], None]) -> None:
+        with selectors.DefaultSelector() as selector:
+            for index, peer in self._peers.items():
+                selector.register(peer, selectors.EVENT_READ, index)
+            while selector.get_map() and not self._is_closed.is_set():
+                for key, _ in selector.select(timeout=0.2):
+                    data, reason = _received(key.fileobj)
+                    if self._is_closed.is_set():
+                        return
+                    if not data:
+                        on_lost(f"worker {key.data} is lost: {reason}")
+                        return
+                    selector.unregister(key.fileobj)  # It said goodbye.
+
+    def close(self) -> None:
+        """Says goodbye: what follows is not a loss."""
+        self._is_closed.set()
+        for peer in self._peers.values():
+            try:
+                peer.sendall(_BYE)
+            except OSError:
+                continue  # It has gone already.
+            finally:
+                peer.close()
+
+
+def _received(peer: socket.socket) -> tuple[bytes, str]:
+    try:
+        return peer.recv(len(_BYE)), "its connection was closed"
+    except OSError as error:
+        return b"", str(error.strerror)
+
+
+def meet(
+    topology: Topology, wait_s: float, say: Callable[[str], None]
+) -> Lifelines:
+    """Returns once all workers are there.
+
+    Args:
+        topology: The workers.
+        wait_s: Seconds to wait for them.
+        say: Is told, every ten seconds, for whom this worker waits.
+
+    Raises:
+        PeerLostError: If a worker has not come in time.
+        ValueError: If this worker's port is in use, or the chief knows of
+            another cluster than this worker.
+    """
+    if topology.index == 0:
+        return Lifelines(_expect_workers(topology, wait_s, say))
+    topology.check_port()
+    return Lifelines({0: _join_chief(topology, wait_s, say)})
+
+
+class _Patience:
+    """Says at intervals what is waited for; raises when the time is over."""
+
+    def __init__(self, wait_s: float, say: Callable[[str], None]):
+        self._wait_s = wait_s
+        self._say = say
+        self._start = time.monotonic()
+        self._said = 0.0
+
+    def check(self, whom: str) -> None:
+        waited_s = time.monotonic() - self._start
+        if waited_s >= self._wait_s:
+            raise PeerLostError(
+                f"waited {self._wait_s:.0f} s in vain for {whom}"
+            )
+        if waited_s >= self._said + (_SAY_EVERY_S if self._said else 1.0):
+            self._said = waited_s
+            self._say(
+                f"Waiting for {whom}: {waited_s:.0f} s of {self._wait_s:.0f} s."
+            )
+
+
+def _expect_workers(
+    topology: Topology, wait_s: float, say: Callable[[str], None]
+) -> dict[int, socket.socket]:
+    patience = _Patience(wait_s, say)
+    there: dict[int, socket.socket] = {}
+    with listen(topology) as server:
+        server.settimeout(0.2)
+        while len(there) < len(topology.addresses) - 1:
+            missing = [
+                f"{index} ({address})"
+                for index, address in enumerate(topology.addresses)
+                if index and index not in there
+            ]
+            patience.check(
+                f"{len(missing)} of {len(topology.addresses)} workers: "
+                + ", ".join(missing[:5])
+                + (", …" if len(missing) > 5 else "")
+            )
+            try:
+                connection, _ = server.accept()
+            except TimeoutError:
+                continue
+            finally:
+                _forget_gone(there)
+            _welcome(connection, topology, there)
+    for index, connection in there.items():
+        try:
+            connection.sendall(_GO)
+        except OSError as error:
+            raise PeerLostError(
+                f"worker {index} is lost: {error.strerror}"
+            ) from None
+    return there
+
+
+def _forget_gone(there: dict[int, socket.socket]) -> None:
+    readable, _, _ = select.select(list(there.values()), [], [], 0)
+    for index, connection in list(there.items()):
+        if connection in readable:  # It has nothing to say: it has ended.
+            connection.close()
+            del there[index]
+
+
+def _welcome(
+    connection: socket.socket,
+    topology: Topology,
+    there: dict[int, socket.socket],
+) -> None:
+    """Adds a worker to those who are there, or sends a stranger away."""
+    connection.settimeout(_HELLO_S)
+    try:
+        hello = json.loads(_line(connection))
+        index, addresses = hello["worker"], hello["addresses"]
+    except (OSError, ValueError, TypeError, KeyError):
+        connection.close()  # Not one of ours: a probe of the port.
+        return
+    error = None
+    if addresses != list(topology.addresses):
+        error = (
+            f"The chief knows the workers {list(topology.addresses)}. Received "
+            f"from worker {index}: {addresses}."
+        )
+    elif index in there:
+        error = f"Worker {index} is there already: two have this index."
+    try:
+        _keep_alive(connection)
+        connection.sendall(
+            _WELCOME if error is None else f"error {error}\n".encode()
+        )
+    except OSError:
+        error = "It has gone again."
+    if error is not None:
+        connection.close()
+        return
+    there[index] = connection
+
+
+def _join_chief(
+    topology: Topology, wait_s: float, say: Callable[[str], None]
+) -> socket.socket:
+    patience = _Patience(wait_s, say)
+    while True:
+        patience.check(f"the chief, worker 0 ({topology.addresses[0]})")
+        connection = _try_to_join(topology, patience)
+        if connection is not None:
+            return connection
+        time.sleep(0.2)
+
+
+def _try_to_join(
+    topology: Topology, patience: _Patience
+) -> socket.socket | None:
+    """Returns the connection once all have come; None: it ended, try again.
+
+    What answers may also be what is left of an earlier run.
+    """
+    address = split_address(topology.addresses[0], topology.source)
+    hello = {"worker": topology.index, "addresses": topology.addresses}
+    with contextlib.ExitStack() as stack:
+        try:
+            connection = stack.enter_context(
+                socket.create_connection(address, timeout=_HELLO_S)
+            )
+            _keep_alive(connection)
+            connection.sendall(json.dumps(hello).encode() + b"\n")
+            answer = _line(connection)
+            if answer.startswith(b"error "):
+                reason = answer.removeprefix(b"error ").decode().strip()
+                raise ValueError(f"{topology.source}: {reason}")
+            if answer != _WELCOME:
+                return None
+            while not select.select([connection], [], [], 0.2)[0]:
+                patience.check("the other workers")
+            if _line(connection) != _GO:
+                return None
+        except OSError:
+            return None
+        stack.pop_all()  # It stays open.
+        return connection
+
+
+def _line(connection: socket.socket) -> bytes:
+    """Reads to the end of a line, byte by byte: nothing beyond it is taken."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < 2**20:
+        byte = connection.recv(1)
+        if not byte:
+            break
+        line += byte
+    return line
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):  # Not on every system.
+            connection.setsockopt(
+                socket.IPPROTO_TCP, getattr(socket, name), value
+            )

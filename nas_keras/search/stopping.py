@@ -1,0 +1,73 @@
+"""How a process of a search ends before its work does.
+
+What is finished is on disk at any moment, so there is nothing to save: the
+process says why it ends and is gone, wherever its main thread is, in native
+code or waiting for a peer.
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import NoReturn
+
+import rich.console
+
+DONE, FAILED, USAGE, DISK = 0, 1, 2, 74
+# From 128 on: start the same command again, and it goes on.
+INTERRUPTED, PREEMPTED, PEER_LOST = 130, 143, 144
+
+_ON_SIGNAL = {
+    signal.SIGINT: (INTERRUPTED, "interrupted"),
+    signal.SIGTERM: (PREEMPTED, "stopped by SIGTERM"),
+}
+
+
+def leave(program: str, status: int, reason: str) -> NoReturn:
+    """Ends the process, with one line that says why.
+
+    The usual end of an interpreter would wait for TensorFlow, and that for
+    peers which may be gone.
+    """
+    rich.console.Console().show_cursor()  # A progress bar has hidden it.
+    line = f"{program}: {reason}; what is finished is kept, and the same"
+    print(line, "command goes on from here.", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def leave_on_signals(program: str) -> None:
+    """Makes SIGTERM and SIGINT end the process; for the main thread."""
+    # Python runs handlers in the main thread, once that is in Python. A byte
+    # comes through this pair at once.
+    ours, waker = socket.socketpair()
+    waker.setblocking(False)
+    signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    for number in _ON_SIGNAL:
+        signal.signal(number, lambda number, frame, waker=waker: None)
+
+    def watch():
+        while True:
+            for number in ours.recv(16):
+                if number in _ON_SIGNAL:
+                    leave(program, *_ON_SIGNAL[number])
+
+    threading.Thread(target=watch, name="signals", daemon=True).start()
+
+
+def leave_with_parent(program: str, parent: int) -> None:
+    """Ends this process soon after its parent, however that ends.
+
+    Args:
+        program: Its name.
+        parent: The parent's process id.
+    """
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        leave(program, PEER_LOST, "the process that started this one is gone")
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

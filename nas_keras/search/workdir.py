@@ -1,0 +1,226 @@
+"""What the chief keeps of a search on disk, and goes on from."""
+
+import contextlib
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from nas_keras.cells.spec import CellSpec
+from nas_keras.cells.spec import save_spec
+from nas_keras.search import checkpoints
+from nas_keras.search import configuration
+from nas_keras.search import files
+from nas_keras.search.cluster import Cluster
+from nas_keras.search.journal import Journal
+from nas_keras.search.journal import write_csv
+from nas_keras.search.pending import Pending
+from nas_keras.search.sharing import Shares
+from nas_keras.search.trial import RECORD_TYPES
+from nas_keras.search.trial import Trial
+
+_VISIBLE_S = 30.0  # A network file system may show a new file this late.
+
+
+@contextlib.contextmanager
+def held(folder: Path, cluster: Cluster) -> Iterator[None]:
+    """Holds a workdir for a cluster: the chief locks it, the others see it.
+
+    Raises:
+        ValueError: If another run holds it, or the folder of a worker is not
+            that of the chief.
+        PeerLostError: If a worker is lost.
+    """
+    if cluster.is_chief:
+        folder.mkdir(parents=True, exist_ok=True)
+        with files.exclusive(folder) as holder:
+            files.remove_temporary(folder)
+            cluster.broadcast(holder.encode())
+            yield
+    else:
+        holder = cluster.broadcast(b"").decode()
+        _wait_to_see(folder, holder)
+        yield
+
+
+def _wait_to_see(folder: Path, holder: str) -> None:
+    deadline_s = time.monotonic() + _VISIBLE_S
+    while files.holder_of(folder) != holder:
+        if time.monotonic() > deadline_s:
+            raise ValueError(
+                f"workdir {str(folder)!r} must be a folder that all workers "
+                "share. This worker does not see what the chief wrote there."
+            )
+        time.sleep(0.1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Opening:
+    """Where a search goes on.
+
+    Attributes:
+        records: Id -> the journal's line of each finished trial.
+        step: Updates that the state has seen.
+        state: Named arrays of the controller and its baseline, as of `step`;
+            empty at step 0.
+    """
+
+    records: Mapping[int, Mapping[str, Any]]
+    step: int = 0
+    state: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """Returns the opening as a message to the other workers."""
+        header = json.dumps([list(self.records.values()), self.step]).encode()
+        return checkpoints.encode(
+            {**self.state, "header": np.frombuffer(header, np.uint8)}
+        )
+
+    @classmethod
+    def from_bytes(cls, message: bytes) -> "Opening":
+        state = checkpoints.decode(message)
+        records, step = json.loads(state.pop("header").tobytes())
+        return cls({record["id"]: record for record in records}, step, state)
+
+
+class Workdir:
+    """The files of a search, written by the chief alone.
+
+    Args:
+        folder: Held by this process.
+        config: What the results depend on, JSON-able, and the folder's own.
+        num_trials: Trials in all.
+        batch_size: B, trials of an update.
+
+    Raises:
+        ValueError: If the folder holds more trials, or is damaged.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: Mapping[str, Any],
+        num_trials: int,
+        batch_size: int,
+    ):
+        folder.mkdir(exist_ok=True)
+        self._folder = folder
+        self._num_trials = num_trials
+        self._batch_size = batch_size
+        self._journal = Journal(folder / "trials.jsonl", RECORD_TYPES)
+        self._steps = Journal(folder / "steps.jsonl", {"step": (int,)})
+        self._workers = Journal(folder / "workers.jsonl", {"step": (int,)})
+        self._pending = Pending(folder / "pending")
+        self._best: Trial | None = None
+        if len(self._journal.records) > num_trials:
+            raise ValueError(
+                f"workdir {str(folder)!r} holds {len(self._journal.records)} "
+                "trials: a run can be made longer, not shorter. Received: "
+                f"num_trials={num_trials}."
+            )
+        configuration.write(folder, {**config, "num_trials": num_trials})
+
+    def opening(self) -> Opening:
+        """Returns all that is finished, and the newest state that is whole.
+
+        Raises:
+            ValueError: If trials are missing that the state has seen.
+        """
+        journaled = self._journal.records
+        records = {record["id"]: record for record in journaled}
+        if sorted(records) != list(range(len(journaled))):
+            raise ValueError(
+                f"{self._journal.path}: trials are missing or given twice "
+                f"among the {len(journaled)} lines. Restore the file from a "
+                "copy; nothing was changed."
+            )
+        pending = self._pending.read()
+        done = [
+            key for key, record in pending.items() if record["id"] in records
+        ]
+        self._pending.remove(done)
+        for key in pending.keys() - set(done):
+            records[pending[key]["id"]] = pending[key]
+        step, state = self._newest_state()
+        return Opening(records, step, state)
+
+    def _newest_state(self) -> tuple[int, Mapping[str, np.ndarray]]:
+        num_stored = len(self._journal.records)
+        snapshot = checkpoints.latest(self._folder / "checkpoints")
+        if snapshot is None:
+            if num_stored >= self._batch_size:
+                logging.warning(
+                    "No usable checkpoint: replaying %d trials of the journal.",
+                    num_stored,
+                )
+            return 0, {}
+        step, state = snapshot
+        if num_stored < step * self._batch_size:
+            raise ValueError(
+                f"{self._folder}: the checkpoint has seen "
+                f"{step * self._batch_size} trials and the journal holds "
+                f"{num_stored}. Restore trials.jsonl from a copy; nothing was "
+                "changed."
+            )
+        if len(self._steps.records) < step:
+            logging.warning(
+                "%s: updates are missing; replaying all of them.",
+                self._steps.path,
+            )
+            return 0, {}
+        logging.info("Going on after %d updates.", step)
+        return step, state
+
+    def keep(self, trial: Trial) -> None:
+        """Writes a trial, unless it is written; in the order of the ids."""
+        reward = trial.evaluation.reward
+        is_new = trial.id >= len(self._journal.records)
+        if reward is not None and (
+            self._best is None or reward > self._best.evaluation.reward
+        ):
+            self._best = trial
+            if is_new:  # The cell first: what the journal has has been kept.
+                self._write_best()
+        if is_new:
+            self._journal.append(trial.to_record(self._batch_size))
+            self._pending.remove([pending_key(trial.id)])
+
+    def keep_update(
+        self, step: int, record: Mapping[str, Any], state: dict[str, np.ndarray]
+    ) -> None:
+        """Writes what an update did, and the state after it."""
+        if step >= len(self._steps.records):
+            self._steps.append({"step": step, **record})
+        checkpoints.save(self._folder / "checkpoints", step + 1, state)
+
+    def keep_shares(self, step: int, shares: Shares) -> None:
+        """Writes who did how much of a step."""
+        self._workers.append({"step": step, **dataclasses.asdict(shares)})
+
+    def finish(self) -> None:
+        """Writes what is made of the whole run."""
+        self._write_best()
+        write_csv(self._folder / "trials.csv", self._journal.records)
+
+    def _write_best(self) -> None:
+        if self._best is None or not isinstance(self._best.spec, CellSpec):
+            return
+        provenance = {
+            **self._best.spec.provenance,
+            "run": str(self._folder),
+            "trial": self._best.id,
+            "reward": self._best.evaluation.reward,
+        }
+        spec = dataclasses.replace(self._best.spec, provenance=provenance)
+        save_spec(spec, self._folder / "best_cell.json")
+
+
+def pending_key(trial_id: int) -> str:
+    """Returns the name of a trial among the pending results."""
+    return f"{trial_id:08d}"
