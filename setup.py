@@ -14,6 +14,7 @@ _TEST = [
     "pre-commit",
     "pytest",
     "pytest-xdist",
+    "pyyaml",
     "ruff==0.17.*",  # Its formatting may change from one minor to the next.
     *_REPORT,
 ]

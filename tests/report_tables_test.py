@@ -57,6 +57,7 @@ def _describe(retrained=(), trials=(0.5,), random_trials=()):
         trials=_trials(trials),
         random_trials=_trials(random_trials),
         steps=(),
+        shares=(),
         retrained=tuple(retrained),
         best_cell=None,
         notes=(),

@@ -39,11 +39,14 @@ def main(argv: Sequence[str]) -> None:
         )
     try:
         path = report.write_report(argv[1])
-        rows = report.summarise_retrained(report.read_run(argv[1]).retrained)
+        files = report.read_run(argv[1])
+        rows = report.summarise_retrained(files.retrained)
     except (ImportError, OSError, ValueError) as error:
         _fail(str(error))
     sys.stdout.reconfigure(errors="backslashreplace")
     print(report.format_table(rows))
+    for line in report.describe_workers(report.summarise_workers(files.shares)):
+        print(line)
     print(f"Report: {path}")
 
 

@@ -303,8 +303,8 @@ def _run(
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from nas_keras.search import run as run_module
 
-    def on_lost(reason: str) -> NoReturn:
-        stopping.leave(_NAME, stopping.PEER_LOST, reason)
+    def on_lost(reason: str, status: int | None = None) -> NoReturn:
+        stopping.leave(_NAME, status or stopping.PEER_LOST, reason)
 
     cluster.limit_threads(config.num_threads)
     try:
@@ -319,8 +319,10 @@ def _run(
 def _print_result(workdir: pathlib.Path) -> None:
     from nas_keras import report
 
-    rows = report.summarise_retrained(report.read_run(workdir).retrained)
-    print(report.format_table(rows))
+    run = report.read_run(workdir)
+    print(report.format_table(report.summarise_retrained(run.retrained)))
+    for line in report.describe_workers(report.summarise_workers(run.shares)):
+        print(line)
     if (workdir / "best_cell.json").exists():
         print(f"Best cell: {workdir / 'best_cell.json'}")
     if _REPORT.value:

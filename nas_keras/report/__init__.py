@@ -10,12 +10,18 @@ from nas_keras.report.run_files import read_run
 from nas_keras.report.tables import RetrainedRow
 from nas_keras.report.tables import format_table
 from nas_keras.report.tables import summarise_retrained
+from nas_keras.report.workers import WorkerRow
+from nas_keras.report.workers import describe_workers
+from nas_keras.report.workers import summarise_workers
 
 __all__ = (
     "RetrainedRow",
     "RunFiles",
+    "WorkerRow",
+    "describe_workers",
     "format_table",
     "read_run",
     "summarise_retrained",
+    "summarise_workers",
     "write_report",
 )

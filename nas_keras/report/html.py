@@ -20,6 +20,7 @@ from nas_keras.files import write_atomically
 from nas_keras.report import curves
 from nas_keras.report import summary
 from nas_keras.report import tables
+from nas_keras.report import workers
 from nas_keras.report.run_files import CellRecord
 from nas_keras.report.run_files import RunFiles
 from nas_keras.report.run_files import TrialRecord
@@ -129,6 +130,7 @@ def render_report(run: RunFiles) -> str:
         _section("Best cell", _cell(run.best_cell)),
         _section("Retrained cells", _retrained(run)),
         _section("Infeasible children", _infeasible(run)),
+        _workers(run),
         _section("How the run was made", _config(run.config)),
     )
     return (
@@ -315,6 +317,32 @@ def _infeasible(run: RunFiles) -> str:
             lines.append(f"{sum(n for _, n in rest):,} × other reasons")
         parts.append(_items(lines))
     return "\n".join(parts) or _tag("p", "None: every child had a reward.")
+
+
+def _workers(run: RunFiles) -> str:
+    """Returns the section on workers, if there were several."""
+    rows = workers.summarise_workers(run.shares)
+    if len(rows) < 2:
+        return ""
+    columns = {
+        "worker": lambda row: str(row.worker),
+        "children": lambda row: f"{row.num_children:,}",
+        "seconds a child": lambda row: tables.format_number(row.child_s, 3),
+        "busy, s": lambda row: tables.format_number(row.busy_s, 3),
+        "waiting, s": lambda row: tables.format_number(row.waiting_s, 3),
+    }
+    head = "".join(_tag("th", name, _RIGHT) for name in columns)
+    lines = [
+        "".join(_tag("td", show(row), _RIGHT) for show in columns.values())
+        for row in rows
+    ]
+    table = _tag("thead", _tag("tr", head))
+    table += _tag("tbody", "\n".join(_tag("tr", line) for line in lines))
+    return _section(
+        "Workers",
+        _items(workers.describe_workers(rows))
+        + _tag("table", table, 'class="pairs versus"'),
+    )
 
 
 def _config(config: Mapping[str, Any]) -> str:

@@ -65,6 +65,21 @@ class StepRecord:
 
 
 @dataclasses.dataclass(frozen=True)
+class ShareRecord:
+    """Who did how much of a step; a value for each worker.
+
+    Attributes:
+        num_items: Children evaluated.
+        busy_s: Seconds that they took.
+        waiting_s: Seconds waited, after them, for the slowest.
+    """
+
+    num_items: tuple[int, ...]
+    busy_s: tuple[float, ...]
+    waiting_s: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class RetrainedRecord:
     """One cell trained to the end with one seed.
 
@@ -103,6 +118,8 @@ class RunFiles:
         trials: The controller's children, by id; at least one.
         random_trials: The random baseline's children, by id.
         steps: The controller's updates, by step.
+        shares: How the steps of both were spread over workers; empty for a
+            run of one process.
         retrained: One record a cell and seed, in the order of the file.
         best_cell: `best_cell.json`.
         notes: Sentences on what is missing or was skipped.
@@ -113,6 +130,7 @@ class RunFiles:
     trials: tuple[TrialRecord, ...]
     random_trials: tuple[TrialRecord, ...]
     steps: tuple[StepRecord, ...]
+    shares: tuple[ShareRecord, ...]
     retrained: tuple[RetrainedRecord, ...]
     best_cell: CellRecord | None
     notes: tuple[str, ...]
@@ -146,6 +164,11 @@ def read_run(workdir: str | os.PathLike[str]) -> RunFiles:
         trials=trials,
         random_trials=_read_trials(folder / "random" / "trials.jsonl", notes),
         steps=_read_lines(folder / "steps.jsonl", _step, notes),
+        shares=tuple(
+            share
+            for part in (folder, folder / "random")
+            for share in _read_lines(part / "workers.jsonl", _share, notes)
+        ),
         retrained=_read_lines(folder / "retrained.jsonl", _retrained, notes),
         best_cell=_cell(best_cell, "best_cell.json") if best_cell else None,
         notes=(),
@@ -280,6 +303,27 @@ def _step(data: Mapping[str, Any], where: str) -> StepRecord:
             for name, value in figures.items()
         },
     )
+
+
+def _share(data: Mapping[str, Any], where: str) -> ShareRecord:
+    columns = {}
+    for name, types in (
+        ("num_items", (int,)),
+        ("busy_s", _NUMBER),
+        ("waiting_s", _NUMBER),
+    ):
+        values = _get(data, name, list, where)
+        if not values or not all(type(value) in types for value in values):
+            raise ValueError(
+                f"{where}: {name} must be a list of numbers, received"
+                f" {_shown(values)}."
+            )
+        columns[name] = tuple(values)
+    if len({len(values) for values in columns.values()}) > 1:
+        raise ValueError(
+            f"{where}: num_items, busy_s and waiting_s must be equally long."
+        )
+    return ShareRecord(**columns)
 
 
 def _retrained(data: Mapping[str, Any], where: str) -> RetrainedRecord:

@@ -19,6 +19,7 @@ import numpy as np
 from absl import logging
 
 from nas_keras.search import rendezvous
+from nas_keras.search import stopping
 from nas_keras.search.rendezvous import PeerLostError
 from nas_keras.search.topology import Topology
 from nas_keras.search.topology import from_environment
@@ -37,8 +38,9 @@ class Cluster(contextlib.AbstractContextManager):
         topology: The workers, or None: this process is alone.
         wait_s: Seconds to wait for the others.
         say: Is told what is waited for.
-        on_lost: Called in a thread, with a sentence, when a worker is lost.
-            Without it, the next `gather` raises.
+        on_lost: Called in a thread when a worker is lost, with a sentence,
+            and the exit status if it has failed for good. Without it, the
+            next `gather` raises.
 
     Attributes:
         size: N, the number of workers.
@@ -62,7 +64,7 @@ class Cluster(contextlib.AbstractContextManager):
         topology: Topology | None = None,
         wait_s: float = 600.0,
         say: Callable[[str], None] = logging.warning,
-        on_lost: Callable[[str], None] | None = None,
+        on_lost: rendezvous.OnLost | None = None,
     ):
         self.size = len(topology.addresses) if topology else 1
         self.index = topology.index if topology else 0
@@ -91,9 +93,16 @@ class Cluster(contextlib.AbstractContextManager):
         return cls(from_environment(environ, resolver), **arguments)
 
     def __exit__(self, kind, error, traceback) -> None:
-        # Without a goodbye the others learn at once that this one is gone.
-        if self._lifelines is not None and kind is None:
+        if self._lifelines is None:
+            return
+        if error is None:
             self._lifelines.close()
+        elif isinstance(error, Exception) and not isinstance(
+            error, PeerLostError
+        ):
+            self._lifelines.fail(stopping.status_of(error))
+        else:
+            self._lifelines.cut()
 
     @property
     def is_chief(self) -> bool:
@@ -161,10 +170,10 @@ class Cluster(contextlib.AbstractContextManager):
         if self._loss is not None:
             raise PeerLostError(self._loss)
 
-    def _lost(self, reason: str) -> None:
+    def _lost(self, reason: str, status: int | None) -> None:
         self._loss = reason
         if self._on_lost is not None:
-            self._on_lost(reason)
+            self._on_lost(reason, status)
 
     def _all_reduce(self, values: np.ndarray) -> np.ndarray:
         import tensorflow as tf
@@ -173,9 +182,9 @@ class Cluster(contextlib.AbstractContextManager):
         try:
             return self._sum(values).numpy()
         except tf.errors.OpError as error:
-            first_line = str(error).split("\n")[0]
+            kind = type(error).__name__
             raise PeerLostError(
-                self._loss or f"a worker is lost: {first_line:.200}"
+                self._loss or f"a worker is lost, or hangs: {kind}"
             ) from error
 
 

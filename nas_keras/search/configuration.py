@@ -21,6 +21,9 @@ from nas_keras.search import files
 from nas_keras.search.presets import SearchConfig
 from nas_keras.version import __version__
 
+# What there is only if there was a configuration.
+_OF_A_RUN = ("trials.jsonl", "trials.jsonl.sha256", "checkpoints", "pending")
+
 
 def settings_of(config: SearchConfig, corpus: Corpus) -> dict[str, Any]:
     """Returns what a run's workdir belongs to, JSON-able.
@@ -100,7 +103,7 @@ def _stored(workdir: Path) -> dict[str, Any] | None:
     """Returns the configuration a workdir was written by, if it was."""
     path = workdir / "config.json"
     if not path.exists():
-        if (workdir / "trials.jsonl").exists():
+        if any((workdir / name).exists() for name in _OF_A_RUN):
             raise ValueError(
                 f"{path} is missing beside a journal. Restore it from a copy, "
                 "or choose another workdir; nothing was changed."

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+from absl import logging
 
 from nas_keras.files import write_atomically
 
@@ -34,6 +35,9 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path}: damaged, not JSON: {error}.") from None
 
 
+_LEASE_S = 120.0  # Network file systems free a lost machine's locks in 90 s.
+
+
 @contextlib.contextmanager
 def exclusive(workdir: Path) -> Iterator[str]:
     """Holds a workdir for this process; gives the name of the holder.
@@ -45,12 +49,7 @@ def exclusive(workdir: Path) -> Iterator[str]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        # It may not have written its name yet.
-        holder = holder_of(workdir) or "another process"
-        raise ValueError(
-            f"workdir {str(workdir)!r} is in use by {holder}. A workdir "
-            "has one writer at a time."
-        ) from None
+        _wait_for_lease(lock, workdir)
     try:
         began = time.strftime("%Y-%m-%d %H:%M:%S")
         holder = f"pid {os.getpid()} on {socket.gethostname()} since {began}"
@@ -59,6 +58,32 @@ def exclusive(workdir: Path) -> Iterator[str]:
     finally:
         (workdir / "lock.holder").unlink(missing_ok=True)
         lock.release()
+
+
+def _wait_for_lease(lock: filelock.BaseFileLock, workdir: Path) -> None:
+    """Waits for a lock whose holder may have been lost with its machine.
+
+    A network file system keeps such a lock for a while. The holder may also
+    not have written its name yet.
+    """
+    holder = holder_of(workdir) or "another process"
+    is_elsewhere = f" on {socket.gethostname()} " not in holder
+    try:
+        if is_elsewhere and holder != "another process":
+            logging.warning(
+                "Waiting up to %.0f s for workdir %r: it is in use by %s.",
+                _LEASE_S,
+                str(workdir),
+                holder,
+            )
+            lock.acquire(timeout=_LEASE_S)
+            return
+    except filelock.Timeout:
+        holder = holder_of(workdir) or holder
+    raise ValueError(
+        f"workdir {str(workdir)!r} is in use by {holder}. A workdir has one "
+        "writer at a time."
+    )
 
 
 def holder_of(workdir: Path) -> str | None:

@@ -20,6 +20,8 @@ from nas_keras.files import write_atomically
 class Pending:
     """A folder of finished results.
 
+    Beside each file is a mark, so that a file which is gone is missed.
+
     Args:
         folder: Made with the first result.
     """
@@ -34,31 +36,42 @@ class Pending:
         value = {"sha256": _digest(text), "record": record}
         data = json.dumps(value, allow_nan=False, ensure_ascii=False)
         write_atomically(self._path(key), data.encode())
+        write_atomically(self._mark(key), key.encode())
 
     def read(self) -> dict[str, dict[str, Any]]:
         """Returns key -> result.
 
-        One that is damaged is left out with a warning that names it, and is
-        found anew.
+        One that is damaged or gone is left out with a warning that names it,
+        and is evaluated once more.
         """
+        keys = {
+            path.stem
+            for suffix in ("json", "mark")
+            for path in self._folder.glob(f"[!.]*.{suffix}")
+        }
         found = {}
-        for path in sorted(self._folder.glob("*.json")):
-            record = _record(path.read_bytes())
+        for key in sorted(keys):
+            path = self._path(key)
+            record = _record(path.read_bytes()) if path.exists() else None
             if record is None:
                 logging.warning(
-                    "%s is damaged; it is evaluated once more.", path
+                    "%s is damaged or gone; evaluating it once more.", path
                 )
             else:
-                found[path.stem] = record
+                found[key] = record
         return found
 
     def remove(self, keys: Iterable[str]) -> None:
         """Forgets results that are in a journal now."""
         for key in keys:
+            self._mark(key).unlink(missing_ok=True)
             self._path(key).unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.json"
+
+    def _mark(self, key: str) -> Path:
+        return self._folder / f"{key}.mark"
 
 
 def _record(data: bytes) -> dict[str, Any] | None:

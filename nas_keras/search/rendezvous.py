@@ -28,11 +28,15 @@ _KEEPALIVE = {  # Seconds; seconds; count: 20 s to notice a machine's end.
 }
 _HELLO_S = 5.0  # Time to say hello, and to answer it.
 _SAY_EVERY_S = 10.0
-_WELCOME, _GO, _BYE = b"welcome\n", b"go\n", b"bye\n"
+_WELCOME, _GO = b"welcome\n", b"go\n"
+_BYE, _FAILED = b"bye\n", b"failed "
 
 
 class PeerLostError(RuntimeError):
     """A worker of the cluster is gone, or never came; start all again."""
+
+
+OnLost = Callable[[str, int | None], None]
 
 
 class Lifelines:
@@ -46,36 +50,57 @@ class Lifelines:
         self._peers = peers
         self._is_closed = threading.Event()
 
-    def watch(self, on_lost: Callable[[str], None]) -> None:
+    def watch(self, on_lost: OnLost) -> None:
         """Calls `on_lost` once, in a thread, when a peer is lost.
 
         Args:
-            on_lost: Takes a sentence that says which.
+            on_lost: Takes a sentence that says which, and the exit status
+                that the peer has ended with, if it could tell.
         """
         threading.Thread(
             target=self._watch, args=(on_lost,), name="lifelines", daemon=True
         ).start()
 
-    def _watch(self, on_lost: Callable[[str], None]) -> None:
+    def _watch(self, on_lost: OnLost) -> None:
         with selectors.DefaultSelector() as selector:
             for index, peer in self._peers.items():
                 selector.register(peer, selectors.EVENT_READ, index)
             while selector.get_map() and not self._is_closed.is_set():
                 for key, _ in selector.select(timeout=0.2):
-                    data, reason = _received(key.fileobj)
+                    farewell, reason = _received(key.fileobj)
                     if self._is_closed.is_set():
                         return
-                    if not data:
-                        on_lost(f"worker {key.data} is lost: {reason}")
+                    selector.unregister(key.fileobj)
+                    if farewell.startswith(_FAILED):
+                        status = int(farewell.removeprefix(_FAILED))
+                        self.fail(status)  # The chief tells the others.
+                        on_lost(f"worker {key.data} has failed", status)
                         return
-                    selector.unregister(key.fileobj)  # It said goodbye.
+                    if farewell != _BYE:
+                        on_lost(f"worker {key.data} is lost: {reason}", None)
+                        return
 
     def close(self) -> None:
         """Says goodbye: what follows is not a loss."""
+        self._end(_BYE)
+
+    def fail(self, status: int) -> None:
+        """Says that this worker has failed for good.
+
+        Args:
+            status: Its exit status, with which its peers are to end too.
+        """
+        self._end(_FAILED + b"%d\n" % status)
+
+    def cut(self) -> None:
+        """Leaves without a word: for the peers this worker is lost."""
+        self._end(b"")
+
+    def _end(self, farewell: bytes) -> None:
         self._is_closed.set()
         for peer in self._peers.values():
             try:
-                peer.sendall(_BYE)
+                peer.sendall(farewell)
             except OSError:
                 continue  # It has gone already.
             finally:
@@ -84,7 +109,7 @@ class Lifelines:
 
 def _received(peer: socket.socket) -> tuple[bytes, str]:
     try:
-        return peer.recv(len(_BYE)), "its connection was closed"
+        return _line(peer), "its connection was closed"
     except OSError as error:
         return b"", str(error.strerror)
 

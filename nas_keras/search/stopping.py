@@ -25,6 +25,13 @@ _ON_SIGNAL = {
 }
 
 
+def status_of(error: Exception) -> int:
+    """Returns the exit status that an error ends a program with."""
+    if isinstance(error, ValueError):
+        return USAGE
+    return DISK if isinstance(error, OSError) else FAILED
+
+
 def leave(program: str, status: int, reason: str) -> NoReturn:
     """Ends the process, with one line that says why.
 

@@ -25,7 +25,7 @@ from nas_keras.search.sharing import Shares
 from nas_keras.search.trial import RECORD_TYPES
 from nas_keras.search.trial import Trial
 
-_VISIBLE_S = 30.0  # A network file system may show a new file this late.
+_VISIBLE_S = 120.0  # A network file system may show a new file this late.
 
 
 @contextlib.contextmanager
@@ -115,7 +115,7 @@ class Workdir:
         self._batch_size = batch_size
         self._journal = Journal(folder / "trials.jsonl", RECORD_TYPES)
         self._steps = Journal(folder / "steps.jsonl", {"step": (int,)})
-        self._workers = Journal(folder / "workers.jsonl", {"step": (int,)})
+        self._workers = _statistics(folder / "workers.jsonl")
         self._pending = Pending(folder / "pending")
         self._best: Trial | None = None
         if len(self._journal.records) > num_trials:
@@ -219,6 +219,17 @@ class Workdir:
         }
         spec = dataclasses.replace(self._best.spec, provenance=provenance)
         save_spec(spec, self._folder / "best_cell.json")
+
+
+def _statistics(path: Path) -> Journal:
+    """Returns a journal that is worth less than the run: no damage stops it."""
+    try:
+        return Journal(path, {"step": (int,)})
+    except ValueError as error:
+        logging.warning("%s It begins anew.", error)
+        for name in (path.name, path.name + ".sha256"):
+            path.with_name(name).unlink(missing_ok=True)
+        return Journal(path, {"step": (int,)})
 
 
 def pending_key(trial_id: int) -> str:

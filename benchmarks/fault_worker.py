@@ -1,0 +1,86 @@
+"""A worker of `fault_injection.py`: the search program, with faults in it.
+
+Runs `train/search.py` with the arguments given to it, on a preset of its own
+with children of milliseconds, and writes a log of the results that were
+kept. The environment says what goes wrong:
+
+  FAULT_KILL_AT=N  kill -9 of itself at the N-th fsync or rename of a file
+  FAULT_SLOW=S     seconds that each child takes longer
+  FAULT_LOG=PATH   where to log, a line for each thing that happens
+"""
+
+import dataclasses
+import os
+import pathlib
+import runpy
+import signal
+import sys
+import time
+
+from nas_keras.search import loop
+from nas_keras.search import pending
+from nas_keras.search import presets
+
+_PROGRAM = pathlib.Path(__file__).resolve().parents[1] / "train" / "search.py"
+
+
+def _log(*words: object) -> None:
+    line = " ".join(map(str, words)) + "\n"
+    with open(os.environ["FAULT_LOG"], "a", encoding="utf-8") as file:
+        file.write(line)
+
+
+def _count_writes(kill_at: int) -> None:
+    """Makes fsync and rename count, and one of them fatal."""
+    num = 0
+
+    def counted(call):
+        def wrapper(*arguments):
+            nonlocal num
+            num += 1
+            if num == kill_at:
+                _log("killed", os.getpid(), call.__name__, arguments[-1])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments)
+
+        return wrapper
+
+    os.fsync, os.replace = counted(os.fsync), counted(os.replace)
+
+
+def _log_results() -> None:
+    """Logs every result before it is made and once it is on disk."""
+    write, evaluate = pending.Pending.write, loop._Run._evaluated
+
+    def logged_write(self, key, record):
+        write(self, key, record)
+        _log("kept", self._folder, key)
+
+    def logged_evaluate(self, trial_id, tokens):
+        folder = self.pending._folder if self.pending else None
+        _log("begun", folder, loop.pending_key(trial_id))
+        time.sleep(float(os.environ.get("FAULT_SLOW", "0")))
+        return evaluate(self, trial_id, tokens)
+
+    pending.Pending.write = logged_write
+    loop._Run._evaluated = logged_evaluate
+
+
+def main() -> None:
+    """Runs the program."""
+    tiny = presets.PRESETS["tiny"]
+    presets.PRESETS["faults"] = dataclasses.replace(
+        tiny,
+        preset="faults",
+        num_trials=24,
+        batch_size=4,
+        child=dataclasses.replace(tiny.child, units=32, num_updates=100),
+    )
+    _count_writes(int(os.environ.get("FAULT_KILL_AT", "0")))
+    _log_results()
+    sys.argv = [str(_PROGRAM), *sys.argv[1:]]
+    runpy.run_path(str(_PROGRAM), run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,333 @@
+"""Searches of several processes: the same results, whatever happens.
+
+About a minute and a half on two cores, for each process loads TensorFlow;
+nothing short of processes can be killed, or meet.
+"""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from nas_keras.controllers import RandomController
+from nas_keras.search import FunctionEvaluator
+from nas_keras.search import search
+from nas_keras.spaces import Choice
+from nas_keras.spaces import Space
+
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+_PROGRAM = _ROOT / "train" / "search.py"
+
+# A search of 8 trials a step. Each worker prints what it was yielded and the
+# weights it ends with.
+_WORKER = """
+    import json, pathlib, sys, time
+    from nas_keras.controllers import PolicyGradientController
+    from nas_keras.search import Cluster, FunctionEvaluator, search
+    from nas_keras.spaces import Choice, Space
+
+    def score(spec):
+        time.sleep(float(sys.argv[2]))
+        if spec["choice_0"] == 3:
+            raise RuntimeError("three")
+        return sum(value == 2 for value in spec.values()) / len(spec)
+
+    workdir = sys.argv[1] or None
+    space = Space([Choice(f"choice_{k}", (0, 1, 2, 3)) for k in range(6)])
+    with Cluster.from_environment(wait_s=60) as cluster:
+        controller = PolicyGradientController(
+            space, units=8, seed=int(sys.argv[4]) * cluster.index
+        )
+        trials = search(
+            controller, FunctionEvaluator(space, score), int(sys.argv[3]),
+            workdir, batch_size=4, cluster=cluster,
+        )
+        yielded = [
+            [t.id, t.tokens, t.evaluation.reward, t.evaluation.infeasible]
+            for t in trials
+        ]
+        state = {k: v.tolist() for k, v in controller.state().items()}
+        print(json.dumps([yielded, state]))
+"""
+
+
+def _space():
+    return Space([Choice("which", (0, 1))])
+
+
+def _environment(index=0, addresses=()):
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    environment.pop("TF_CONFIG", None)
+    if addresses:
+        environment["TF_CONFIG"] = json.dumps(
+            {
+                "cluster": {"worker": list(addresses)},
+                "task": {"type": "worker", "index": index},
+            }
+        )
+    return environment
+
+
+def _addresses(num):
+    servers = [socket.create_server(("localhost", 0)) for _ in range(num)]
+    addresses = [f"localhost:{s.getsockname()[1]}" for s in servers]
+    for server in servers:
+        server.close()
+    return addresses
+
+
+def _start(
+    num, workdir="", sleep_s=0.0, num_trials=14, seed_of_others=0, **options
+):
+    addresses = _addresses(num) if num > 1 else ()
+    arguments = map(str, (workdir, sleep_s, num_trials, seed_of_others))
+    arguments = list(arguments)
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(_WORKER), *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=_environment(index, addresses), **options,
+        )
+        for index in range(num)
+    ]  # fmt: skip
+
+
+def _ended(workers):
+    """Returns status, output and errors of each."""
+    found = []
+    for worker in workers:
+        output, errors = worker.communicate(timeout=100)
+        found.append((worker.returncode, output, errors))
+    return found
+
+
+def _outputs(workers):
+    outputs = []
+    for status, output, errors in _ended(workers):
+        assert status == 0, errors
+        outputs.append(json.loads(output))
+    return outputs
+
+
+def _records(path):
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:
+        assert record.pop("elapsed_s") >= 0
+    return records
+
+
+def _snapshot(workdir):
+    (*_, path) = sorted((workdir / "checkpoints").glob("*.npz"))
+    return path.read_bytes()
+
+
+def _assert_same(folder, want):
+    for part in ("", "random"):
+        for name in ("trials.jsonl", "retrained.jsonl"):
+            if (want / part / name).exists():
+                got = _records(folder / part / name)
+                assert got == _records(want / part / name)
+        got, wanted = (f / part / "steps.jsonl" for f in (folder, want))
+        if wanted.exists():
+            assert got.read_bytes() == wanted.read_bytes()
+            assert _snapshot(folder / part) == _snapshot(want / part)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Returns the workdir and the output of one process."""
+    workdir = tmp_path_factory.mktemp("alone") / "run"
+    return workdir, _outputs(_start(1, workdir))[0]
+
+
+@pytest.mark.parametrize("num", [2, 4])
+def test_the_number_of_workers_is_not_part_of_the_result(num, tmp_path, alone):
+    want_workdir, want = alone
+    workdir = tmp_path / "run"
+    for output in _outputs(_start(num, workdir)):
+        assert output == want  # Trials and weights, on every worker.
+    _assert_same(workdir, want_workdir)
+    shares = [
+        json.loads(line)["num_items"]
+        for line in (workdir / "workers.jsonl").read_text().splitlines()
+    ]
+    assert shares[:3] == [[4 // num] * num] * 3
+    assert sum(map(sum, shares)) == 14
+
+
+def test_the_number_of_workers_may_change_when_all_are_killed(tmp_path, alone):
+    want_workdir, want = alone
+    workdir = tmp_path / "run"
+    workers = _start(2, workdir, sleep_s=0.4)
+    deadline = time.monotonic() + 60
+    while (
+        not list((workdir / "pending").glob("*.mark"))
+        or not (workdir / "checkpoints" / "manifest.json").exists()
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for worker in workers:
+        worker.kill()
+    _ended(workers)
+    num_pending = len(list((workdir / "pending").glob("*.mark")))
+    num_finished = len(_records(workdir / "trials.jsonl")) + num_pending
+    assert num_pending
+    (output,) = _outputs(_start(1, workdir))
+    assert output == want
+    _assert_same(workdir, want_workdir)
+    assert not list((workdir / "pending").iterdir())
+    assert num_finished < 14
+
+
+def test_workers_need_no_workdir(alone):
+    for output in _outputs(_start(2)):
+        assert output == alone[1]
+
+
+def test_workers_of_other_arguments_are_named(tmp_path):
+    for status, _, errors in _ended(_start(2, tmp_path, seed_of_others=1)):
+        assert status == 1
+        assert re.search(
+            "ValueError: The configuration must be the same on all workers. "
+            r"Received: another one on the workers \[1\] than on the chief.",
+            errors,
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_batch_must_have_a_child_for_each_worker():
+    class Three:
+        size = 3
+
+    evaluator = FunctionEvaluator(_space(), lambda spec: 0.0)
+    with pytest.raises(ValueError, match="number of workers, 3. Received: "
+                       "batch_size=2"):  # fmt: skip
+        search(RandomController(_space()), evaluator, 4, batch_size=2,
+               cluster=Three())  # fmt: skip
+
+
+# The program.
+
+
+def _program(folder, *arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, str(_PROGRAM), "--preset=tiny", "--workdir=run",
+         "--noreport", *arguments],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=_environment(), **options,
+    )  # fmt: skip
+
+
+def _children_of(pid):
+    """Returns the process ids below a process."""
+    path = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
+    return list(map(int, path.read_text().split()))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    ((status, output, errors),) = _ended([_program(folder)])
+    assert status == 0, errors
+    return folder / "run", output
+
+
+@pytest.mark.skipif(
+    not pathlib.Path("/proc/self/task").exists(), reason="needs Linux's /proc"
+)
+def test_local_workers_survive_a_kill(tmp_path, undisturbed):
+    want, want_output = undisturbed
+    program = _program(tmp_path, "--local_workers=2")
+    deadline = time.monotonic() + 60
+    journal = tmp_path / "run" / "trials.jsonl"
+    while not journal.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    victim = _children_of(program.pid)[1]
+    os.kill(victim, signal.SIGKILL)
+    ((status, output, errors),) = _ended([program])
+    assert status == 0, errors
+    assert "starting all again (restart 1 of 10)" in errors
+    assert "worker 1 is lost: its connection was closed" in errors
+    _assert_same(tmp_path / "run", want)
+    best, want_best = (f / "best_cell.json" for f in (tmp_path / "run", want))
+    assert best.read_bytes() == want_best.read_bytes()
+    assert re.search("(?m)^search 6/6 ", output)  # One display of both.
+    assert re.search(r"(?m)^2 workers were busy .* waited .* s for", output)
+    # Once more: nothing is to be done, nor any TensorFlow to be loaded.
+    start = time.monotonic()
+    ((status, again, errors),) = _ended([_program(tmp_path)])
+    assert (status, errors) == (0, "")
+    assert again.splitlines()[0].startswith("cell ")
+    assert time.monotonic() - start < 5
+
+
+def test_workers_that_are_not_told_end_by_themselves(tmp_path):
+    """SIGTERM: 143. Its peer is lost: 144."""
+    addresses = _addresses(2)
+    workers = []
+    for index in range(2):
+        workers.append(
+            subprocess.Popen(
+                [sys.executable, str(_PROGRAM), "--preset=tiny",
+                 "--workdir=run", "--noreport", "--trials=100000"],
+                cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                text=True, env=_environment(index, addresses),
+            )
+        )  # fmt: skip
+    while not (tmp_path / "run" / "trials.jsonl").exists():
+        assert all(worker.poll() is None for worker in workers)
+        time.sleep(0.01)
+    start = time.monotonic()
+    workers[1].terminate()
+    (chief, told) = _ended(workers)
+    assert time.monotonic() - start < 15
+    assert told[0] == 143
+    assert chief[0] == 144
+    assert "nas-search: stopped by SIGTERM; what is finished is kept" in told[2]
+    assert "nas-search: worker 1 is lost" in chief[2]
+    assert len(_records(tmp_path / "run" / "trials.jsonl")) >= 2
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{", "TF_CONFIG must be JSON"),
+        (
+            {"cluster": {"worker": ["a:1", "b:1"]},
+             "task": {"type": "worker", "index": 2}},
+            "TF_CONFIG: task.index must be from 0 to 1",
+        ),
+        (
+            {"cluster": {"worker": ["a:1", "a:1"]},
+             "task": {"type": "worker", "index": 0}},
+            "TF_CONFIG: each worker must have an address of its own. Received "
+            "twice: a:1.",
+        ),
+        (
+            {"cluster": {"worker": ["a:1", "b:1", "c:1"]},
+             "task": {"type": "worker", "index": 0}},
+            "at most as many workers as children of an update, 2. Received: 3",
+        ),
+    ],
+)  # fmt: skip
+def test_a_wrong_environment_is_told_at_once(config, message, tmp_path):
+    text = config if isinstance(config, str) else json.dumps(config)
+    result = subprocess.run(
+        [sys.executable, str(_PROGRAM), "--preset=tiny", "--workdir=run",
+         "--noreport"],
+        cwd=tmp_path, capture_output=True, text=True,
+        env={**_environment(), "TF_CONFIG": text},
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
