@@ -354,7 +354,11 @@ def damage(root: pathlib.Path, want: pathlib.Path) -> tuple[int, int]:
         for way in _WAYS
     ]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda case: _damaged(*case, want), cases))
+        found = []
+        for outcome in pool.map(lambda case: _damaged(*case, want), cases):
+            found.append(outcome)
+            print(f"damage {len(found)}/{len(cases)}: {cases[len(found) - 1]} "
+                  f"{outcome}", file=sys.stderr)  # fmt: skip
     table = rich.table.Table("state", "file", *_WAYS)
     rows: dict[tuple[str, str], list[str]] = {}
     for (state, name, _), (outcome, good) in zip(cases, found, strict=True):

@@ -4,18 +4,24 @@ Both train the same architectures of `tree_space(8)`, in turn, in one process,
 on the same text with the same budget and score them on the same validation
 text. The peer is what one writes with Keras alone: for each child build a
 model with `keras.layers.RNN(cell)`, compile it, fit it, evaluate it, clear
-the session. Then children of ours alone, to see whether memory grows.
+the session. Then children of ours alone, to see whether memory grows. Last,
+whole searches: of one worker, of several (`--workers`), each with one thread,
+and of the peer with all cores, in turn, over the same architectures.
 
   python benchmarks/search_throughput.py --children=6 --memory_children=300
+  python benchmarks/search_throughput.py --children=0 --rounds=3
 
 H=64, batch 32, 32 steps, 200 updates, characters of the embedded text.
 """
 
 import gc
+import json
 import math
 import os
 import resource
+import socket
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -31,21 +37,38 @@ from absl import app
 from absl import flags
 
 from nas_keras.cells import NASCell
+from nas_keras.controllers import RandomController
 from nas_keras.data.text import Corpus
 from nas_keras.data.text import open_corpus
 from nas_keras.search import ChildTrainer
+from nas_keras.search import Cluster
+from nas_keras.search import FunctionEvaluator
+from nas_keras.search import search
+from nas_keras.search.cluster import limit_threads
 from nas_keras.spaces import tree_space
 from nas_keras.tasks import LanguageModelConfig
 from nas_keras.tasks import LanguageModelTask
 
 _CHILDREN = flags.DEFINE_integer(
-    "children", 6, "Architectures timed, by both in turn.", lower_bound=1
+    "children",
+    6,
+    "Architectures timed, by both in turn in this process; 0: none.",
+    lower_bound=0,
 )
 _MEMORY_CHILDREN = flags.DEFINE_integer(
     "memory_children",
     300,
     "Children of ours for the memory figure.",
     lower_bound=21,
+)
+_ROUNDS = flags.DEFINE_integer(
+    "rounds", 3, "Times that whole searches are compared.", lower_bound=0
+)
+_WORKERS = flags.DEFINE_integer(
+    "workers", 2, "Of the search of several.", lower_bound=2
+)
+_ROLE = flags.DEFINE_enum(
+    "role", None, ["search", "plain"], "What to time and print, for itself."
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of the architectures.")
 
@@ -98,6 +121,114 @@ def _windows(tokens: np.ndarray, num: int | None) -> tuple[np.ndarray, ...]:
     return cut[:, :-1], cut[:, 1:]
 
 
+# Whole searches: each in processes of its own, which print their seconds.
+
+_BATCH, _STEPS = 8, 4  # The first step has the compilation in it.
+
+
+def _time_search() -> None:
+    """Prints the seconds of each step of a search, as one of its workers."""
+    limit_threads(1)
+    space = tree_space(8)
+    with Cluster.from_environment() as cluster:
+        task = LanguageModelTask(_CONFIG, open_corpus())
+        ends_s = []
+        for trial in search(
+            RandomController(space), ChildTrainer(space, task),
+            _BATCH * _STEPS, batch_size=_BATCH, cluster=cluster,
+            seed=_SEED.value,
+        ):  # fmt: skip
+            if trial.id % _BATCH == _BATCH - 1:
+                ends_s.append(time.perf_counter())
+    print(json.dumps(np.diff(ends_s).tolist()))
+
+
+def _time_plain() -> None:
+    """Prints the seconds of a batch of the peer's, at the mean of a few."""
+    space, corpus = tree_space(8), open_corpus()
+    trials = search(
+        RandomController(space),
+        FunctionEvaluator(space, lambda spec: 0.0),
+        _BATCH,
+        batch_size=_BATCH,
+        seed=_SEED.value,
+    )
+    seconds = [
+        _timed(lambda trial=trial: plain_keras_child(trial.spec, corpus))[1]
+        for trial in trials
+    ]
+    print(json.dumps([_BATCH * statistics.mean(seconds[1:])]))
+
+
+def _seconds_of(role: str, num_workers: int = 1) -> list[float]:
+    servers = [
+        socket.create_server(("localhost", 0)) for _ in range(num_workers)
+    ]
+    addresses = [f"localhost:{s.getsockname()[1]}" for s in servers]
+    for server in servers:
+        server.close()
+    processes = []
+    for index in range(num_workers):
+        task = {"type": "worker", "index": index}
+        config = {"cluster": {"worker": addresses}, "task": task}
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, __file__, f"--role={role}",
+                 f"--seed={_SEED.value}"],
+                env={**os.environ, "TF_CONFIG": json.dumps(config)},
+                stdout=subprocess.PIPE, text=True,
+            )
+        )  # fmt: skip
+    outputs = [process.communicate()[0] for process in processes]
+    if any(process.returncode for process in processes):
+        raise RuntimeError(f"A process of the role {role} failed.")
+    return json.loads(outputs[0])
+
+
+def _compare_searches() -> dict[str, float]:
+    """Returns headline figures; prints a table."""
+    per_hour: dict[str, list[float]] = {"one": [], "several": [], "plain": []}
+    for number in range(_ROUNDS.value):
+        for name, arguments in (
+            ("one", ("search",)),
+            ("several", ("search", _WORKERS.value)),
+            ("plain", ("plain",)),
+        ):
+            step_s = statistics.median(_seconds_of(*arguments))
+            per_hour[name].append(3600 * _BATCH / step_s)
+            print(f"round {number + 1}, {name}: {per_hour[name][-1]:.0f} an "
+                  "hour", file=sys.stderr)  # fmt: skip
+    columns = [per_hour[name] for name in ("one", "several", "plain")]
+    scaling = [b / a for a, b, _ in zip(*columns, strict=True)]
+    speedup = [b / c for _, b, c in zip(*columns, strict=True)]
+    table = rich.table.Table("children an hour", "median", "of all rounds")
+    for name, values in (
+        ("one worker, one thread", per_hour["one"]),
+        (f"{_WORKERS.value} workers of one thread", per_hour["several"]),
+        ("plain Keras, all cores", per_hour["plain"]),
+    ):
+        table.add_row(
+            name,
+            f"{statistics.median(values):.0f}",
+            ", ".join(f"{value:.0f}" for value in values),
+        )
+    for name, ratios in (
+        (f"{_WORKERS.value} workers over one", scaling),
+        (f"{_WORKERS.value} workers over plain", speedup),
+    ):
+        table.add_row(
+            name,
+            f"{statistics.median(ratios):.2f}",
+            ", ".join(f"{ratio:.2f}" for ratio in ratios),
+        )
+    rich.console.Console(width=100).print(table)
+    return {
+        "worker_children_per_hour": statistics.median(per_hour["several"]),
+        "worker_scaling": statistics.median(scaling),
+        "worker_speedup": statistics.median(speedup),
+    }
+
+
 def _timed(fn: Callable[[], float]) -> tuple[float, float, float]:
     """Returns the result, the seconds and the CPU seconds of a call."""
     wall, cpu = time.perf_counter(), time.process_time()
@@ -113,6 +244,21 @@ def _resident_mb() -> float:
 def main(argv: Sequence[str]) -> None:
     """Measures, prints a table and a line of headline figures."""
     del argv
+    if _ROLE.value == "search":
+        return _time_search()
+    if _ROLE.value == "plain":
+        return _time_plain()
+    figures: dict[str, float] = {}
+    # First: this process does not use the cores yet.
+    if _ROUNDS.value:
+        figures |= _compare_searches()
+    if _CHILDREN.value:
+        figures |= _compare_children()
+    print(" ".join(f"{name}={value:.4g}" for name, value in figures.items()))
+
+
+def _compare_children() -> dict[str, float]:
+    """Returns headline figures; prints a table."""
     space = tree_space(8)
     corpus = open_corpus()
     trainer = ChildTrainer(space, LanguageModelTask(_CONFIG, corpus))
@@ -134,7 +280,7 @@ def main(argv: Sequence[str]) -> None:
         print(f"child {len(rows)}: {ours[0]:.2f} s, plain {plain[0]:.2f} s",
               file=sys.stderr)  # fmt: skip
     memory = _memory(trainer, draw, _MEMORY_CHILDREN.value)
-    _print(rows, first, memory, trainer.num_traces)
+    return _print(rows, first, memory, trainer.num_traces)
 
 
 def _memory(
@@ -151,7 +297,9 @@ def _memory(
     return early, _resident_mb()
 
 
-def _print(rows, first: float, memory: tuple[float, float], num_traces) -> None:
+def _print(
+    rows, first: float, memory: tuple[float, float], num_traces: int
+) -> dict[str, float]:
     ours, cpu, plain, plain_cpu, *losses = (
         list(column) for column in zip(*rows, strict=True)
     )
@@ -179,12 +327,13 @@ def _print(rows, first: float, memory: tuple[float, float], num_traces) -> None:
         "", f"{growth:+.1f} %",
     )  # fmt: skip
     rich.console.Console(width=100).print(table)
-    print(
-        f"children_per_hour={per_hour:.0f} "
-        f"plain_children_per_hour={plain_per_hour:.0f} "
-        f"speedup={statistics.median(ratios):.2f} num_traces={num_traces} "
-        f"memory_growth_percent={growth:.1f}"
-    )
+    return {
+        "children_per_hour": per_hour,
+        "plain_children_per_hour": plain_per_hour,
+        "speedup": statistics.median(ratios),
+        "num_traces": num_traces,
+        "memory_growth_percent": growth,
+    }
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import time
 
 import pytest
 
+from nas_keras import report
 from nas_keras.controllers import RandomController
 from nas_keras.search import FunctionEvaluator
 from nas_keras.search import search
@@ -35,7 +36,7 @@ _WORKER = """
     from nas_keras.spaces import Choice, Space
 
     def score(spec):
-        time.sleep(float(sys.argv[2]))
+        time.sleep(float(sys.argv[2]) * (1 + 2 * (cluster.index == 1)))
         if spec["choice_0"] == 3:
             raise RuntimeError("three")
         return sum(value == 2 for value in spec.values()) / len(spec)
@@ -152,7 +153,7 @@ def alone(tmp_path_factory):
 def test_the_number_of_workers_is_not_part_of_the_result(num, tmp_path, alone):
     want_workdir, want = alone
     workdir = tmp_path / "run"
-    for output in _outputs(_start(num, workdir)):
+    for output in _outputs(_start(num, workdir, sleep_s=0.05)):
         assert output == want  # Trials and weights, on every worker.
     _assert_same(workdir, want_workdir)
     shares = [
@@ -161,6 +162,11 @@ def test_the_number_of_workers_is_not_part_of_the_result(num, tmp_path, alone):
     ]
     assert shares[:3] == [[4 // num] * num] * 3
     assert sum(map(sum, shares)) == 14
+    # Worker 1 is three times slower, and shows.
+    rows = report.summarise_workers(report.read_run(workdir).shares)
+    assert [row.worker for row in rows if row.slowness > 2] == [1]
+    assert rows[0].waiting_s > 3 * rows[1].waiting_s
+    assert "Worker 1 is slow: " in report.describe_workers(rows)[1]
 
 
 def test_the_number_of_workers_may_change_when_all_are_killed(tmp_path, alone):

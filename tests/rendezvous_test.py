@@ -107,8 +107,13 @@ def _say_hello(connection, index, addresses):
 
 
 def _line(connection):
-    with connection.makefile("rb") as file:
-        return file.readline()
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = connection.recv(1)
+        if not byte:
+            break
+        line += byte
+    return line
 
 
 def _raises(message, kind=ValueError):
@@ -296,6 +301,34 @@ def test_the_last_that_has_gone_is_waited_for_again(workers):
     chief.result(_LIMIT_S)
 
 
+def test_a_worker_that_had_gone_before_it_was_welcomed_is_not_there(
+    workers, short_hello
+):
+    addresses = _addresses(2)
+    chief = workers.start(addresses, 0)
+    with _connection(addresses[0]):  # The chief is busy with a stranger.
+        with _connection(addresses[0]) as connection:
+            _say_hello(connection, 1, addresses)
+        # DEFECT: the chief has met a worker that is gone, and listens no more.
+        # So it is when a worker is tired of waiting for its welcome, at 5 s,
+        # behind a stranger that says nothing.
+        workers.start(addresses, 1, 5.0).result(_LIMIT_S)
+        chief.result(_LIMIT_S)
+
+
+def test_a_chief_that_gives_up_lets_go_of_those_who_had_come(workers):
+    addresses = _addresses(3)
+    chief = workers.start(addresses, 0, 1.0)
+    with _connection(addresses[0]) as connection:
+        _say_hello(connection, 1, addresses)
+        assert _line(connection) == b"welcome\n"
+        error = chief.exception(_LIMIT_S)
+        assert isinstance(error, PeerLostError)
+        # DEFECT: it stays open for as long as the error is kept.
+        connection.settimeout(1.0)
+        assert connection.recv(1) == b""
+
+
 _GARBAGE = {
     "nothing": b"",
     "HTTP": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -349,27 +382,26 @@ def test_a_stranger_that_speaks_slowly_keeps_nobody_waiting(
     addresses = _addresses(2)
     chief = workers.start(addresses, 0, 8.0)
     has_ended = threading.Event()
+    with _connection(addresses[0]) as stranger:
+        stranger.sendall(b"x")
 
-    def drip():
-        with (
-            contextlib.suppress(OSError),
-            _connection(addresses[0]) as stranger,
-        ):
-            for _ in range(60):  # Six seconds at most.
-                stranger.sendall(b"x")
-                if has_ended.wait(0.1):
-                    return
+        def drip():
+            with contextlib.suppress(OSError):
+                for _ in range(60):  # Six seconds at most.
+                    if has_ended.wait(0.1):
+                        return
+                    stranger.sendall(b"x")
 
-    thread = threading.Thread(target=drip)
-    thread.start()
-    try:
-        # DEFECT: the time to say hello is that of each byte, and the chief
-        # listens to nobody else meanwhile.
-        workers.start(addresses, 1, 3.0).result(_LIMIT_S)
-        chief.result(_LIMIT_S)
-    finally:
-        has_ended.set()
-        thread.join()
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            # DEFECT: the time to say hello is that of each byte, and the
+            # chief listens to nobody else meanwhile.
+            workers.start(addresses, 1, 3.0).result(_LIMIT_S)
+            chief.result(_LIMIT_S)
+        finally:
+            has_ended.set()
+            thread.join()
 
 
 def test_the_second_of_two_with_one_index_is_refused(workers):
@@ -675,7 +707,7 @@ _WORKER = """
     from nas_keras.search.topology import Topology
 
     signal.alarm(60)
-    lifelines = meet(Topology(tuple(sys.argv[1:]), 1), 20.0, print)
+    lifelines = meet(Topology(tuple(sys.argv[1:]), 1), 10.0, print)
     print("met", flush=True)
     signal.pause()
 """

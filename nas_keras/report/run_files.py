@@ -285,7 +285,8 @@ def _trial(data: Mapping[str, Any], where: str) -> TrialRecord:
         id=_get(data, "id", int, where),
         reward=None if reward is None else float(reward),
         infeasible=infeasible,
-        fingerprint=_get(data, "fingerprint", str, where, ""),
+        fingerprint=_get(data, "fingerprint", (str, type(None)), where, None)
+        or "",
         elapsed_s=_get(data, "elapsed_s", _NUMBER, where, math.nan),
         metrics=_get(data, "metrics", (dict, type(None)), where, None) or {},
     )
