@@ -330,6 +330,72 @@ def test_tokens_of_another_space_are_an_error(tokens, children):
         children.evaluate(np.array(tokens), seed=0)
 
 
+def test_a_table_and_indices_are_as_good_as_their_rows():
+    space = tree_space(3)
+    layer = TreeRNN(4, space.structure)
+    layer.build((2, 5, 6))
+    layer.tokens.assign(_random_tokens(space, 0))
+    rng = np.random.default_rng(0)
+    table = tf.constant(rng.normal(size=(7, 6)), tf.float32)
+    indices = tf.constant(rng.integers(6, size=(2, 5)))  # Never the last row.
+    states = [tf.constant(rng.normal(size=(2, 4)), tf.float32)] * 2
+    weights = rng.normal(size=(2, 5, 4)).astype("float32")
+
+    def results(of_table):
+        with tf.GradientTape() as tape:
+            tape.watch(table)
+            if of_table:
+                y, *_ = layer(table, initial_state=states, indices=indices)
+            else:
+                y, *_ = layer(tf.gather(table, indices), initial_state=states)
+            total = tf.reduce_sum(y * weights)
+        variables = [v.value for v in layer.trainable_variables]
+        gradients = tape.gradient(total, [table, *variables])
+        return [y, *map(tf.convert_to_tensor, gradients)]
+
+    for value, want in zip(results(True), results(False), strict=True):
+        np.testing.assert_allclose(value, want, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "training", "of_table"),
+    [
+        ({}, True, True),
+        ({"num_steps": 2}, True, False),  # Fewer tokens than the vocabulary.
+        ({"dropout": 0.5}, True, False),
+        ({"dropout": 0.5}, False, True),
+        ({"embedding_dropout": 0.5}, True, False),
+        ({"num_layers": 2, "tied": True}, True, True),
+    ],
+)
+def test_the_model_gives_a_tree_its_embedding_as_a_table(
+    changes, training, of_table, monkeypatch
+):
+    task = _task(**{"num_steps": 12, **changes})
+    tree = tree_space(2).structure
+    model = task.model_of(lambda: TreeRNN(5, tree))
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(
+        model.vocabulary_size, size=(3, task.config.num_steps)
+    )
+    ranks = []
+    call = TreeRNN.call
+
+    def spy(self, sequence, *args, **kwargs):
+        ranks.append(len(sequence.shape))
+        return call(self, sequence, *args, **kwargs)
+
+    monkeypatch.setattr(TreeRNN, "call", spy)
+    states = model.initial_states(3)
+    got, _ = model(tf.constant(tokens), states, training=training)
+    num_layers = task.config.num_layers
+    assert ranks == [2 if of_table else 3, 3][:num_layers]
+    if of_table:
+        monkeypatch.setattr(TreeRNN, "takes_indices", False)
+        want, _ = model(tf.constant(tokens), states, training=training)
+        np.testing.assert_allclose(got, want, atol=1e-6)
+
+
 def test_recurrent_dropout_applies_in_training_alone():
     tree = TreeRNN(64, tree_space(2).structure, recurrent_dropout=0.5)
     tree.build((2, 1, 4))

@@ -3,14 +3,19 @@
 The program is the same for all architectures, so it is compiled once:
 `identity, tanh, sigmoid, relu, sin` are all
 
-    a * tanh(b * z) + d + e * relu(z) + f * z + g * sin(z)
+    (a * tanh(b * z) + d + e * relu(z) + f * z + g * sin(z)) / s
 
-with constants for each node, and a combination is a select. Values are laid
-out with nodes first and batch last, `[nodes, H * B]`: a level of the tree is
-one wide elementwise operation, and picking children is a small product with a
-0/1 matrix, which also keeps XLA from computing a level anew for each of its
-users (measured: 4 times faster than slices). The gradient is written out; its
-loop carries `dh, dc` and one product, the weights' gradients come after it.
+with constants for each node, and a combination is a select. A level of the
+tree is one wide elementwise operation. The gradient is written out; its loop
+carries `dh, dc` and one product, the weights' gradients come after it.
+
+What makes it fast under XLA, each measured:
+
+* Values are laid out `[B, nodes, H]`, so that products are `[T, B, N*H]` and
+  nothing is transposed, not even for the weights' gradients.
+* The division by `s`, though exact, is an operation that XLA takes for
+  expensive. It therefore keeps the quotient; without it, it computes a level
+  anew for each of its users, 4 times as slow in all.
 
 Axes: B batch, T time steps, D input width, H units, N leaves, M = 2N-1 nodes.
 """
@@ -24,13 +29,13 @@ import tensorflow as tf
 
 from nas_keras.spaces.tree import Tree
 
-# Activation -> (a, b, d, e, f, g) of the formula above.
+# Activation -> (a, b, d, e, f, g, s) of the formula above.
 _CONSTANTS = {
-    "identity": (0.0, 0.0, 0.0, 0.0, 1.0, 0.0),
-    "tanh": (1.0, 1.0, 0.0, 0.0, 0.0, 0.0),
-    "sigmoid": (0.5, 0.5, 0.5, 0.0, 0.0, 0.0),
-    "relu": (0.0, 0.0, 0.0, 1.0, 0.0, 0.0),
-    "sin": (0.0, 0.0, 0.0, 0.0, 0.0, 1.0),
+    "identity": (0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0),
+    "tanh": (1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0),
+    "sigmoid": (1.0, 0.5, 1.0, 0.0, 0.0, 0.0, 2.0),
+    "relu": (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0),
+    "sin": (0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0),
 }
 
 
@@ -39,8 +44,8 @@ class TreeRNN(keras.layers.Layer):
 
     Its weights and results are those of `NASRNN` with the decoded spec and no
     bias: `kernel [D, N*H]`, `recurrent_kernel [H, N*H]`. That holds of finite
-    values: rows are picked by products, in which 0 * inf is NaN, so a value
-    that overflows may turn others into NaN here that are finite there.
+    values: the constants multiply, and 0 * inf is NaN, so a value that
+    overflows may turn others into NaN here that are finite there.
 
     Args:
         units: H.
@@ -51,15 +56,21 @@ class TreeRNN(keras.layers.Layer):
 
     Attributes:
         tokens: Variable int32 [4N+2]; assign it to choose the cell.
+        takes_indices: That a call may have `indices`.
 
     Call arguments:
-        sequence: float32 [B, T, D].
+        sequence: float32 [B, T, D]; or, with `indices`, a table [V, D].
         initial_state: `[h, c]`, each [B, H].
         training: Whether dropout applies.
+        indices: int32 [B, T]: the input is `sequence[indices]`. The table is
+            multiplied by `kernel`, not the input, which saves most of the
+            three products where V is much less than B * T.
 
     Returns:
         Outputs [B, T, H], last h [B, H], last c [B, H].
     """
+
+    takes_indices = True
 
     def __init__(
         self,
@@ -93,27 +104,30 @@ class TreeRNN(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, sequence, initial_state, training=False):
+    def call(self, sequence, initial_state, training=False, indices=None):
         kernel = tf.convert_to_tensor(self.kernel)
-        recurrent = tf.transpose(tf.convert_to_tensor(self.recurrent_kernel))
-        h, c = (tf.transpose(state) for state in initial_state)
-        products = tf.einsum("btd,dk->tkb", sequence, kernel)
-        mask = tf.ones_like(h)
+        h, c = initial_state
+        if indices is None:
+            # Not einsum, whose gradient XLA runs 4 times as slowly.
+            sequence = tf.transpose(sequence, [1, 0, 2])
+            products = tf.tensordot(sequence, kernel, axes=1)
+        else:
+            products = tf.gather(sequence @ kernel, tf.transpose(indices))
+        mask = None
         if training and self.recurrent_dropout:
-            # Drawn [B, H], as `NASRNN` draws it, so that it is the same.
             mask = keras.random.dropout(
-                tf.transpose(mask),
+                tf.ones_like(h),
                 self.recurrent_dropout,
                 seed=self.seed_generator,
             )
-            mask = tf.transpose(mask)
         architecture = _Architecture.of_tokens(
             self.tree, tf.convert_to_tensor(self.tokens)
         )
+        recurrent = tf.convert_to_tensor(self.recurrent_kernel)
         outputs, h, c = _recurrence(
             self.tree, architecture, products, recurrent, mask, h, c
         )
-        return tf.einsum("thb->bth", outputs), tf.transpose(h), tf.transpose(c)
+        return tf.transpose(outputs, [1, 0, 2]), h, c
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,11 +136,11 @@ class _Architecture:
 
     Attributes:
         is_mul: bool; also `is_max`.
-        constants: The six columns of `_CONSTANTS`.
-        cell: 1.0 at the node that gives `c`.
+        constants: The seven columns of `_CONSTANTS`.
+        cell: bool, True at the node that gives `c`.
         inject: bool, True at the node that `c` is injected into.
         inject_is_mul: bool []; also `inject_is_max`.
-        inject_constants: Six scalars.
+        inject_constants: Seven scalars.
     """
 
     is_mul: tf.Tensor
@@ -156,7 +170,7 @@ class _Architecture:
             is_mul[:-1, None],
             is_max[:-1, None],
             [column[:-1, None] for column in constants],
-            tf.cast(nodes == tokens[-2], tf.float32)[:, None],
+            (nodes == tokens[-2])[:, None],
             (nodes == tokens[-1])[:, None],
             is_mul[-1],
             is_max[-1],
@@ -176,22 +190,22 @@ def _levels(tree: Tree) -> list[tuple[int, int]]:
     return levels
 
 
-def _pick(num: int) -> np.ndarray:
-    """Returns the 0/1 matrix that sorts 2*num children: lefts, then rights."""
-    order = [*range(0, 2 * num, 2), *range(1, 2 * num, 2)]
-    return np.eye(2 * num, dtype=np.float32)[order]
-
-
 def _rows(pieces: dict[int, tf.Tensor], low: int, high: int) -> tf.Tensor:
     """Returns rows [low, high) of what `pieces` (first row -> rows) cover."""
     found = []
     for first, piece in sorted(pieces.items()):
         begin = max(low - first, 0)
-        end = min(high - first, piece.shape[0])
+        end = min(high - first, piece.shape[1])
         if begin < end:
-            whole = (begin, end) == (0, piece.shape[0])
-            found.append(piece if whole else piece[begin:end])
-    return found[0] if len(found) == 1 else tf.concat(found, axis=0)
+            whole = (begin, end) == (0, piece.shape[1])
+            found.append(piece if whole else piece[:, begin:end])
+    return found[0] if len(found) == 1 else tf.concat(found, axis=1)
+
+
+def _the_row(column: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Returns the row [B, 1, H] at which the column [n, 1] is True, or 0."""
+    zeros = tf.zeros_like(rows)
+    return tf.reduce_sum(tf.where(column, rows, zeros), axis=1, keepdims=True)
 
 
 def _combine(tree, is_mul, is_max, left, right):
@@ -213,25 +227,24 @@ def _combine_vjp(tree, is_mul, is_max, left, right, d_value):
 
 
 def _activate(tree, constants, z, tanh):
-    a, _, d, e, f, g = constants
+    a, _, d, e, f, g, s = constants
     value = a * tanh + d + e * tf.nn.relu(z) + f * z
-    return value + g * tf.sin(z) if "sin" in tree.activations else value
+    if "sin" in tree.activations:
+        value += g * tf.sin(z)
+    return value / s
 
 
-def _activate_vjp(tree, constants, z, tanh):
-    """Returns the derivative of the activation at z."""
-    a, b, _, e, f, g = constants
+def _activate_vjp(tree, constants, z, tanh, d_value):
+    """Returns the gradient of z."""
+    a, b, _, e, f, g, s = constants
     slope = a * b * (1 - tanh * tanh) + e * tf.cast(z > 0, z.dtype) + f
-    return slope + g * tf.cos(z) if "sin" in tree.activations else slope
-
-
-def _dot(column: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """Returns the row [1, H*B] that the 0/1 column [n, 1] points at."""
-    return tf.matmul(tf.cast(column, rows.dtype), rows, transpose_a=True)
+    if "sin" in tree.activations:
+        slope += g * tf.cos(z)
+    return d_value * slope / s
 
 
 def _forward_step(tree, arch, x_products, h_products, c):
-    """Returns root [1, H*B], new c [1, H*B], and what the gradient needs."""
+    """Returns root [B, 1, H], new c [B, 1, H], and what the gradient needs."""
     values, saved = {}, []
     new_c = tf.zeros_like(c)
     for low, high in _levels(tree):
@@ -239,17 +252,18 @@ def _forward_step(tree, arch, x_products, h_products, c):
             left, right = x_products, h_products
         else:
             first, last = tree.children(low)[0], tree.children(high - 1)[1] + 1
-            children = _pick(high - low) @ _rows(values, first, last)
-            left, right = children[: high - low], children[high - low :]
+            children = _rows(values, first, last)
+            children = tf.reshape(children, [-1, high - low, 2, c.shape[2]])
+            left, right = tf.unstack(children, axis=2)
         k = [column[low:high] for column in arch.constants]
         inject = arch.inject[low:high]
         is_mul, is_max = arch.is_mul[low:high], arch.is_max[low:high]
         z = _combine(tree, is_mul, is_max, left, right)
         tanh = tf.tanh(k[1] * z)
         value = _activate(tree, k, z, tanh)
-        new_c += _dot(arch.cell[low:high], z)
+        new_c += _the_row(arch.cell[low:high], z)
         # Cell Inject, computed once a level on the row it may be in.
-        chosen = _dot(inject, value)
+        chosen = _the_row(inject, value)
         u = _combine(tree, arch.inject_is_mul, arch.inject_is_max, chosen, c)
         tanh_u = tf.tanh(arch.inject_constants[1] * u)
         injected = _activate(tree, arch.inject_constants, u, tanh_u)
@@ -259,34 +273,34 @@ def _forward_step(tree, arch, x_products, h_products, c):
 
 
 def _backward_step(tree, arch, x_products, h_products, c, d_root, d_new_c):
-    """Returns the gradients of the products [N, H*B] and of c [1, H*B]."""
+    """Returns the gradients of the products [B, N, H] and of c [B, 1, H]."""
     *_, saved = _forward_step(tree, arch, x_products, h_products, c)
     d_values = {tree.num_nodes - 1: d_root}
     d_c = tf.zeros_like(c)
     levels = _levels(tree)
     for (low, high), kept in zip(levels[::-1], saved[::-1], strict=True):
         left, right, z, tanh, chosen, u, tanh_u = kept
-        k = [column[low:high] for column in arch.constants]
         inject = arch.inject[low:high]
         d_value = _rows(d_values, low, high)
-        slope = _activate_vjp(tree, arch.inject_constants, u, tanh_u)
+        d_u = _activate_vjp(
+            tree, arch.inject_constants, u, tanh_u, _the_row(inject, d_value)
+        )
         d_chosen, d_c_here = _combine_vjp(
-            tree,
-            arch.inject_is_mul,
-            arch.inject_is_max,
-            chosen,
-            c,
-            _dot(inject, d_value) * slope,
+            tree, arch.inject_is_mul, arch.inject_is_max, chosen, c, d_u
         )
         d_c += d_c_here
         d_value = tf.where(inject, d_chosen, d_value)
-        d_z = d_value * _activate_vjp(tree, k, z, tanh)
-        d_z += arch.cell[low:high] * d_new_c
+        k = [column[low:high] for column in arch.constants]
+        d_z = _activate_vjp(tree, k, z, tanh, d_value)
+        d_z += tf.where(arch.cell[low:high], d_new_c, tf.zeros_like(d_new_c))
         is_mul, is_max = arch.is_mul[low:high], arch.is_max[low:high]
         pair = _combine_vjp(tree, is_mul, is_max, left, right, d_z)
         if low:
-            first = tree.children(low)[0]
-            d_values[first] = _pick(high - low).T @ tf.concat(pair, axis=0)
+            d_children = tf.stack(pair, axis=2)
+            d_children = tf.reshape(
+                d_children, [-1, 2 * (high - low), c.shape[2]]
+            )
+            d_values[tree.children(low)[0]] = d_children
     return *pair, d_c  # The last level of the loop is that of the leaves.
 
 
@@ -296,36 +310,41 @@ def _recurrence(tree, arch, products, recurrent, mask, h, c):
     Args:
         tree: The space's tree.
         arch: The `_Architecture`.
-        products: x_t W of all steps, [T, N*H, B].
-        recurrent: The transposed recurrent kernel, [N*H, H].
-        mask: Dropout mask of h, [H, B].
-        h: Initial state [H, B].
-        c: Initial state [H, B].
+        products: x_t W of all steps, [T, B, N*H].
+        recurrent: The recurrent kernel, [H, N*H].
+        mask: Dropout mask of h, [B, H], or None.
+        h: Initial state [B, H].
+        c: Initial state [B, H].
 
     Returns:
-        All h [T, H, B], last h [H, B], last c [H, B].
+        All h [T, B, H], last h [B, H], last c [B, H].
     """
     num_steps = products.shape[0]
-    units, base = recurrent.shape[1], tree.base
-    batch_size = tf.shape(h)[1]
+    units, base = recurrent.shape[0], tree.base
 
-    def flat(tensor, rows):
-        return tf.reshape(tensor, [rows, units * batch_size])
+    def rows(tensor):
+        return tf.reshape(tensor, [-1, tensor.shape[-1] // units, units])
 
-    def array(rows):
+    def columns(tensor):
+        return tf.reshape(tensor, [-1, tensor.shape[1] * units])
+
+    def masked(tensor):
+        return tensor if mask is None else tensor * mask
+
+    def array(width):
         return tf.TensorArray(
-            tf.float32, num_steps, element_shape=[rows, h.shape[1]]
+            tf.float32, num_steps, element_shape=[h.shape[0], width]
         )
 
     @tf.custom_gradient
     def run(products, recurrent, h, c):
         def step(t, h, c, hs, cs, ms):
-            m = recurrent @ (h * mask)
+            m = masked(h) @ recurrent
             cs, ms = cs.write(t, c), ms.write(t, m)
             root, new_c, _ = _forward_step(
-                tree, arch, flat(products[t], base), flat(m, base), flat(c, 1)
+                tree, arch, rows(products[t]), rows(m), rows(c)
             )
-            h, c = tf.reshape(root, tf.shape(h)), tf.reshape(new_c, tf.shape(c))
+            h, c = columns(root), columns(new_c)
             return t + 1, h, c, hs.write(t, h), cs, ms
 
         _, last_h, last_c, hs, cs, ms = tf.while_loop(
@@ -337,22 +356,14 @@ def _recurrence(tree, arch, products, recurrent, mask, h, c):
         hs, cs, ms = hs.stack(), cs.stack(), ms.stack()
 
         def gradient(d_hs, d_h, d_c):
+            transposed = tf.transpose(recurrent)
+
             def step(t, d_h, d_c, d_xs, d_ms):
-                d_x, d_m, d_c = _backward_step(
-                    tree,
-                    arch,
-                    flat(products[t], base),
-                    flat(ms[t], base),
-                    flat(cs[t], 1),
-                    flat(d_h + d_hs[t], 1),
-                    flat(d_c, 1),
+                inputs = products[t], ms[t], cs[t], d_h + d_hs[t], d_c
+                d_x, d_m, d_c = map(
+                    columns, _backward_step(tree, arch, *map(rows, inputs))
                 )
-                d_x, d_m = (
-                    tf.reshape(d, [base * units, batch_size])
-                    for d in (d_x, d_m)
-                )
-                d_h = mask * tf.matmul(recurrent, d_m, transpose_a=True)
-                d_c = tf.reshape(d_c, tf.shape(d_h))
+                d_h = masked(d_m @ transposed)
                 return t - 1, d_h, d_c, d_xs.write(t, d_x), d_ms.write(t, d_m)
 
             _, d_h, d_c, d_xs, d_ms = tf.while_loop(
@@ -367,8 +378,12 @@ def _recurrence(tree, arch, products, recurrent, mask, h, c):
                 ),
                 maximum_iterations=num_steps,
             )
-            previous = tf.concat([h[None], hs[:-1]], axis=0) * mask
-            d_recurrent = tf.einsum("tkb,thb->kh", d_ms.stack(), previous)
+            previous = masked(tf.concat([h[None], hs[:-1]], axis=0))
+            d_recurrent = tf.matmul(
+                tf.reshape(previous, [-1, units]),
+                tf.reshape(d_ms.stack(), [-1, base * units]),
+                transpose_a=True,
+            )
             return d_xs.stack(), d_recurrent, d_h, d_c
 
         return (hs, last_h, last_c), gradient

@@ -6,6 +6,7 @@ vocabulary.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
@@ -33,7 +34,9 @@ class LanguageModel(keras.Model):
         vocabulary_size: V.
         recurrent: Makes a recurrent layer, called as `layer(x,
             initial_state=..., training=...)`, that returns the outputs of all
-            steps and its states, and has `state_size`.
+            steps and its states, and has `state_size`. If it has a true
+            `takes_indices`, it may be called with `indices=...` too, and x is
+            then the rows that they point at.
 
     Call arguments:
         tokens: int32 [B, T].
@@ -77,16 +80,14 @@ class LanguageModel(keras.Model):
         states: Sequence[Sequence[Any]],
         training: bool = False,
     ) -> tuple[Any, list[list[Any]]]:
-        x = self.embedding(tokens)
-        if training and self.config.embedding_dropout:
-            keep = self._mask((self.vocabulary_size, 1), "embedding_dropout")
-            x = x * keras.ops.take(keep, tokens, axis=0)
+        x, options = self._inputs(tokens, training)
         new_states = []
         for layer, state in zip(self.recurrent, states, strict=True):
-            x = self._dropped(x, training)
-            x, *state = layer(x, initial_state=list(state), training=training)
+            x, *state = layer(
+                x, initial_state=list(state), training=training, **options
+            )
+            x, options = self._dropped(x, training), {}
             new_states.append(list(state))
-        x = self._dropped(x, training)
         kernel = (
             keras.ops.transpose(self.embedding.embeddings)
             if self.config.tied
@@ -100,6 +101,25 @@ class LanguageModel(keras.Model):
             [keras.ops.zeros((batch_size, width)) for width in layer.state_size]
             for layer in self.recurrent
         ]
+
+    def _inputs(self, tokens: Any, training: bool) -> tuple[Any, dict]:
+        """Returns the first layer's input, and what else to call it with.
+
+        A layer that can gets the embedding as it is and the tokens, if that
+        has fewer rows than there are tokens and no dropout lies between.
+        """
+        config = self.config
+        if (
+            getattr(self.recurrent[0], "takes_indices", False)
+            and self.vocabulary_size < math.prod(tokens.shape)
+            and not (training and (config.dropout or config.embedding_dropout))
+        ):
+            return self.embedding.embeddings, {"indices": tokens}
+        x = self.embedding(tokens)
+        if training and config.embedding_dropout:
+            keep = self._mask((self.vocabulary_size, 1), "embedding_dropout")
+            x = x * keras.ops.take(keep, tokens, axis=0)
+        return self._dropped(x, training), {}
 
     def _dropped(self, x: Any, training: bool) -> Any:
         if not training or not self.config.dropout:
