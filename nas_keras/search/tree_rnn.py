@@ -331,9 +331,12 @@ def _recurrence(tree, arch, products, recurrent, mask, h, c):
     def masked(tensor):
         return tensor if mask is None else tensor * mask
 
-    def array(width):
+    def array(*widths):
         return tf.TensorArray(
-            tf.float32, num_steps, element_shape=[h.shape[0], width]
+            tf.float32,
+            num_steps,
+            element_shape=[h.shape[0], *widths],
+            clear_after_read=False,
         )
 
     @tf.custom_gradient
@@ -360,11 +363,11 @@ def _recurrence(tree, arch, products, recurrent, mask, h, c):
 
             def step(t, d_h, d_c, d_xs, d_ms):
                 inputs = products[t], ms[t], cs[t], d_h + d_hs[t], d_c
-                d_x, d_m, d_c = map(
-                    columns, _backward_step(tree, arch, *map(rows, inputs))
-                )
-                d_h = masked(d_m @ transposed)
-                return t - 1, d_h, d_c, d_xs.write(t, d_x), d_ms.write(t, d_m)
+                d_x, d_m, d_c = _backward_step(tree, arch, *map(rows, inputs))
+                d_xs, d_ms = d_xs.write(t, d_x), d_ms.write(t, d_m)
+                # Read back, or XLA computes it anew for the product.
+                d_h = masked(columns(d_ms.read(t)) @ transposed)
+                return t - 1, d_h, columns(d_c), d_xs, d_ms
 
             _, d_h, d_c, d_xs, d_ms = tf.while_loop(
                 lambda t, *_: t >= 0,
@@ -373,8 +376,8 @@ def _recurrence(tree, arch, products, recurrent, mask, h, c):
                     num_steps - 1,
                     d_h,
                     d_c,
-                    array(base * units),
-                    array(base * units),
+                    array(base, units),
+                    array(base, units),
                 ),
                 maximum_iterations=num_steps,
             )
@@ -384,7 +387,8 @@ def _recurrence(tree, arch, products, recurrent, mask, h, c):
                 tf.reshape(d_ms.stack(), [-1, base * units]),
                 transpose_a=True,
             )
-            return d_xs.stack(), d_recurrent, d_h, d_c
+            d_products = tf.reshape(d_xs.stack(), tf.shape(products))
+            return d_products, d_recurrent, d_h, d_c
 
         return (hs, last_h, last_c), gradient
 
