@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -52,7 +53,11 @@ def _raises(message):
 @contextlib.contextmanager
 def _folder():
     """A new folder for each example; a fixture would be one for all."""
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        # Hundreds of examples, and no machine that ends in one of them.
+        mock.patch.object(os, "fsync", lambda descriptor: None),
+    ):
         yield pathlib.Path(folder)
 
 
@@ -93,13 +98,12 @@ def _changed(data, place, difference):
 def test_records_may_be_appended_several_at_once(batches):
     with _folder() as folder, _warnings() as told:
         path = folder / "x.jsonl"
-        journal = Journal(path, _REQUIRED)
+        journal, want = Journal(path, _REQUIRED), []
         for batch in batches:
             journal.append(*batch)
-            want = [record for done in batches for record in done]
-            assert journal.records == want[: len(journal.records)]
-            assert Journal(path, _REQUIRED).records == journal.records
-        assert journal.records == want if batches else not journal.records
+            want += batch
+            assert journal.records == want
+            assert Journal(path, _REQUIRED).records == want
         assert told == []
 
 
@@ -186,7 +190,7 @@ def test_any_cut_of_a_journal_is_refused(records, place):
     st.integers(0, 10**6),
     st.integers(1, 255),
 )
-# DEFECT: a byte beyond ASCII is an error of decoding that names no file.
+# Once: a byte beyond ASCII is an error of decoding that names no file.
 @example([{"id": 0}], 0, 0xC0)
 @example([{"id": 0}], 20, 0x80)
 def test_any_changed_byte_of_a_guard_is_told_and_the_records_are_kept(
@@ -218,7 +222,7 @@ def test_any_cut_of_a_guard_is_told_and_the_records_are_kept(place):
 
 
 @given(st.binary(max_size=100))
-# DEFECT: as above.
+# Likewise.
 @example(b"\xff 1 2")
 def test_any_guard_is_told_and_the_records_are_kept(data):
     with _folder() as folder, _warnings() as told:
@@ -278,7 +282,7 @@ def test_records_that_are_no_json_are_refused_and_nothing_is_written(tmp_path):
 
 
 def test_a_reason_of_any_text_can_be_journalled(tmp_path):
-    # DEFECT: half a surrogate pair, as it is in the names of files that are
+    # Once: half a surrogate pair, as it is in the names of files that are
     # not UTF-8, ends the search with UnicodeEncodeError.
     from nas_keras.controllers import RandomController
     from nas_keras.spaces import Choice
@@ -339,12 +343,11 @@ def test_a_full_disk_leaves_the_journal_as_it_was(num_written, tmp_path):
     assert "guard" not in result.stderr
 
 
-# DEFECT: where not the journal but its folder or its guard cannot be put on
-# disk, the record stays; after the folder's failure the next append writes a
-# guard that does not fit, and the journal is refused for ever.
+# A new journal: the file, the folder, the guard, its folder; an old one has no
+# second of these.
 @pytest.mark.parametrize("num_written", [0, 2])
-@pytest.mark.parametrize("failing", [1, 2, 3])
-def test_an_append_that_fails_anywhere_leaves_the_journal_as_it_was(
+@pytest.mark.parametrize("failing", [1, 2, 3, 4])
+def test_an_append_that_fails_leaves_the_journal_as_it_was_or_guardless(
     num_written, failing, tmp_path, monkeypatch
 ):
     path = tmp_path / "x.jsonl"
@@ -358,16 +361,20 @@ def test_an_append_that_fails_anywhere_leaves_the_journal_as_it_was(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(descriptor)
 
+    if num_written and failing == 4:
+        return  # There is no fourth.
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", failing_fsync)
         with pytest.raises(OSError, match="No space left on device"):
             journal.append({"id": 7})
-    assert path.read_bytes() == before
-    assert len(journal.records) == num_written
+    is_kept = failing > (1 if num_written else 2)
+    assert (path.read_bytes() == before) == (not is_kept)
+    kept = [*range(num_written), *([7] if is_kept else [])]
+    assert [r["id"] for r in Journal(path, _REQUIRED).records] == kept
     journal.append({"id": 8})
     again = Journal(path, _REQUIRED)
     assert again.records == journal.records
-    assert [r["id"] for r in again.records] == [*range(num_written), 8]
+    assert [r["id"] for r in again.records] == [*kept, 8]
 
 
 def test_a_journal_that_cannot_be_made_says_why(tmp_path, monkeypatch):
@@ -378,7 +385,7 @@ def test_a_journal_that_cannot_be_made_says_why(tmp_path, monkeypatch):
 
     journal = Journal(tmp_path / "x.jsonl", _REQUIRED)
     monkeypatch.setattr(journal_module, "open", full, raising=False)
-    # DEFECT: "No such file or directory", of the file that it would cut.
+    # Once: "No such file or directory", of the file that it would cut.
     with pytest.raises(OSError, match="No space left on device"):
         journal.append({"id": 0})
 
@@ -482,10 +489,10 @@ def test_a_cut_pending_result_is_left_out(place):
         b'{"sha256": "", "record": {}}', b'{"record": {"id": 1}}',
         b'{"sha256": null, "record": NaN}',
         b'{"sha256": ["x"], "record": {}}',
-        # DEFECT: UnicodeEncodeError; one flipped bit makes it of a record that
+        # Once: UnicodeEncodeError; one flipped bit makes it of a record that
         # holds the text "\\ud800".
         rb'{"sha256": "", "record": "\ud800"}',
-        # DEFECT: RecursionError.
+        # Once: RecursionError.
         pytest.param(b"[" * 100_000, id="lists without end"),
     ],
 )  # fmt: skip
@@ -736,7 +743,7 @@ _ARRAYS = st.dictionaries(
 @given(_ARRAYS)
 @example({})
 @example({"lstm/kernel:0": np.zeros((0, 3), np.float32)})
-# DEFECT: the name of an argument of NumPy's is a TypeError.
+# Once: the name of an argument of NumPy's is a TypeError.
 @example({"file": np.zeros(2), "allow_pickle": np.ones(2)})
 def test_named_arrays_are_decoded_as_they_were_encoded(arrays):
     data = checkpoints.encode(arrays)
@@ -751,5 +758,9 @@ def test_named_arrays_are_decoded_as_they_were_encoded(arrays):
 def test_arrays_of_objects_are_not_decoded():
     array = np.empty(1, object)
     array[0] = {"a": 1}
+    with _raises("Object arrays cannot be saved when allow_pickle=False"):
+        checkpoints.encode({"a": array})
+    buffer = io.BytesIO()
+    np.savez(buffer, a=array)
     with _raises("Object arrays cannot be loaded when allow_pickle=False"):
-        checkpoints.decode(checkpoints.encode({"a": array}))
+        checkpoints.decode(buffer.getvalue())

@@ -185,7 +185,7 @@ def test_many_meet(workers):
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6")
 def test_workers_with_addresses_of_ipv6_meet(workers):
-    # DEFECT: the chief listens for IPv4 alone.
+    # Once: the chief listens for IPv4 alone.
     addresses = _addresses(2, "[::1]")
     began = [workers.start(addresses, k, wait_s=2.0) for k in (0, 1)]
     for worker in began:
@@ -309,7 +309,7 @@ def test_a_worker_that_had_gone_before_it_was_welcomed_is_not_there(
     with _connection(addresses[0]):  # The chief is busy with a stranger.
         with _connection(addresses[0]) as connection:
             _say_hello(connection, 1, addresses)
-        # DEFECT: the chief has met a worker that is gone, and listens no more.
+        # Once: the chief has met a worker that is gone, and listens no more.
         # So it is when a worker is tired of waiting for its welcome, at 5 s,
         # behind a stranger that says nothing.
         workers.start(addresses, 1, 5.0).result(_LIMIT_S)
@@ -324,7 +324,7 @@ def test_a_chief_that_gives_up_lets_go_of_those_who_had_come(workers):
         assert _line(connection) == b"welcome\n"
         error = chief.exception(_LIMIT_S)
         assert isinstance(error, PeerLostError)
-        # DEFECT: it stays open for as long as the error is kept.
+        # Once: it stays open for as long as the error is kept.
         connection.settimeout(1.0)
         assert connection.recv(1) == b""
 
@@ -338,7 +338,7 @@ _GARBAGE = {
     "an empty object": b"{}\n",
     "a hello without addresses": b'{"worker": 1}\n',
     "a torn hello": b'{"worker": 1, "addre',
-    # DEFECT: RecursionError, of the parser of JSON, ends the chief.
+    # Once: RecursionError, of the parser of JSON, ends the chief.
     "lists without end": b"[" * 100_000 + b"\n",
 }
 
@@ -361,7 +361,7 @@ def test_a_stranger_is_sent_away(garbage, stays, workers, short_hello):
 
 @pytest.mark.parametrize(
     "index",
-    # DEFECT: "7", 0 and the like are counted as workers; a list ends the
+    # Once: "7", 0 and the like are counted as workers; a list ends the
     # chief with a TypeError.
     [7, 2, 0, -1, "1", True, None, [], {}],
     ids=repr,
@@ -395,7 +395,7 @@ def test_a_stranger_that_speaks_slowly_keeps_nobody_waiting(
         thread = threading.Thread(target=drip)
         thread.start()
         try:
-            # DEFECT: the time to say hello is that of each byte, and the
+            # Once: the time to say hello is that of each byte, and the
             # chief listens to nobody else meanwhile.
             workers.start(addresses, 1, 3.0).result(_LIMIT_S)
             chief.result(_LIMIT_S)
@@ -474,7 +474,7 @@ _OLD_ANSWERS = {
     "a chief that left": b"welcome\n",
     "a chief that left torn": b"welcome\ng",
     "another protocol": b"welcome\nstay\n",
-    # DEFECT: taken for the chief's words, and cannot be decoded.
+    # Once: taken for the chief's words, and cannot be decoded.
     "an error of its own": b"error \xff\n",
 }
 
@@ -603,7 +603,7 @@ def test_a_goodbye_is_no_loss(order, workers):
     for lifeline in lifelines:
         lifeline.watch(lost)
     for index in order:
-        # DEFECT: a goodbye so soon ends the thread that begins to watch with
+        # Once: a goodbye so soon ends the thread that begins to watch with
         # "Invalid file descriptor: -1", now and then.
         lifelines[index].close()
     _join_watchers()
@@ -682,7 +682,7 @@ def test_one_that_leaves_without_a_word_is_lost(gone, workers):
         b"by",
         b"stay\n",
         b"\xff\n",
-        # DEFECT: ValueError of int(), and the loss is not told.
+        # Once: ValueError of int(), and the loss is not told.
         b"failed \n",
         b"failed",
         b"failed ",

@@ -85,9 +85,9 @@ def test_a_long_address_is_shown_in_part():
 @pytest.mark.parametrize(
     "address",
     [
-        # DEFECT: int() refuses such a number with a message of its own.
+        # Once: int() refuses such a number with a message of its own.
         pytest.param("a:" + "1" * 5_000, id="port of 5,000 digits"),
-        # DEFECT: no host is left when the brackets are taken off.
+        # Once: no host is left when the brackets are taken off.
         "[]:1",
     ],
 )
@@ -145,7 +145,7 @@ def test_one_worker_is_a_topology_of_one(value):
         {},
         {"cluster": {}},
         {"cluster": {}, "task": {"type": "worker", "index": 0}},
-        # DEFECT: without a cluster TensorFlow's own resolver takes a process
+        # Once: without a cluster TensorFlow's own resolver takes a process
         # for one that is alone; here it is an error.
         {"task": {"type": "worker", "index": 0}},
         {"environment": "cloud"},
@@ -185,7 +185,7 @@ def test_a_long_text_is_shown_in_part():
 
 
 def test_lists_without_end_are_refused():
-    # DEFECT: RecursionError, of the parser.
+    # Once: RecursionError, of the parser.
     with _raises("TF_CONFIG must be JSON"):
         _read("[" * 100_000)
 
@@ -206,7 +206,7 @@ def test_the_cluster_must_be_an_object(value):
 
 @pytest.mark.parametrize("value", [None, 3, "text", []])
 def test_tf_config_must_be_an_object(value):
-    with _raises("TF_CONFIG: 'cluster' must be an object. Received: "):
+    with _raises(f"TF_CONFIG must be an object. Received: {value!r}."):
         _read(json.dumps(value))
 
 
@@ -376,7 +376,7 @@ def test_any_json_is_a_topology_or_alone_or_an_error_that_names_tf_config(
     try:
         topology = _read(value, "tf_config")
     except ValueError as error:
-        assert re.match("TF_CONFIG(:| must be JSON)", str(error))
+        assert re.match("TF_CONFIG(:| must be )", str(error))
         assert "\n" not in str(error)
     else:
         if topology is not None:
@@ -537,7 +537,7 @@ def test_an_ill_formed_host_list_is_refused(text):
 @pytest.mark.parametrize(
     "part",
     ["n[]", "n[a]", "n[-1]", "n[1--2]", "n[1,,2]", "n[1-2-3]"]
-    # DEFECT: taken for n[1].
+    # Once: taken for n[1].
     + ["n[1-]"],
 )
 def test_ill_formed_brackets_are_refused(part):
@@ -550,7 +550,7 @@ def test_ill_formed_brackets_are_refused(part):
 
 
 def test_a_range_that_runs_backwards_is_refused_as_such():
-    # DEFECT: it counts as no host, and SLURM_STEP_TASKS_PER_NODE is blamed.
+    # Once: it counts as no host, and SLURM_STEP_TASKS_PER_NODE is blamed.
     with _raises("SLURM_STEP_NODELIST: what is in brackets must be numbers"):
         from_environment(_slurm("n[3-2]"))
 
@@ -559,11 +559,11 @@ def test_every_task_of_a_node_has_a_port_of_its_own():
     environ = _slurm("a,b,c,d", "2(x3),1", 5, (2, 1), num_tasks=7)
     topology = from_environment(environ)
     assert topology.addresses == (
-        "a:23456", "a:23457", "b:23456", "b:23457", "c:23456", "c:23457",
-        "d:23456",
+        "a:22688", "a:22689", "b:22688", "b:22689", "c:22688", "c:22689",
+        "d:22688",
     )  # fmt: skip
     assert topology.index == 5
-    assert topology.own_address == "c:23457"
+    assert topology.own_address == "c:22689"
     assert topology.source == "SLURM_PROCID"
 
 
@@ -605,7 +605,7 @@ def test_jobs_with_other_ids_have_other_ports():
         return set(from_environment(environ).addresses)
 
     assert not addresses(123_400) & addresses(123_500)
-    # DEFECT: jobs that follow one another, as those on one node mostly do,
+    # Once: jobs that follow one another, as those on one node mostly do,
     # share all ports but one.
     assert not addresses(123_400) & addresses(123_401)
 
@@ -756,4 +756,4 @@ def test_a_step_of_one_task_is_alone_unless_slurm_is_asked_for():
     environ = _slurm("a1", "1", num_tasks=1)
     assert from_environment(environ) is None
     topology = from_environment(environ, "slurm")
-    assert topology == Topology(("a1:23456",), 0, "SLURM_PROCID")
+    assert topology == Topology(("a1:22688",), 0, "SLURM_PROCID")

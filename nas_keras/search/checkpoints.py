@@ -7,6 +7,7 @@ the SHA-256 of those that count. The last two are kept.
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,7 +52,13 @@ def latest(folder: Path) -> tuple[int, dict[str, np.ndarray]] | None:
 def encode(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Returns named arrays in the format of `.npz`."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        # Not np.savez, to which a name is an argument: one may be "file".
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(
+                    file, np.asanyarray(array), allow_pickle=False
+                )
     return buffer.getvalue()
 
 

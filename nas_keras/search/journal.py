@@ -56,7 +56,8 @@ class Journal:
         """Adds records; they survive a crash once this returns.
 
         Raises:
-            OSError: If there is no room; the file is then as it was.
+            OSError: If there is no room; the file is then as it was, unless
+                it was the guard that could not be written.
         """
         lines = "".join(
             json.dumps(record, allow_nan=False, ensure_ascii=False) + "\n"
@@ -68,11 +69,12 @@ class Journal:
                 file.write(lines)
                 file.flush()
                 os.fsync(file.fileno())
+            if is_new:
+                sync_folder(self.path.parent)
         except OSError:
-            self._cut(self._num_bytes)
+            if self.path.exists():
+                self._cut(self._num_bytes)
             raise
-        if is_new:
-            sync_folder(self.path.parent)
         self._digest.update(lines)
         self._num_bytes += len(lines)
         self.records += map(dict, records)
@@ -87,13 +89,13 @@ class Journal:
             if data:
                 logging.warning("%s has no guard; taken as it is.", self.path)
             return
-        text = self._guard.read_bytes()
+        text = self._guard.read_bytes().decode(errors="replace")
         fields = text.split()
-        if len(fields) != 3 or text != _sealed(b" ".join(fields[:2]).decode()):
+        if len(fields) != 3 or text.encode() != _sealed(" ".join(fields[:2])):
             logging.warning("%s is damaged; not looked at.", self._guard)
             return
         written = data[: int(fields[0])]
-        if hashlib.sha256(written).hexdigest() != fields[1].decode():
+        if hashlib.sha256(written).hexdigest() != fields[1]:
             raise ValueError(
                 f"{self.path} is damaged: its first {int(fields[0])} bytes are "
                 f"not those that were written (see {self._guard.name}); it "

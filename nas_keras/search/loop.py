@@ -241,16 +241,23 @@ class _Run:
         for step in range(-(-self.num_trials // self.batch_size)):
             samples = self._sample(step) if step >= first_step else None
             batch = []
-            for trial in self._batch(step, samples):
-                is_stored = trial.id in self.records
+            for trials in self._groups(self._batch(step, samples)):
                 if self.store is not None:
-                    self.store.keep(trial)
-                batch.append(trial)
-                yield trial
-                if not is_stored:
-                    self._count_failure(trial.evaluation)
+                    self.store.keep(trials)
+                for trial in trials:
+                    batch.append(trial)
+                    yield trial
+                    if trial.id not in self.records:
+                        self._count_failure(trial.evaluation)
             if samples is not None and len(batch) == self.batch_size:
                 self._update(step, samples, batch)
+
+    def _groups(self, batch: Iterator[Trial]) -> Iterator[list[Trial]]:
+        """Yields what is written at a time: what is known at a time."""
+        if self.cluster.size > 1:
+            yield list(batch)
+        else:
+            yield from ([trial] for trial in batch)
 
     def _sample(self, step: int) -> Samples:
         """Returns the chief's samples: machines may round differently."""

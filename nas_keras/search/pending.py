@@ -79,9 +79,9 @@ def _record(data: bytes) -> dict[str, Any] | None:
         value = json.loads(data)
         record, digest = value["record"], value["sha256"]
         text = json.dumps(record, allow_nan=False, ensure_ascii=False)
-    except (ValueError, TypeError, KeyError):
+        return record if _digest(text) == digest else None
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return record if _digest(text) == digest else None
 
 
 def _digest(text: str) -> str:

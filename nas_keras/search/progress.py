@@ -17,7 +17,9 @@ import rich.progress
 
 _WINDOW = 20  # Items that the rate is taken over.
 _PLAIN_INTERVAL_S = 5.0  # Plain lines at most this often, but for the last.
-_KEY = "progress"  # Of the JSON objects that a worker sends.
+_KEY = "progress"  # Of the JSON objects that a worker sends: label, and
+_PHASE = (int, str, int)  # total, noun, number of workers; or
+_ITEM = (int, int | float, int | float | None, str | None)  # as `advance`.
 
 
 class Progress:
@@ -149,6 +151,10 @@ def _send(values: list[Any]) -> None:
     print(json.dumps({_KEY: values}), file=sys.stdout, flush=True)
 
 
+def _is_like(values: list[Any], kinds: tuple[Any, ...]) -> bool:
+    return len(values) == len(kinds) and all(map(isinstance, values, kinds))
+
+
 class ReceivedProgress:
     """Shows, as one display, what several workers send.
 
@@ -165,13 +171,15 @@ class ReceivedProgress:
         """Takes a line of a worker's; returns whether it is progress."""
         try:
             label, *values = json.loads(line)[_KEY]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             return False
-        if len(values) == 3:  # A phase begins, on all workers.
+        if _is_like(values, _PHASE):  # It begins, on all workers.
             if self._phase is None or self._phase.label != label:
                 self.close()
                 self._phase = Progress(label, *values)
                 self._phase.__enter__()
+        elif not _is_like(values, _ITEM):
+            return False
         elif self._phase is not None and self._phase.label == label:
             self._phase.advance(*values)
             self.num_items += (label, values[0]) not in self._told

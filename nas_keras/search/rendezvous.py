@@ -10,7 +10,7 @@ connection, so it cannot be taken for the one that was lost.
 
 import contextlib
 import json
-import select
+import re
 import selectors
 import socket
 import threading
@@ -29,7 +29,8 @@ _KEEPALIVE = {  # Seconds; seconds; count: 20 s to notice a machine's end.
 _HELLO_S = 5.0  # Time to say hello, and to answer it.
 _SAY_EVERY_S = 10.0
 _WELCOME, _GO = b"welcome\n", b"go\n"
-_BYE, _FAILED = b"bye\n", b"failed "
+_BYE, _FAILED, _ERROR = b"bye\n", b"failed ", b"error "
+_MAX_LINE = 2**20
 
 
 class PeerLostError(RuntimeError):
@@ -57,22 +58,27 @@ class Lifelines:
             on_lost: Takes a sentence that says which, and the exit status
                 that the peer has ended with, if it could tell.
         """
+        selector = selectors.DefaultSelector()
+        for index, peer in self._peers.items():
+            selector.register(peer, selectors.EVENT_READ, index)
         threading.Thread(
-            target=self._watch, args=(on_lost,), name="lifelines", daemon=True
+            target=self._watch,
+            args=(selector, on_lost),
+            name="lifelines",
+            daemon=True,
         ).start()
 
-    def _watch(self, on_lost: OnLost) -> None:
-        with selectors.DefaultSelector() as selector:
-            for index, peer in self._peers.items():
-                selector.register(peer, selectors.EVENT_READ, index)
+    def _watch(self, selector: selectors.BaseSelector, on_lost: OnLost) -> None:
+        with selector:
             while selector.get_map() and not self._is_closed.is_set():
                 for key, _ in selector.select(timeout=0.2):
                     farewell, reason = _received(key.fileobj)
                     if self._is_closed.is_set():
                         return
                     selector.unregister(key.fileobj)
-                    if farewell.startswith(_FAILED):
-                        status = int(farewell.removeprefix(_FAILED))
+                    match = re.fullmatch(_FAILED + rb"(\d{1,3})\n", farewell)
+                    if match:
+                        status = int(match[1])
                         self.fail(status)  # The chief tells the others.
                         on_lost(f"worker {key.data} has failed", status)
                         return
@@ -161,77 +167,136 @@ def _expect_workers(
     topology: Topology, wait_s: float, say: Callable[[str], None]
 ) -> dict[int, socket.socket]:
     patience = _Patience(wait_s, say)
-    there: dict[int, socket.socket] = {}
-    with listen(topology) as server:
-        server.settimeout(0.2)
-        while len(there) < len(topology.addresses) - 1:
-            missing = [
-                f"{index} ({address})"
-                for index, address in enumerate(topology.addresses)
-                if index and index not in there
-            ]
+    with _Arrivals(topology) as arrivals:
+        while missing := arrivals.missing():
             patience.check(
                 f"{len(missing)} of {len(topology.addresses)} workers: "
                 + ", ".join(missing[:5])
                 + (", …" if len(missing) > 5 else "")
             )
-            try:
-                connection, _ = server.accept()
-            except TimeoutError:
-                continue
-            finally:
-                _forget_gone(there)
-            _welcome(connection, topology, there)
-    for index, connection in there.items():
-        try:
-            connection.sendall(_GO)
-        except OSError as error:
-            raise PeerLostError(
-                f"worker {index} is lost: {error.strerror}"
-            ) from None
-    return there
+            arrivals.receive(0.2)
+        return arrivals.let_go()
 
 
-def _forget_gone(there: dict[int, socket.socket]) -> None:
-    readable, _, _ = select.select(list(there.values()), [], [], 0)
-    for index, connection in list(there.items()):
-        if connection in readable:  # It has nothing to say: it has ended.
+class _Arrivals(contextlib.AbstractContextManager):
+    """Who has come to the chief, and who only knocks."""
+
+    def __init__(self, topology: Topology):
+        self._topology = topology
+        self._there: dict[int, socket.socket] = {}
+        self._hellos: dict[socket.socket, bytes] = {}
+        self._deadlines_s: dict[socket.socket, float] = {}
+        self._selector = selectors.DefaultSelector()
+        self._server = listen(topology)
+        self._server.setblocking(False)
+        self._selector.register(self._server, selectors.EVENT_READ)
+
+    def __exit__(self, kind, error, traceback) -> None:
+        self._selector.close()
+        self._server.close()
+        left = [*self._hellos, *(self._there.values() if error else ())]
+        for connection in left:
             connection.close()
-            del there[index]
+
+    def missing(self) -> list[str]:
+        """Returns who has not come, or has gone again."""
+        if len(self._there) == len(self._topology.addresses) - 1:
+            self.receive(0.0)  # Perhaps one has gone by now.
+        return [
+            f"{index} ({address})"
+            for index, address in enumerate(self._topology.addresses)
+            if index and index not in self._there
+        ]
+
+    def receive(self, timeout_s: float) -> None:
+        """Takes what has come since, waiting a while for something."""
+        for key, _ in self._selector.select(timeout_s):
+            if key.fileobj is self._server:
+                self._accept()
+            elif key.data is None:
+                self._read(key.fileobj)
+            else:  # A worker has nothing to say: it has ended.
+                self._drop(key.fileobj)
+                del self._there[key.data]
+        now_s = time.monotonic()
+        for connection, deadline_s in list(self._deadlines_s.items()):
+            if now_s > deadline_s:
+                self._drop(connection)
+
+    def let_go(self) -> dict[int, socket.socket]:
+        """Tells all workers that all are there; returns the connections."""
+        for index, connection in self._there.items():
+            try:
+                connection.settimeout(_HELLO_S)
+                connection.sendall(_GO)
+            except OSError as error:
+                raise PeerLostError(
+                    f"worker {index} is lost: {error.strerror}"
+                ) from None
+        return self._there
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._server.accept()
+        except OSError:
+            return  # It has gone again.
+        connection.setblocking(False)
+        self._selector.register(connection, selectors.EVENT_READ)
+        self._hellos[connection] = b""
+        self._deadlines_s[connection] = time.monotonic() + _HELLO_S
+
+    def _drop(self, connection: socket.socket) -> None:
+        self._selector.unregister(connection)
+        self._hellos.pop(connection, None)
+        self._deadlines_s.pop(connection, None)
+        connection.close()
+
+    def _read(self, connection: socket.socket) -> None:
+        """Reads on in a hello; welcomes a worker once it is whole."""
+        try:
+            data = connection.recv(2**16)
+        except OSError:
+            data = b""
+        hello = self._hellos[connection] + data
+        self._hellos[connection] = hello
+        if data and not hello.endswith(b"\n") and len(hello) < _MAX_LINE:
+            return
+        index, error = _introduction(hello, self._topology)
+        if index in self._there:
+            error = f"Worker {index} is there already: two have this index."
+        try:
+            if error is not None:
+                connection.sendall(_ERROR + error.encode() + b"\n")
+            if index is None or error is not None:
+                self._drop(connection)
+                return
+            _keep_alive(connection)
+            connection.sendall(_WELCOME)
+        except OSError:
+            self._drop(connection)
+            return
+        del self._hellos[connection], self._deadlines_s[connection]
+        self._selector.modify(connection, selectors.EVENT_READ, index)
+        self._there[index] = connection
 
 
-def _welcome(
-    connection: socket.socket,
-    topology: Topology,
-    there: dict[int, socket.socket],
-) -> None:
-    """Adds a worker to those who are there, or sends a stranger away."""
-    connection.settimeout(_HELLO_S)
+def _introduction(
+    hello: bytes, topology: Topology
+) -> tuple[int | None, str | None]:
+    """Returns the index of a worker, and what is wrong with it; or nothing."""
     try:
-        hello = json.loads(_line(connection))
-        index, addresses = hello["worker"], hello["addresses"]
-    except (OSError, ValueError, TypeError, KeyError):
-        connection.close()  # Not one of ours: a probe of the port.
-        return
-    error = None
+        value = json.loads(hello)
+        index, addresses = value["worker"], value["addresses"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None, None  # Not one of ours: a probe of the port.
     if addresses != list(topology.addresses):
-        error = (
+        return None, (
             f"The chief knows the workers {list(topology.addresses)}. Received "
             f"from worker {index}: {addresses}."
         )
-    elif index in there:
-        error = f"Worker {index} is there already: two have this index."
-    try:
-        _keep_alive(connection)
-        connection.sendall(
-            _WELCOME if error is None else f"error {error}\n".encode()
-        )
-    except OSError:
-        error = "It has gone again."
-    if error is not None:
-        connection.close()
-        return
-    there[index] = connection
+    if type(index) is not int or not 0 < index < len(addresses):
+        return None, f"There is no such worker: {index!r}."
+    return index, None
 
 
 def _join_chief(
@@ -263,25 +328,37 @@ def _try_to_join(
             _keep_alive(connection)
             connection.sendall(json.dumps(hello).encode() + b"\n")
             answer = _line(connection)
-            if answer.startswith(b"error "):
-                reason = answer.removeprefix(b"error ").decode().strip()
-                raise ValueError(f"{topology.source}: {reason}")
+            if answer.startswith(_ERROR):
+                reason = answer.removeprefix(_ERROR).decode()
+                raise ValueError(f"{topology.source}: {reason.strip()}")
             if answer != _WELCOME:
                 return None
-            while not select.select([connection], [], [], 0.2)[0]:
+            while not _has_come(connection):
                 patience.check("the other workers")
             if _line(connection) != _GO:
                 return None
-        except OSError:
+        except (OSError, UnicodeDecodeError):
             return None
         stack.pop_all()  # It stays open.
         return connection
 
 
+def _has_come(connection: socket.socket) -> bool:
+    """Waits a while; returns whether there is something to read, or an end."""
+    connection.settimeout(0.2)
+    try:
+        connection.recv(1, socket.MSG_PEEK)
+    except TimeoutError:
+        return False
+    finally:
+        connection.settimeout(_HELLO_S)
+    return True
+
+
 def _line(connection: socket.socket) -> bytes:
     """Reads to the end of a line, byte by byte: nothing beyond it is taken."""
     line = b""
-    while not line.endswith(b"\n") and len(line) < 2**20:
+    while not line.endswith(b"\n") and len(line) < _MAX_LINE:
         byte = connection.recv(1)
         if not byte:
             break

@@ -5,6 +5,7 @@ process says why it ends and is gone, wherever its main thread is, in native
 code or waiting for a peer.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -18,6 +19,8 @@ import rich.console
 DONE, FAILED, USAGE, DISK = 0, 1, 2, 74
 # From 128 on: start the same command again, and it goes on.
 INTERRUPTED, PREEMPTED, PEER_LOST = 130, 143, 144
+
+_SAY_S = 1.0
 
 _ON_SIGNAL = {
     signal.SIGINT: (INTERRUPTED, "interrupted"),
@@ -38,11 +41,19 @@ def leave(program: str, status: int, reason: str) -> NoReturn:
     The usual end of an interpreter would wait for TensorFlow, and that for
     peers which may be gone.
     """
-    rich.console.Console().show_cursor()  # A progress bar has hidden it.
-    line = f"{program}: {reason}; what is finished is kept, and the same"
-    print(line, "command goes on from here.", file=sys.stderr, flush=True)
-    sys.stdout.flush()
+    # In a thread: perhaps nobody listens, or a full pipe holds the streams.
+    speaker = threading.Thread(target=_say, args=(program, reason), daemon=True)
+    speaker.start()
+    speaker.join(_SAY_S)
     os._exit(status)
+
+
+def _say(program: str, reason: str) -> None:
+    line = f"{program}: {reason}; what is finished is kept, and the same"
+    with contextlib.suppress(OSError, ValueError):  # Nobody listens.
+        print(line, "command goes on from here.", file=sys.stderr, flush=True)
+        rich.console.Console().show_cursor()  # A progress bar has hidden it.
+        sys.stdout.flush()
 
 
 def leave_on_signals(program: str) -> None:

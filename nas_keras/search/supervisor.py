@@ -25,7 +25,8 @@ PARENT_VARIABLE = "NAS_KERAS_PARENT"  # Process id of the supervisor.
 
 # What TensorFlow tells at each start, whatever its log level.
 _CHATTER = re.compile(r"I\d{4} |WARNING: All log messages before absl")
-_LEAVE_S = 12.0  # Time for workers to leave by themselves.
+_NOTICE_S = 2.0  # Time for workers to notice that one of them is lost.
+_LEAVE_S = 12.0  # Time to leave, before they are killed.
 _MOST_BACKOFF_S = 30.0
 
 
@@ -170,12 +171,17 @@ class Supervisor:
 
     def _end(self, workers: list[subprocess.Popen]) -> None:
         """Sees to it that no worker is left."""
-        if self._signal is not None:
-            _tell(workers, signal.SIGTERM)
-        deadline_s = time.monotonic() + _LEAVE_S
+        start_s = time.monotonic()
+        is_told = False
         while any(worker.poll() is None for worker in workers):
-            if time.monotonic() > deadline_s:
+            waited_s = time.monotonic() - start_s
+            if waited_s > _LEAVE_S:
                 _tell(workers, signal.SIGKILL)
+            elif not is_told and (
+                self._signal is not None or waited_s > _NOTICE_S
+            ):
+                _tell(workers, signal.SIGTERM)
+                is_told = True
             self._show(0.1)
         for worker in workers:
             worker.wait()

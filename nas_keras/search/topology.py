@@ -14,8 +14,13 @@ from typing import Any
 
 RESOLVERS = ("auto", "tf_config", "slurm", "none")
 
+# Jobs, and steps of a job, that run at a time on a node have ports of their
+# own: a block for each.
 _SLURM_FIRST_PORT = 20_000
-_SLURM_PORTS = 10_000  # Ports of jobs with other ids lie apart.
+_SLURM_BLOCK = 64  # Tasks of a step on a node.
+_SLURM_NUM_BLOCKS = 150
+_ADDRESS = re.compile(r"(?:\[([^\s\[\]]+)\]|([^\s\[\]]+)):(\d{1,5})", re.ASCII)
+_MAX_NODES = 100_000
 _MAX_SHOWN = 120  # Characters of a received value in an error message.
 
 
@@ -75,13 +80,13 @@ class Topology:
 
 def split_address(address: str, source: str) -> tuple[str, int]:
     """Returns host and port of `"host:port"`."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+    match = _ADDRESS.fullmatch(address)
+    if not match or not address.isprintable() or not 0 < int(match[3]) < 2**16:
         raise ValueError(
             f"{source}: an address must be 'host:port', port from 1 to 65535. "
             f"Received: {address!r:.{_MAX_SHOWN}}."
         )
-    return host.strip("[]"), int(port)
+    return match[1] or match[2], int(match[3])
 
 
 def listen(topology: Topology) -> socket.socket:
@@ -90,9 +95,10 @@ def listen(topology: Topology) -> socket.socket:
     Raises:
         ValueError: If the port is in use or may not be used.
     """
-    _, port = split_address(topology.own_address, topology.source)
+    host, port = split_address(topology.own_address, topology.source)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server(("", port), backlog=1024)
+        return socket.create_server(("", port), family=family, backlog=1024)
     except OSError as error:
         raise ValueError(
             f"{topology.source}: worker {topology.index} cannot listen on port "
@@ -141,14 +147,18 @@ def from_environment(
 def _from_tf_config(text: str) -> Topology | None:
     try:
         config = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"TF_CONFIG must be JSON: {error}. Received: "
             f"{text!r:.{_MAX_SHOWN}}."
         ) from None
-    cluster = _entry(config, "cluster", dict) if config != {} else {}
-    if not cluster:
+    if not isinstance(config, dict):
+        raise ValueError(
+            f"TF_CONFIG must be an object. Received: {config!r:.{_MAX_SHOWN}}."
+        )
+    if config.get("cluster", {}) == {}:
         return None
+    cluster = _entry(config, "cluster", dict)
     unknown = sorted(set(cluster) - {"chief", "worker"})
     if unknown:
         raise ValueError(
@@ -182,7 +192,7 @@ def _from_tf_config(text: str) -> Topology | None:
 
 
 def _entry(value: Any, key: str, kind: type) -> Any:
-    entry = value.get(key) if isinstance(value, dict) else None
+    entry = value.get(key)
     if type(entry) is not kind:
         names = {dict: "an object", str: "a string", int: "an int"}
         raise ValueError(
@@ -215,6 +225,7 @@ def _from_slurm(environ: Mapping[str, str]) -> Topology:
     num_tasks = _slurm_int(environ, "SLURM_STEP_NUM_TASKS")
     rank = _slurm_int(environ, "SLURM_PROCID")
     job = _slurm_int(environ, "SLURM_JOB_ID")
+    step = _slurm_int({"SLURM_STEP_ID": "0", **environ}, "SLURM_STEP_ID")
     hosts = list(_expand_hosts(_slurm(environ, "SLURM_STEP_NODELIST")))
     counts = list(_expand_counts(_slurm(environ, "SLURM_STEP_TASKS_PER_NODE")))
     if len(hosts) != len(counts) or sum(counts) != num_tasks:
@@ -226,11 +237,10 @@ def _from_slurm(environ: Mapping[str, str]) -> Topology:
     places = [
         (node, local) for node, num in enumerate(counts) for local in range(num)
     ]
+    block = (7 * job + step) % _SLURM_NUM_BLOCKS
+    first_port = _SLURM_FIRST_PORT + _SLURM_BLOCK * block
     topology = Topology(
-        tuple(
-            f"{hosts[node]}:{_SLURM_FIRST_PORT + job % _SLURM_PORTS + local}"
-            for node, local in places
-        ),
+        tuple(f"{hosts[node]}:{first_port + local}" for node, local in places),
         rank,
         "SLURM_PROCID",
     )
@@ -279,9 +289,9 @@ def _expand_host(part: str) -> Iterator[str]:
         return
     ranges, _, tail = rest.partition("]")
     for item in ranges.split(","):
-        low, _, high = item.partition("-")
-        high = high or low
-        if not (low.isdecimal() and high.isdecimal()):
+        match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", item, re.ASCII)
+        low, high = (match[1], match[2] or match[1]) if match else ("1", "0")
+        if not 0 <= int(high) - int(low) < _MAX_NODES:
             raise ValueError(
                 "SLURM_STEP_NODELIST: what is in brackets must be numbers and "
                 f"ranges. Received: {part!r:.{_MAX_SHOWN}}."

@@ -48,6 +48,10 @@ class Evaluation:
             for name, value in self.metrics.items()
         }
         object.__setattr__(self, "metrics", metrics)
+        if self.infeasible is not None:
+            # A name of a file may be in it that is no text.
+            printable = str(self.infeasible).encode(errors="backslashreplace")
+            object.__setattr__(self, "infeasible", printable.decode())
         elapsed_s = _finite(self.elapsed_s, "elapsed_s")
         object.__setattr__(self, "elapsed_s", elapsed_s)
 

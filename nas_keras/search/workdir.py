@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -177,19 +178,24 @@ class Workdir:
         logging.info("Going on after %d updates.", step)
         return step, state
 
-    def keep(self, trial: Trial) -> None:
-        """Writes a trial, unless it is written; in the order of the ids."""
-        reward = trial.evaluation.reward
-        is_new = trial.id >= len(self._journal.records)
-        if reward is not None and (
-            self._best is None or reward > self._best.evaluation.reward
-        ):
-            self._best = trial
-            if is_new:  # The cell first: what the journal has has been kept.
-                self._write_best()
-        if is_new:
-            self._journal.append(trial.to_record(self._batch_size))
-            self._pending.remove([pending_key(trial.id)])
+    def keep(self, trials: Sequence[Trial]) -> None:
+        """Writes trials that are not written yet, in the order of their ids."""
+        new = [t for t in trials if t.id >= len(self._journal.records)]
+        before = self._best
+        for trial in trials:
+            if trial.evaluation.reward is not None and (
+                self._best is None
+                or trial.evaluation.reward > self._best.evaluation.reward
+            ):
+                self._best = trial
+        if new and self._best is not before:
+            # The cell first: what the journal has has been kept.
+            self._write_best()
+        if new:
+            self._journal.append(
+                *(trial.to_record(self._batch_size) for trial in new)
+            )
+            self._pending.remove([pending_key(trial.id) for trial in new])
 
     def keep_update(
         self, step: int, record: Mapping[str, Any], state: dict[str, np.ndarray]
