@@ -43,13 +43,13 @@ _TRIALS = flags.DEFINE_string(
     "trials", None, "A run's trials.jsonl, to draw the seconds of a child from."
 )
 _SCENARIO = flags.DEFINE_enum(
-    "scenario", "demo", ["demo", "paper"], "Children of 3 s, or of an hour."
+    "scenario", "demo", ["demo", "paper"], "Children of 1.4 s, or of an hour."
 )
 _CHILD_S = flags.DEFINE_float(
     "child_s", None, "Mean seconds of a child; default: the scenario's."
 )
 _CHILD_CV = flags.DEFINE_float(
-    "child_cv", 0.03, "Deviation of a child's seconds over their mean."
+    "child_cv", 0.04, "Deviation of a child's seconds over their mean."
 )
 # Sampling and one update of PolicyGradientController(tree_space(8)), on two
 # cores of an AMD EPYC server: 18 ms at 8 rows, 29 at 80, 147 at 800.
@@ -62,11 +62,11 @@ _UPDATE_S_PER_ROW = flags.DEFINE_float(
 _MEASURE_UPDATE = flags.DEFINE_boolean(
     "measure_update", False, "Whether to measure both on this machine instead."
 )
-# Two all-reduces, of lengths and of contents, by TensorFlow's ring on the same
-# cores: one took 2.3 ms with 2 processes, 6.2 with 4, 17.6 with 8. A ring has
-# 2 (N - 1) messages one after the other, hence a line in N.
+# Three all-reduces (architectures, lengths, results) by TensorFlow's ring on the
+# same cores: one took 2.3 ms with 2 processes, 6.2 with 4, 17.6 with 8. A ring
+# has 2 (N - 1) messages one after the other, hence a line in N.
 _GATHER_S_PER_WORKER = flags.DEFINE_float(
-    "gather_s_per_worker", 0.0045, "Seconds of a gather for each other worker."
+    "gather_s_per_worker", 0.0068, "Seconds of a gather for each other worker."
 )
 _PUSH_S = flags.DEFINE_float(
     "push_s", 0.002, "Seconds that the servers take for a push; an assumption."
@@ -86,8 +86,8 @@ _FIGURE = flags.DEFINE_string("figure", None, "Path of an SVG to write.")
 WORKERS = (1, 2, 4, 8, 16, 40, 80, 200, 400, 800, 1000)
 BATCHES = (1, 2, 4, 8)  # Children of one worker in a synchronous step.
 REPLICA_SIZES = (8, 1)  # The paper's m, and the extreme.
-CHILD_SECONDS = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3600.0)  # Of the sweep.
-_MEAN_S = {"demo": 3.0, "paper": 3600.0}
+CHILD_SECONDS = (1.4, 10.0, 30.0, 100.0, 300.0, 1000.0, 3600.0)  # Of the sweep.
+_MEAN_S = {"demo": 1.4, "paper": 3600.0}
 SCHEMES = [("ours", b) for b in BATCHES] + [("paper", m) for m in REPLICA_SIZES]
 
 

@@ -27,7 +27,6 @@ from nas_keras.controllers.baseline import EMABaseline
 from nas_keras.controllers.controller import Controller
 from nas_keras.controllers.controller import Samples
 from nas_keras.controllers.controller import float32_below_one
-from nas_keras.search import checkpoints
 from nas_keras.search import configuration
 from nas_keras.search.cluster import Cluster
 from nas_keras.search.evaluator import Evaluator
@@ -261,15 +260,18 @@ class _Run:
 
     def _sample(self, step: int) -> Samples:
         """Returns the chief's samples: machines may round differently."""
-        arrays = {}
-        if self.cluster.is_chief:
-            shape = (self.batch_size, len(self.controller.space.choices))
-            samples = self.controller.sample(noise(self.seed, step, shape))
-            if self.cluster.size == 1:
-                return samples
-            arrays = vars(samples)
-        message = self.cluster.broadcast(checkpoints.encode(arrays))
-        return Samples(**checkpoints.decode(message))
+        shape = (self.batch_size, len(self.controller.space.choices))
+        if not self.cluster.is_chief:
+            bits = self.cluster.broadcast_array(np.zeros((3, *shape), np.int32))
+            tokens, log_prob, entropy = bits
+            return Samples(
+                tokens, log_prob.view(np.float32), entropy.view(np.float32)
+            )
+        samples = self.controller.sample(noise(self.seed, step, shape))
+        floats = (samples.log_prob, samples.entropy)
+        bits = [np.asarray(part, np.float32).view(np.int32) for part in floats]
+        self.cluster.broadcast_array(np.stack([samples.tokens, *bits]))
+        return samples
 
     def _batch(self, step: int, samples: Samples | None) -> Iterator[Trial]:
         """Yields the trials of a step, stored or evaluated now, in order."""
