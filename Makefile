@@ -31,7 +31,7 @@ $(STAMP): setup.py pyproject.toml
 	@touch $@
 
 search: .venv
-	$(BIN)/nas-search --preset=demo --workdir=runs/demo
+	$(BIN)/nas-search --preset=demo --workdir=runs/demo --local_workers=2
 
 test: .venv lint
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile

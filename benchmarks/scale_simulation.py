@@ -62,9 +62,9 @@ _UPDATE_S_PER_ROW = flags.DEFINE_float(
 _MEASURE_UPDATE = flags.DEFINE_boolean(
     "measure_update", False, "Whether to measure both on this machine instead."
 )
-# Three all-reduces (architectures, lengths, results) by TensorFlow's ring on the
-# same cores: one took 2.3 ms with 2 processes, 6.2 with 4, 17.6 with 8. A ring
-# has 2 (N - 1) messages one after the other, hence a line in N.
+# Three all-reduces (architectures, lengths, results) by TensorFlow's ring on
+# the same cores: one took 2.3 ms with 2 processes, 6.2 with 4, 17.6 with 8. A
+# ring has 2 (N - 1) messages one after the other, hence a line in N.
 _GATHER_S_PER_WORKER = flags.DEFINE_float(
     "gather_s_per_worker", 0.0068, "Seconds of a gather for each other worker."
 )
