@@ -59,7 +59,7 @@ setuptools.setup(
     package_data={"nas_keras.cells.published": ["*.json", "README.md"]},
     install_requires=[
         "absl-py",
-        "filelock",
+        "filelock>=4.2",  # May refuse a lock that outlives its process.
         "importlib_resources",  # TFDS 4.9.10 needs it and does not declare it.
         "keras>=3.12",
         "lazy_loader",

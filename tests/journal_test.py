@@ -654,7 +654,7 @@ def test_a_workdir_has_one_holder_at_a_time(tmp_path):
     assert files.holder_of(tmp_path) is None
     for _ in range(2):  # It is let go of at the end.
         with files.exclusive(tmp_path) as holder:
-            name = f"pid {os.getpid()} on {socket.gethostname()} since 2"
+            name = f"pid {os.getpid()} on {socket.gethostname()} "
             assert holder.startswith(name)
             assert files.holder_of(tmp_path) == holder
             message = (
@@ -717,8 +717,21 @@ def test_a_holder_without_a_readable_name_is_nobody(data, tmp_path):
 
 
 def test_only_what_killed_writers_left_is_removed(tmp_path):
-    kept = ["a.json", "b.tmp", ".c.json", ".d.tmp.json", "sub/e.tmp"]
-    removed = [".a.json.12.tmp", "sub/.x.npz.3.tmp", "sub/sub/.y.tmp"]
+    kept = [
+        "a.json",
+        "b.tmp",
+        ".c.json",
+        ".d.tmp.json",
+        "pending/e.tmp",
+        ".e.tmp",
+        "mine/.x.npz.3.tmp",
+        "random/mine/.x.npz.3.tmp",
+    ]
+    removed = [
+        ".a.json.12.tmp",
+        "checkpoints/.x.npz.3.tmp",
+        "random/pending/.y.json.4.tmp",
+    ]
     for name in (*kept, *removed):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

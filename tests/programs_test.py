@@ -295,3 +295,16 @@ def test_help_shows_the_examples_and_every_flag():
     assert result.returncode == 0
     for word in ("Examples:", "Exit status:", "--workdir", "--preset"):
         assert word in result.stdout
+
+
+def test_local_workers_need_no_other_environment(tmp_path):
+    # As in an allocation of Slurm's, or where TF_CONFIG is not for this.
+    result = _search(
+        "--preset=tiny", "--trials=2", "--workdir=run", "--noreport",
+        "--local_workers=2", "--cluster=none", "--retrain_cells=lstm",
+        "--controller=random", cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert (
+        len((tmp_path / "run" / "trials.jsonl").read_text().splitlines()) == 2
+    )

@@ -17,14 +17,17 @@ worker was lost.
 """
 
 import dataclasses
+import functools
 import importlib.util
 import logging
 import os
 import pathlib
 import sys
+import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
+import rich.console
 from absl import app
 from absl import flags
 
@@ -46,6 +49,7 @@ from nas_keras.search.trial import SearchError
 from nas_keras.tasks.language_model_config import check_length
 
 _NAME = "nas-search"
+_HAS_PEERS = threading.Event()  # Whether this process is one of several.
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the journal, the results and the report."
@@ -121,8 +125,8 @@ _WAIT_S = flags.DEFINE_float(
 _THREADS = flags.DEFINE_integer(
     "threads",
     None,
-    "Of TensorFlow's operations in each worker; 0: one for each core. The last "
-    "digits of the results depend on it, and on nothing else of the machine's.",
+    "Of TensorFlow's operations in each worker; 0: one for each core of the "
+    "machine. The last digits of the results depend on it.",
     lower_bound=0,
 )
 _REPORT = flags.DEFINE_boolean(
@@ -267,7 +271,6 @@ def _checked_workers(config: SearchConfig) -> topology.Topology | None:
                 f"({workers.source}) names {num_workers} workers. Received: "
                 f"--local_workers={_LOCAL_WORKERS.value}."
             )
-        workers.check_port()
     if num_workers > config.batch_size:
         raise ValueError(
             "There must be at most as many workers as children of an update, "
@@ -278,7 +281,8 @@ def _checked_workers(config: SearchConfig) -> topology.Topology | None:
 
 def _supervise() -> int:
     # Of two values of a flag the last counts.
-    command = [sys.executable, __file__, *sys.argv[1:], "--local_workers=0"]
+    own = ["--local_workers=0", "--cluster=tf_config"]
+    command = [sys.executable, __file__, *sys.argv[1:], *own]
     return supervisor.Supervisor(
         command, _LOCAL_WORKERS.value, _MAX_RESTARTS.value
     ).run()
@@ -291,6 +295,9 @@ def _run(
     workers: topology.Topology | None,
 ) -> bool:
     """Runs the search; returns whether this worker is the chief."""
+    if workers is not None:
+        workers.check_port()
+        _HAS_PEERS.set()
     stopping.leave_on_signals(_NAME)
     parent = os.environ.get(supervisor.PARENT_VARIABLE)
     if parent:
@@ -309,7 +316,13 @@ def _run(
     cluster.limit_threads(config.num_threads)
     try:
         with cluster.Cluster(workers, _WAIT_S.value, _say, on_lost) as joined:
-            display = SentProgress if parent else Progress
+            display = functools.partial(
+                Progress, console=rich.console.Console(quiet=True)
+            )
+            if parent:
+                display = SentProgress
+            elif joined.is_chief:
+                display = Progress
             run_module.run(config, corpus, workdir, display, joined)
     except PeerLostError as error:
         on_lost(str(error))
@@ -352,7 +365,12 @@ def _say(line: str) -> None:
 
 def run() -> None:
     """Runs the program; the console script `nas-search`."""
-    app.run(main, flags_parser=_parse_flags)
+    try:
+        app.run(main, flags_parser=_parse_flags)
+    except SystemExit as ended:
+        if _HAS_PEERS.is_set() and isinstance(ended.code, int | None):
+            stopping.end(ended.code or stopping.DONE)
+        raise
 
 
 if __name__ == "__main__":

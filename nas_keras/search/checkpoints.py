@@ -22,13 +22,15 @@ NUM_KEPT = 2
 
 def save(folder: Path, step: int, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes the snapshot taken after `step` updates."""
-    folder.mkdir(exist_ok=True)
+    files.make_folder(folder)
     data = encode(arrays)
     path = folder / f"step_{step:08d}.npz"
     write_atomically(path, data)
     manifest = _manifest(folder)
     manifest[path.name] = hashlib.sha256(data).hexdigest()
-    kept = dict(sorted(manifest.items())[-NUM_KEPT:])
+    # None is newer; a damaged manifest may say so.
+    older = [name for name in sorted(manifest) if name <= path.name]
+    kept = {name: manifest[name] for name in older[-NUM_KEPT:]}
     files.write_json(folder / "manifest.json", kept)
     for old in folder.glob("step_*.npz"):
         if old.name not in kept:

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -75,7 +76,11 @@ class Cluster(contextlib.AbstractContextManager):
         if self.size > 1:
             self._lifelines = rendezvous.meet(topology, wait_s, say)
             self._lifelines.watch(self._lost)
-            self.strategy = _strategy(topology)
+            try:
+                self.strategy = _strategy(topology)
+            except Exception:
+                self.__exit__(*sys.exc_info())
+                raise
             self._sum = _summation(self.strategy)
 
     @classmethod
@@ -221,15 +226,21 @@ def limit_threads(num_threads: int) -> None:
 def _strategy(topology: Topology):
     import tensorflow as tf
 
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    strategy = tf.distribute.MultiWorkerMirroredStrategy(
-        cluster_resolver=tf.distribute.cluster_resolver.SimpleClusterResolver(
-            tf.train.ClusterSpec({"worker": list(topology.addresses)}),
-            task_type="worker",
-            task_id=topology.index,
-            rpc_layer="grpc",
-        )
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(topology.addresses)}),
+        task_type="worker",
+        task_id=topology.index,
+        rpc_layer="grpc",
     )
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(
+            cluster_resolver=resolver
+        )
+    except tf.errors.OpError as error:
+        raise PeerLostError(
+            f"TensorFlow's workers did not meet: {error}"
+        ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # TensorFlow has taken it.
     devices = strategy.extended.worker_devices

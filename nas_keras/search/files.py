@@ -12,6 +12,7 @@ from typing import Any
 import filelock
 from absl import logging
 
+from nas_keras.files import sync_folder
 from nas_keras.files import write_atomically
 
 
@@ -45,14 +46,17 @@ def exclusive(workdir: Path) -> Iterator[str]:
     Raises:
         ValueError: If another process holds it; the message names it.
     """
-    lock = filelock.FileLock(workdir / "lock", thread_local=False)
+    # Without a soft lock: one of those outlives its process.
+    lock = filelock.FileLock(
+        workdir / "lock", thread_local=False, fallback_to_soft=False
+    )
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         _wait_for_lease(lock, workdir)
     try:
         began = time.strftime("%Y-%m-%d %H:%M:%S")
-        holder = f"pid {os.getpid()} on {socket.gethostname()} since {began}"
+        holder = f"pid {os.getpid()} on {_machine()} since {began}"
         write_atomically(workdir / "lock.holder", f"{holder}\n".encode())
         yield holder
     finally:
@@ -67,7 +71,7 @@ def _wait_for_lease(lock: filelock.BaseFileLock, workdir: Path) -> None:
     not have written its name yet.
     """
     holder = holder_of(workdir) or "another process"
-    is_elsewhere = f" on {socket.gethostname()} " not in holder
+    is_elsewhere = f" on {_machine()} " not in holder
     try:
         if is_elsewhere and holder != "another process":
             logging.warning(
@@ -86,6 +90,15 @@ def _wait_for_lease(lock: filelock.BaseFileLock, workdir: Path) -> None:
     )
 
 
+def _machine() -> str:
+    """Returns a name of this machine, or of its run: a pod keeps its name."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    except OSError:
+        return socket.gethostname()  # Not on every system.
+    return f"{socket.gethostname()} (boot {boot})"
+
+
 def holder_of(workdir: Path) -> str | None:
     """Returns the name of who holds a workdir, if it is there."""
     try:
@@ -96,5 +109,14 @@ def holder_of(workdir: Path) -> str | None:
 
 def remove_temporary(workdir: Path) -> None:
     """Removes what writers that were killed have left unfinished."""
-    for path in workdir.rglob(".*.tmp"):
-        path.unlink(missing_ok=True)
+    for part in (workdir, workdir / "random"):
+        for name in (".", "checkpoints", "pending", "pending_retraining"):
+            for path in (part / name).glob(".*.*.tmp"):
+                path.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder; its name survives a crash once this returns."""
+    if not folder.exists():
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)

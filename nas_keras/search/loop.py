@@ -188,9 +188,9 @@ class _Run:
     def trials(
         self, folder: Path | None, config: Mapping[str, Any], is_held: bool
     ) -> Iterator[Trial]:
-        self.cluster.check_agreement(
-            "The configuration", json.dumps(config, sort_keys=True).encode()
-        )
+        limits = (self.num_trials, self.max_consecutive_failures)
+        agreed = json.dumps([config, limits], sort_keys=True)
+        self.cluster.check_agreement("The configuration", agreed.encode())
         if folder is None:
             yield from self._steps(self._open())
             return
@@ -246,8 +246,7 @@ class _Run:
                 for trial in trials:
                     batch.append(trial)
                     yield trial
-                    if trial.id not in self.records:
-                        self._count_failure(trial.evaluation)
+                    self._count_failure(trial)
             if samples is not None and len(batch) == self.batch_size:
                 self._update(step, samples, batch)
 
@@ -342,15 +341,16 @@ class _Run:
             )
         return evaluations[0]
 
-    def _count_failure(self, evaluation: Evaluation) -> None:
-        if evaluation.infeasible is None:
+    def _count_failure(self, trial: Trial) -> None:
+        if trial.evaluation.infeasible is None:
             self.failures_in_a_row = 0
-            return
-        self.failures_in_a_row += 1
+        elif trial.id not in self.records:
+            self.failures_in_a_row += 1
         if self.failures_in_a_row >= self.max_consecutive_failures:
+            self.cluster.broadcast(b"")  # The chief has written all by now.
             raise SearchError(
                 f"{self.failures_in_a_row} architectures in a row were "
-                f"infeasible; the last: {evaluation.infeasible}."
+                f"infeasible; the last: {trial.evaluation.infeasible}."
             )
 
     def _update(self, step: int, samples: Samples, batch: list[Trial]) -> None:

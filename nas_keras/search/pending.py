@@ -15,6 +15,7 @@ from typing import Any
 from absl import logging
 
 from nas_keras.files import write_atomically
+from nas_keras.search import files
 
 
 class Pending:
@@ -31,12 +32,20 @@ class Pending:
 
     def write(self, key: str, record: Mapping[str, Any]) -> None:
         """Keeps a result; it survives a crash once this returns."""
-        self._folder.mkdir(exist_ok=True)
+        files.make_folder(self._folder)
         text = json.dumps(record, allow_nan=False, ensure_ascii=False)
         value = {"sha256": _digest(text), "record": record}
         data = json.dumps(value, allow_nan=False, ensure_ascii=False)
         write_atomically(self._path(key), data.encode())
         write_atomically(self._mark(key), key.encode())
+
+    def keys(self) -> set[str]:
+        """Returns the keys of all results, damaged or not."""
+        return {
+            path.stem
+            for suffix in ("json", "mark")
+            for path in self._folder.glob(f"[!.]*.{suffix}")
+        }
 
     def read(self) -> dict[str, dict[str, Any]]:
         """Returns key -> result.
@@ -44,13 +53,8 @@ class Pending:
         One that is damaged or gone is left out with a warning that names it,
         and is evaluated once more.
         """
-        keys = {
-            path.stem
-            for suffix in ("json", "mark")
-            for path in self._folder.glob(f"[!.]*.{suffix}")
-        }
         found = {}
-        for key in sorted(keys):
+        for key in sorted(self.keys()):
             path = self._path(key)
             record = _record(path.read_bytes()) if path.exists() else None
             if record is None:

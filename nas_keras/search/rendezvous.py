@@ -238,7 +238,7 @@ class _Arrivals(contextlib.AbstractContextManager):
     def _accept(self) -> None:
         try:
             connection, _ = self._server.accept()
-        except OSError:
+        except (ConnectionError, BlockingIOError):
             return  # It has gone again.
         connection.setblocking(False)
         self._selector.register(connection, selectors.EVENT_READ)

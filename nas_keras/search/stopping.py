@@ -42,16 +42,27 @@ def leave(program: str, status: int, reason: str) -> NoReturn:
     peers which may be gone.
     """
     # In a thread: perhaps nobody listens, or a full pipe holds the streams.
-    speaker = threading.Thread(target=_say, args=(program, reason), daemon=True)
+    speaker = threading.Thread(
+        target=_say, args=(program, status, reason), daemon=True
+    )
     speaker.start()
     speaker.join(_SAY_S)
     os._exit(status)
 
 
-def _say(program: str, reason: str) -> None:
-    line = f"{program}: {reason}; what is finished is kept, and the same"
+def end(status: int) -> NoReturn:
+    """Ends a process that has peers, when all is said; see `leave`."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _say(program: str, status: int, reason: str) -> None:
+    line = f"{program}: {reason}; what is finished is kept"
+    if status >= 128:
+        line += ", and the same command goes on from here"
     with contextlib.suppress(OSError, ValueError):  # Nobody listens.
-        print(line, "command goes on from here.", file=sys.stderr, flush=True)
+        print(f"{line}.", file=sys.stderr, flush=True)
         rich.console.Console().show_cursor()  # A progress bar has hidden it.
         sys.stdout.flush()
 

@@ -48,6 +48,7 @@ class Supervisor:
         self._max_restarts = max_restarts
         self._progress = ReceivedProgress()
         self._lines: queue.SimpleQueue = queue.SimpleQueue()
+        self._readers: list[threading.Thread] = []
         self._signal: int | None = None
 
     def run(self) -> int:
@@ -76,7 +77,7 @@ class Supervisor:
                     "finished in between."
                 )
                 return status
-            backoff_s = min(2.0 ** (restarts - 1) - 1, _MOST_BACKOFF_S)
+            backoff_s = min(2.0 ** min(restarts - 1, 9) - 1, _MOST_BACKOFF_S)
             self._say(
                 f"a worker ended with status {status}; starting all again "
                 f"(restart {restarts} of {self._max_restarts})."
@@ -139,11 +140,13 @@ class Supervisor:
             )
             workers.append(worker)
             for stream in (worker.stdout, worker.stderr):
-                threading.Thread(
+                reader = threading.Thread(
                     target=self._read,
                     args=(index, stream, stream is worker.stderr),
                     daemon=True,
-                ).start()
+                )
+                reader.start()
+                self._readers.append(reader)
         return workers
 
     def _read(self, index: int, stream, is_error: bool) -> None:
@@ -183,9 +186,9 @@ class Supervisor:
                 _tell(workers, signal.SIGTERM)
                 is_told = True
             self._show(0.1)
-        for worker in workers:
-            worker.wait()
-        self._show(0.1)  # Their last words.
+        while self._readers:  # Their last words.
+            self._readers.pop().join(1.0)
+        self._show(0.0)
 
     def _say(self, text: str) -> None:
         print(f"nas-search: {text}", file=sys.stderr, flush=True)

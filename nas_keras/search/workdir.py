@@ -110,7 +110,7 @@ class Workdir:
         num_trials: int,
         batch_size: int,
     ):
-        folder.mkdir(exist_ok=True)
+        files.make_folder(folder)
         self._folder = folder
         self._num_trials = num_trials
         self._batch_size = batch_size
@@ -141,13 +141,10 @@ class Workdir:
                 f"among the {len(journaled)} lines. Restore the file from a "
                 "copy; nothing was changed."
             )
-        pending = self._pending.read()
-        done = [
-            key for key, record in pending.items() if record["id"] in records
-        ]
-        self._pending.remove(done)
-        for key in pending.keys() - set(done):
-            records[pending[key]["id"]] = pending[key]
+        journaled_keys = set(map(pending_key, records))
+        self._pending.remove(self._pending.keys() & journaled_keys)
+        for record in self._pending.read().values():
+            records[record["id"]] = record
         step, state = self._newest_state()
         return Opening(records, step, state)
 
