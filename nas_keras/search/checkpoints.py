@@ -42,13 +42,15 @@ def latest(folder: Path) -> tuple[int, dict[str, np.ndarray]] | None:
 
     One that is damaged is passed over with a warning that names it.
     """
-    for name, digest in sorted(_manifest(folder).items(), reverse=True):
+    newest = None
+    for name, digest in sorted(_manifest(folder).items()):
         path = folder / name
         data = path.read_bytes() if path.exists() else b""
         if hashlib.sha256(data).hexdigest() == digest:
-            return int(path.stem.split("_")[1]), decode(data)
-        logging.warning("%s is damaged; taking an older snapshot.", path)
-    return None
+            newest = int(path.stem.split("_")[1]), decode(data)
+        else:
+            logging.warning("%s is damaged; it is not used.", path)
+    return newest
 
 
 def encode(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 
 from nas_keras.search import files
 
-_RESULTS = ("*.json", "*.jsonl", "*.csv")
+_RESULTS = ("*.json", "*.jsonl", "*.csv", "checkpoints/*")
 _NAME = "finished.json"
 
 

@@ -86,7 +86,8 @@ def search(
         max_consecutive_failures: Infeasible trials in a row that end the run.
         settings: What else the run depends on, JSON-able, kept in
             `config.json`; a workdir of other settings is refused.
-        is_held: Whether the caller holds the workdir already (`held`).
+        is_held: Whether the caller holds the workdir already (`held`); then
+            `best_cell.json` is the caller's too, once the search is over.
         on_evaluated: Is told of each trial that this worker has evaluated,
             before it is yielded.
 
@@ -206,7 +207,7 @@ class _Run:
                 )
             yield from self._steps(self._open())
             if self.store is not None:
-                self.store.finish()
+                self.store.finish(owns_best=not is_held)
 
     def _open(self) -> int:
         """Takes over what is finished; returns the step to go on with."""

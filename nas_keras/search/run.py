@@ -129,6 +129,7 @@ def _found(
         config.seed + 1_000_003,
         progress,
         cluster,
+        is_held=False,
     )
     return own, best_distinct(trials, config.retrain_top, "random")
 
@@ -157,6 +158,7 @@ def _search(
     seed: int,
     progress: MakeProgress,
     cluster: Cluster,
+    is_held: bool = True,
 ) -> list[Trial]:
     with progress(
         label, config.num_trials, "children", cluster.size
@@ -180,7 +182,7 @@ def _search(
                 config.baseline_decay, config.normalize_advantage
             ),
             settings=configuration.settings_of(config, evaluator.task.corpus),
-            is_held=True,
+            is_held=is_held,
             on_evaluated=show,
         ):
             show(trial)

@@ -14,6 +14,7 @@ import numpy as np
 from absl import logging
 
 from nas_keras.cells.spec import CellSpec
+from nas_keras.cells.spec import load_spec
 from nas_keras.cells.spec import save_spec
 from nas_keras.search import checkpoints
 from nas_keras.search import configuration
@@ -119,6 +120,7 @@ class Workdir:
         self._workers = _statistics(folder / "workers.jsonl")
         self._pending = Pending(folder / "pending")
         self._best: Trial | None = None
+        self._has_new = False
         if len(self._journal.records) > num_trials:
             raise ValueError(
                 f"workdir {str(folder)!r} holds {len(self._journal.records)} "
@@ -189,6 +191,7 @@ class Workdir:
             # The cell first: what the journal has has been kept.
             self._write_best()
         if new:
+            self._has_new = True
             self._journal.append(
                 *(trial.to_record(self._batch_size) for trial in new)
             )
@@ -206,10 +209,23 @@ class Workdir:
         """Writes who did how much of a step."""
         self._workers.append({"step": step, **dataclasses.asdict(shares)})
 
-    def finish(self) -> None:
-        """Writes what is made of the whole run."""
-        self._write_best()
+    def finish(self, owns_best: bool) -> None:
+        """Writes what is made of the whole run.
+
+        Args:
+            owns_best: Whether `best_cell.json` is this search's alone. If
+                not, a cell that is there, and was there before, stays.
+        """
+        if owns_best or self._has_new or not self._has_best():
+            self._write_best()
         write_csv(self._folder / "trials.csv", self._journal.records)
+
+    def _has_best(self) -> bool:
+        try:
+            load_spec(self._folder / "best_cell.json")
+        except (ValueError, OSError):
+            return False
+        return True
 
     def _write_best(self) -> None:
         if self._best is None or not isinstance(self._best.spec, CellSpec):
