@@ -450,8 +450,9 @@ def main(argv: Sequence[str]) -> None:
             table.add_row(stage, str(num), str(good), "", "", "")
             figures[stage] = f"{good}/{num}"
     if "lock" in _STAGE.value:
-        figures["second_refused"] = lock(root)
-        table.add_row("second process", "1", str(int(lock(root))), "", "", "")
+        refused = lock(root)
+        table.add_row("second process", "1", str(int(refused)), "", "", "")
+        figures["second_refused"] = refused
     rich.console.Console(width=100).print(table)
     print(" ".join(f"{name}={value}" for name, value in figures.items()))
 

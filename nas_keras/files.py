@@ -13,6 +13,9 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = str(path)  # Not the temporary name, or none.
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)

@@ -522,8 +522,8 @@ def test_what_else_is_among_pending_results_is_not_looked_at(tmp_path):
 # The mark of a finished run.
 
 _RESULTS = ("best_cell.json", "trials.jsonl", "trials.csv", "config.json",
-            "random/trials.jsonl")  # fmt: skip
-_OTHERS = ("report.html", "lock", "checkpoints/manifest.json",
+            "random/trials.jsonl", "checkpoints/manifest.json")  # fmt: skip
+_OTHERS = ("report.html", "lock",
            "pending/a.json", ".hidden.json", "random/.hidden.jsonl",
            "trials.jsonl.sha256")  # fmt: skip
 _CONFIG = {"seed": 0, "controller": {"units": 8, "text": "ä"}}

@@ -71,9 +71,10 @@ class Journal:
                 os.fsync(file.fileno())
             if is_new:
                 sync_folder(self.path.parent)
-        except OSError:
+        except OSError as error:
             if self.path.exists():
                 self._cut(self._num_bytes)
+            error.filename = str(self.path)
             raise
         self._digest.update(lines)
         self._num_bytes += len(lines)
