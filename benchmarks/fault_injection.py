@@ -39,6 +39,12 @@ _STAGE = flags.DEFINE_multi_enum(
 )
 _KILLS = flags.DEFINE_integer("kills", 24, "With SIGKILL.", lower_bound=1)
 _SIGTERMS = flags.DEFINE_integer("sigterms", 10, "With SIGTERM.", lower_bound=1)
+_STATES = flags.DEFINE_multi_enum(
+    "states",
+    ["interrupted", "finished"],
+    ["interrupted", "finished"],
+    "Runs to damage.",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of all moments.", lower_bound=0)
 
 _WORKER = pathlib.Path(__file__).with_name("fault_worker.py")
@@ -351,10 +357,12 @@ def _damaged(
 def damage(root: pathlib.Path, want: pathlib.Path) -> tuple[int, int]:
     """Damages every file in four ways, of two runs; prints what came of it."""
     interrupted = root / "interrupted"
-    _interrupted(interrupted)
+    states = {"interrupted": interrupted, "finished": want}
+    if "interrupted" in _STATES.value:
+        _interrupted(interrupted)
     cases = [
         (state, name, way)
-        for state in (interrupted, want)
+        for state in map(states.get, _STATES.value)
         for name in _files(state)
         for way in _WAYS
     ]
