@@ -14,7 +14,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        error.filename = str(path)  # Not the temporary name, or none.
+        if error.errno is not None:
+            error.filename = str(path)  # Not the temporary name, or none.
         raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -659,9 +659,14 @@ def _num_unread(pipe):
 
 def test_other_signals_do_not_end_a_process():
     wait = """
-    signal.signal(signal.SIGUSR1, lambda number, frame: print("usr1"))
+    import time
+
+    got = []
+    signal.signal(signal.SIGUSR1, lambda number, frame: got.append(number))
     print("set", flush=True)
-    signal.pause()
+    while not got:  # Not pause(): the signal may have come before it.
+        time.sleep(0.01)
+    print("usr1")
     sys.exit(7)
     """
     with _python(_WAITING.format(wait=wait)) as process:
