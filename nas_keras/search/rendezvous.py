@@ -28,6 +28,7 @@ _KEEPALIVE = {  # Seconds; seconds; count: 20 s to notice a machine's end.
 }
 _HELLO_S = 5.0  # Time to say hello, and to answer it.
 _SAY_EVERY_S = 10.0
+_SETTLE_S = 0.2
 _WELCOME, _GO = b"welcome\n", b"go\n"
 _BYE, _FAILED, _ERROR = b"bye\n", b"failed ", b"error "
 _MAX_LINE = 2**20
@@ -201,7 +202,8 @@ class _Arrivals(contextlib.AbstractContextManager):
     def missing(self) -> list[str]:
         """Returns who has not come, or has gone again."""
         if len(self._there) == len(self._topology.addresses) - 1:
-            self.receive(0.0)  # Perhaps one has gone by now.
+            # Perhaps one has gone by now, and its end is on the way.
+            self.receive(_SETTLE_S)
         return [
             f"{index} ({address})"
             for index, address in enumerate(self._topology.addresses)
