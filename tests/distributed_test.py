@@ -1,6 +1,6 @@
 """Searches of several processes: the same results, whatever happens.
 
-About a minute and a half on two cores, for each process loads TensorFlow;
+A minute or two on two cores, for each process loads TensorFlow;
 nothing short of processes can be killed, or meet.
 """
 
