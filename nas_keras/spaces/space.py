@@ -8,6 +8,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,11 @@ class Choice:
         name: Non-empty.
         options: The distinct things to choose from, at least one; each a str,
             an int or a float.
+        anchors: For each option the place, among the choices of its space, of
+            the earlier choice that it points back to, or -1: to the beginning,
+            before all choices. A policy then attends to what it remembers of
+            those places, instead of learning one weight vector for each
+            option. None: the options are mere labels.
 
     Raises:
         ValueError: If a rule is broken.
@@ -28,10 +34,15 @@ class Choice:
 
     >>> Choice("activation", ("tanh", "relu")).options
     ('tanh', 'relu')
+
+    Reference:
+        [Zoph & Le, 2017](https://arxiv.org/abs/1611.01578), section 3.3
+        (anchor points).
     """
 
     name: str
     options: tuple[str | int | float, ...]
+    anchors: tuple[int, ...] | None = None
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not self.name:
@@ -58,6 +69,22 @@ class Choice:
                 f"options of {self.name!r} must be distinct and at least one. "
                 f"Received: options={self.options!r}."
             )
+        if self.anchors is not None:
+            object.__setattr__(self, "anchors", tuple(self.anchors))
+            self._check_anchors()
+
+    def _check_anchors(self) -> None:
+        if len(self.anchors) != len(self.options) or not all(
+            isinstance(anchor, numbers.Integral)
+            and not isinstance(anchor, bool)
+            and anchor >= -1
+            for anchor in self.anchors
+        ):
+            raise ValueError(
+                f"anchors of {self.name!r} must be one int >= -1 for each of "
+                f"the {len(self.options)} options. Received: "
+                f"anchors={self.anchors!r}."
+            )
 
 
 class Space:
@@ -67,13 +94,14 @@ class Space:
         choices: The decisions in the order in which they are made; A of them.
         decode: Function of the tokens, a tuple of A ints, that returns what
             they describe. Default: a dict of choice name to option.
+        encode: The inverse of `decode`. Default: that of the default.
         name: How journals and reports call the space.
         structure: What an evaluator may know of the space beyond its choices,
             such as the `Tree` of a tree space.
 
     Raises:
-        ValueError: If there is no choice, two have one name, or all have a
-            single option.
+        ValueError: If there is no choice, two have one name, all have a
+            single option, or an anchor is not an earlier choice.
 
     Example:
 
@@ -88,6 +116,7 @@ class Space:
         decode: Callable[[tuple[int, ...]], Any] | None = None,
         name: str = "",
         structure: Any = None,
+        encode: Callable[[Any], Sequence[int]] | None = None,
     ):
         self.choices = tuple(choices)
         for choice in self.choices:
@@ -106,9 +135,18 @@ class Space:
                 "A space must have at least two architectures. Received: "
                 f"choices={self.choices!r}."
             )
+        for place, choice in enumerate(self.choices):
+            wrong = [k for k in choice.anchors or () if k >= place]
+            if wrong:
+                raise ValueError(
+                    f"anchors of {choice.name!r}, choice {place}, must be "
+                    f"earlier choices, in [-1, {place - 1}]. Received: "
+                    f"{wrong}."
+                )
         self.name = name or f"space({', '.join(names[:3])}...)"
         self.structure = structure
         self._decode = decode
+        self._encode = encode
 
     @property
     def num_options(self) -> tuple[int, ...]:
@@ -133,6 +171,37 @@ class Space:
             choice.name: choice.options[token]
             for choice, token in zip(self.choices, tokens, strict=True)
         }
+
+    def encode(self, architecture: Any) -> tuple[int, ...]:
+        """Returns tokens that decode to an architecture.
+
+        Raises:
+            ValueError: If it is none of the space's, or the space has a
+                `decode` of its own and no `encode`.
+        """
+        if self._encode is not None:
+            return self.validate(self._encode(architecture))
+        names = [choice.name for choice in self.choices]
+        if self._decode is not None or not isinstance(architecture, Mapping):
+            raise ValueError(
+                f"{self.name} cannot encode. Received: "
+                f"{type(architecture).__name__}."
+            )
+        if sorted(architecture) != sorted(names):
+            raise ValueError(
+                f"architecture must have the keys {names}. Received: "
+                f"{list(architecture)}."
+            )
+        tokens = []
+        for choice in self.choices:
+            option = architecture[choice.name]
+            if option not in choice.options:
+                raise ValueError(
+                    f"architecture[{choice.name!r}] must be one of "
+                    f"{choice.options}. Received: {option!r}."
+                )
+            tokens.append(choice.options.index(option))
+        return tuple(tokens)
 
     def validate(self, tokens: Sequence[int]) -> tuple[int, ...]:
         """Returns the tokens as a tuple of ints.
