@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "baseline": ["BaselineState", "EMABaseline"],
         "controller": ["Controller", "RandomController", "Samples"],
-        "losses": ["reinforce_loss"],
+        "losses": ["ppo_loss", "reinforce_loss"],
         "policy_gradient": ["PolicyGradientController"],
     },
 )

@@ -69,6 +69,10 @@ class Controller(abc.ABC):
             Figures of the step, such as `loss` and `entropy_nats`.
         """
 
+    def bonus(self, samples: Samples) -> np.ndarray:
+        """Returns what is added to the rewards [B], before any baseline."""
+        return np.zeros(len(samples.tokens))
+
     @abc.abstractmethod
     def state(self) -> dict[str, np.ndarray]:
         """Returns everything that `update` changes, as named arrays."""

@@ -30,3 +30,46 @@ def reinforce_loss(log_prob: tf.Tensor, advantage: tf.Tensor) -> tf.Tensor:
     tf.debugging.assert_shapes([(log_prob, ("B", "A")), (advantage, ("B",))])
     per_architecture = tf.reduce_sum(log_prob, axis=-1)  # [B]
     return -tf.reduce_mean(tf.stop_gradient(advantage) * per_architecture)
+
+
+def ppo_loss(
+    log_prob: tf.Tensor,
+    old_log_prob: tf.Tensor,
+    advantage: tf.Tensor,
+    clip: float,
+) -> tf.Tensor:
+    """Returns the clipped surrogate loss of a batch of architectures.
+
+    A decision's probability gains nothing by moving further from the old one
+    than the clip allows. The ratio is that of each token: that of a whole
+    sequence leaves the clip's interval at once. Where the policies are equal,
+    the gradient is that of `reinforce_loss`.
+
+    Args:
+        log_prob: float32 [B, A], log pi(token) in nats.
+        old_log_prob: float32 [B, A], of the policy that sampled.
+        advantage: float32 [B], the same for all decisions of an architecture,
+            whose only reward is at its end.
+        clip: The ratio is clipped to [1 - clip, 1 + clip].
+
+    Returns:
+        float32 [], the mean over B of the loss summed over A.
+
+    Raises:
+        ValueError: If the shapes are not [B, A], [B, A] and [B].
+
+    Reference:
+        [Schulman et al., 2017](https://arxiv.org/abs/1707.06347), equation 7.
+    """
+    tf.debugging.assert_shapes(
+        [
+            (log_prob, ("B", "A")),
+            (old_log_prob, ("B", "A")),
+            (advantage, ("B",)),
+        ]
+    )
+    ratio = tf.exp(log_prob - tf.stop_gradient(old_log_prob))
+    advantage = tf.stop_gradient(advantage)[:, None]
+    clipped = tf.clip_by_value(ratio, 1 - clip, 1 + clip)
+    per_token = tf.minimum(ratio * advantage, clipped * advantage)
+    return -tf.reduce_mean(tf.reduce_sum(per_token, axis=-1))

@@ -9,11 +9,13 @@ import tensorflow as tf
 
 from nas_keras.controllers.controller import Controller
 from nas_keras.controllers.controller import Samples
+from nas_keras.controllers.losses import ppo_loss
 from nas_keras.controllers.losses import reinforce_loss
 from nas_keras.controllers.policy import Policy
 from nas_keras.spaces.space import Space
 
-LOSSES = ("reinforce",)
+LOSSES = ("reinforce", "ppo")
+ENTROPY_BONUSES = ("exact", "sampled")
 
 
 class PolicyGradientController(Controller):
@@ -25,14 +27,25 @@ class PolicyGradientController(Controller):
 
     Args:
         space: The `Space` to propose from.
-        loss: `"reinforce"`.
-        seed: Int >= 0, of the initial weights.
+        loss: `"reinforce"`, one update a batch; or `"ppo"`, `num_epochs`
+            passes over the batch in `num_minibatches` parts each, against the
+            clipped ratio to the policy that sampled.
+        seed: Int >= 0, of the initial weights and of PPO's minibatches.
         units: Width of an LSTM layer and of the token embeddings.
         num_layers: LSTM layers.
         init_scale: All weights begin uniform in [-init_scale, init_scale].
         learning_rate: Of Adam.
         entropy_weight: Weight of the entropy bonus, per nat of the whole
             sequence.
+        entropy_bonus: `"exact"`: the policy's entropy, in the loss, with its
+            gradient; `"sampled"`: ENAS' programs, -p log p of the sampled
+            tokens, in the reward.
+        temperature: Logits are divided by it. ENAS: 5.
+        tanh_constant: C: logits are then C * tanh(logits); 0: they are not.
+            ENAS: 2.5.
+        clip: Of PPO's ratio.
+        num_epochs: Of PPO.
+        num_minibatches: Of PPO; parts of whole architectures.
 
     Raises:
         ValueError: If an argument breaks its rule.
@@ -47,7 +60,8 @@ class PolicyGradientController(Controller):
     ['entropy_nats', 'gradient_norm', 'loss']
 
     Reference:
-        [Zoph & Le, 2017](https://arxiv.org/abs/1611.01578), sections 3.2, 4.
+        [Zoph & Le, 2017](https://arxiv.org/abs/1611.01578), sections 3.2, 4;
+        [Schulman et al., 2017](https://arxiv.org/abs/1707.06347).
     """
 
     def __init__(
@@ -60,16 +74,29 @@ class PolicyGradientController(Controller):
         init_scale: float = 0.08,
         learning_rate: float = 0.01,
         entropy_weight: float = 0.0,
+        entropy_bonus: str = "exact",
+        temperature: float = 1.0,
+        tanh_constant: float = 0.0,
+        clip: float = 0.2,
+        num_epochs: int = 4,
+        num_minibatches: int = 4,
     ):
         super().__init__(space)
-        if loss not in LOSSES:
-            raise ValueError(
-                f"loss must be one of {list(LOSSES)}. Received: loss={loss!r}."
-            )
+        for name, value, allowed in (
+            ("loss", loss, LOSSES),
+            ("entropy_bonus", entropy_bonus, ENTROPY_BONUSES),
+        ):
+            if value not in allowed:
+                raise ValueError(
+                    f"{name} must be one of {list(allowed)}. Received: "
+                    f"{name}={value!r}."
+                )
         for name, value, low in (
             ("units", units, 1),
             ("num_layers", num_layers, 1),
             ("seed", seed, 0),
+            ("num_epochs", num_epochs, 1),
+            ("num_minibatches", num_minibatches, 1),
         ):
             if isinstance(value, bool) or not isinstance(value, int):
                 raise ValueError(
@@ -83,16 +110,21 @@ class PolicyGradientController(Controller):
         for name, value in (
             ("init_scale", init_scale),
             ("learning_rate", learning_rate),
+            ("temperature", temperature),
+            ("clip", clip),
         ):
             if not value > 0:
                 raise ValueError(
                     f"{name} must be positive. Received: {name}={value!r}."
                 )
-        if not entropy_weight >= 0:
-            raise ValueError(
-                "entropy_weight must be at least 0. Received: "
-                f"entropy_weight={entropy_weight!r}."
-            )
+        for name, value in (
+            ("entropy_weight", entropy_weight),
+            ("tanh_constant", tanh_constant),
+        ):
+            if not value >= 0:
+                raise ValueError(
+                    f"{name} must be at least 0. Received: {name}={value!r}."
+                )
         self._config = {
             "class": type(self).__name__,
             "loss": loss,
@@ -102,10 +134,20 @@ class PolicyGradientController(Controller):
             "init_scale": init_scale,
             "learning_rate": learning_rate,
             "entropy_weight": entropy_weight,
+            "entropy_bonus": entropy_bonus,
+            "temperature": temperature,
+            "tanh_constant": tanh_constant,
         }
+        if loss == "ppo":
+            self._config |= {
+                "clip": clip,
+                "num_epochs": num_epochs,
+                "num_minibatches": num_minibatches,
+            }
         self._policy = Policy(
-            space.num_options, units, num_layers, init_scale, seed
-        )
+            space.choices, units, num_layers, init_scale, seed, temperature,
+            tanh_constant,
+        )  # fmt: skip
         self._policy.build()
         self._optimizer = keras.optimizers.Adam(learning_rate)
         self._optimizer.build(self._policy.trainable_variables)
@@ -116,7 +158,7 @@ class PolicyGradientController(Controller):
         self._sample = tf.function(self._policy.call, input_signature=[noise])
         self._score = tf.function(self._forced, input_signature=[tokens])
         self._update = tf.function(
-            self._step, input_signature=[tokens, advantage]
+            self._step, input_signature=[tokens, noise, advantage]
         )
 
     def sample(self, noise: np.ndarray) -> Samples:
@@ -147,8 +189,44 @@ class PolicyGradientController(Controller):
             raise ValueError(
                 f"advantage must be finite. Received: {advantage.tolist()}."
             )
-        metrics = self._update(tokens, advantage)
-        return {name: float(value) for name, value in metrics.items()}
+        old_log_prob = np.asarray(samples.log_prob, np.float32)
+        parts = [
+            self._update(tokens[rows], old_log_prob[rows], advantage[rows])
+            for rows in self._minibatches(len(tokens))
+        ]
+        return {
+            name: float(np.mean([part[name] for part in parts]))
+            for name in parts[0]
+        }
+
+    def bonus(self, samples: Samples) -> np.ndarray:
+        """Returns ENAS' surrogate of the entropy if that was asked for, [B].
+
+        Of each architecture -p log p of its tokens, summed: as in the authors'
+        programs. Its gradient is not that of the entropy.
+        """
+        if self._config["entropy_bonus"] != "sampled":
+            return super().bonus(samples)
+        log_prob = np.asarray(samples.log_prob, np.float64)
+        surrogate = -(np.exp(log_prob) * log_prob).sum(axis=1)
+        return self._config["entropy_weight"] * surrogate
+
+    def _minibatches(self, batch_size: int) -> list[np.ndarray]:
+        """Returns the rows of each step on a batch."""
+        if self._config["loss"] == "reinforce":
+            return [np.arange(batch_size)]
+        # Keyed by what is saved: going on shuffles as not stopping would.
+        key = [self._config["seed"], int(self._optimizer.iterations)]
+        bits = np.random.Philox(key=np.array(key, np.uint64))
+        generator = np.random.Generator(bits)
+        parts = min(self._config["num_minibatches"], batch_size)
+        return [
+            rows
+            for _ in range(self._config["num_epochs"])
+            for rows in np.array_split(
+                np.argsort(generator.random(batch_size), kind="stable"), parts
+            )
+        ]
 
     def state(self) -> dict[str, np.ndarray]:
         return {
@@ -190,21 +268,34 @@ class PolicyGradientController(Controller):
         return self._policy.call(noise, tokens)
 
     def _step(
-        self, tokens: tf.Tensor, advantage: tf.Tensor
+        self, tokens: tf.Tensor, old_log_prob: tf.Tensor, advantage: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        variables = self._policy.trainable_variables
+        config, variables = self._config, self._policy.trainable_variables
         with tf.GradientTape() as tape:
             _, log_prob, entropy = self._forced(tokens)
             entropy_nats = tf.reduce_mean(tf.reduce_sum(entropy, axis=-1))
-            loss = reinforce_loss(log_prob, advantage)
-            loss -= self._config["entropy_weight"] * entropy_nats
+            if config["loss"] == "ppo":
+                clip = config["clip"]
+                loss = ppo_loss(log_prob, old_log_prob, advantage, clip)
+            else:
+                loss = reinforce_loss(log_prob, advantage)
+            if config["entropy_bonus"] == "exact":
+                loss -= config["entropy_weight"] * entropy_nats
         gradients = tape.gradient(loss, variables)
         self._optimizer.apply(gradients, variables)
-        return {
+        metrics = {
             "loss": loss,
             "entropy_nats": entropy_nats,
             "gradient_norm": tf.linalg.global_norm(gradients),
         }
+        if config["loss"] == "ppo":
+            difference = old_log_prob - log_prob
+            metrics["kl_nats"] = tf.reduce_mean(
+                tf.reduce_sum(difference, axis=-1)
+            )
+            outside = tf.abs(tf.exp(-difference) - 1) > clip
+            metrics["clipped"] = tf.reduce_mean(tf.cast(outside, tf.float32))
+        return metrics
 
 
 def _samples(outputs: tuple[tf.Tensor, ...]) -> Samples:
