@@ -10,11 +10,14 @@ import numbers
 import time
 from collections.abc import Callable
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import logging
 
+from nas_keras.controllers.controller import Controller
+from nas_keras.search.cluster import Cluster
 from nas_keras.search.trial import Evaluation
 from nas_keras.spaces.space import Space
 
@@ -22,7 +25,14 @@ _MAX_REWARD = 1e100  # Its square is still a float.
 
 
 class Evaluator(abc.ABC):
-    """Scores architectures."""
+    """Scores architectures.
+
+    Attributes:
+        is_repeatable: Whether an architecture scores the same at any time of
+            a search, so that one evaluation of it will do.
+    """
+
+    is_repeatable = True
 
     @abc.abstractmethod
     def evaluate(self, tokens: np.ndarray, seed: int) -> list[Evaluation]:
@@ -35,6 +45,30 @@ class Evaluator(abc.ABC):
     def config(self) -> dict[str, Any]:
         """Returns what the scores depend on, JSON-able."""
         return {"class": type(self).__name__}
+
+    def open(self, folder: Path | None, step: int, cluster: Cluster) -> bool:
+        """Begins a search, or goes on with one; called once, by all workers.
+
+        Args:
+            folder: The workdir, or None.
+            step: Updates of the controller so far.
+            cluster: The workers.
+
+        Returns:
+            Whether this evaluator is as it was after `step` updates. If not,
+            the search is replayed from step 0, with the rewards it has.
+        """
+        return True
+
+    def prepare(  # noqa: B027  (to do nothing is the rule)
+        self, step: int, controller: Controller
+    ) -> None:
+        """Called by all workers before a step's architectures are sampled.
+
+        An evaluator that learns, such as `SharedWeights`, does it here: what
+        it does may depend on the steps before, and on the controller as it
+        is, and on nothing else.
+        """
 
 
 class FunctionEvaluator(Evaluator):

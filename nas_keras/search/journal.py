@@ -121,12 +121,13 @@ def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     columns = ["id", "step", "row", "reward", "infeasible", "elapsed_s"]
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([*columns, *metrics, "fingerprint", "tokens"])
+    writer.writerow([*columns, *metrics, "same_as", "fingerprint", "tokens"])
     for record in records:
         writer.writerow(
             [
                 *(record[column] for column in columns),
                 *(record["metrics"].get(name, "") for name in metrics),
+                record.get("same_as"),  # Not of older journals.
                 record["fingerprint"],
                 " ".join(map(str, record["tokens"])),
             ]

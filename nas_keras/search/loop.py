@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from nas_keras.controllers.baseline import BaselineState
 from nas_keras.controllers.baseline import EMABaseline
@@ -37,6 +38,7 @@ from nas_keras.search.sharing import share_out
 from nas_keras.search.trial import Evaluation
 from nas_keras.search.trial import SearchError
 from nas_keras.search.trial import Trial
+from nas_keras.search.trial import architecture_key
 from nas_keras.search.trial import evaluation_of_record
 from nas_keras.search.workdir import Opening
 from nas_keras.search.workdir import Workdir
@@ -57,6 +59,7 @@ def search(
     baseline: EMABaseline = EMABaseline(),  # noqa: B008  (frozen)
     max_consecutive_failures: int = 10,
     settings: Mapping[str, Any] | None = None,
+    evaluate_again: bool = False,
     is_held: bool = False,
     on_evaluated: Callable[[Trial], None] = lambda trial: None,
 ) -> Iterator[Trial]:
@@ -86,6 +89,9 @@ def search(
         max_consecutive_failures: Infeasible trials in a row that end the run.
         settings: What else the run depends on, JSON-able, kept in
             `config.json`; a workdir of other settings is refused.
+        evaluate_again: Whether an architecture that is met again is evaluated
+            again. If not, it has its first score, at no cost. What is the same
+            is told by `CellSpec.fingerprint`, or else by the tokens.
         is_held: Whether the caller holds the workdir already (`held`); then
             `best_cell.json` is the caller's too, once the search is over.
         on_evaluated: Is told of each trial that this worker has evaluated,
@@ -135,11 +141,13 @@ def search(
         "seed": seed,
         "evaluation_seed": evaluation_seed,
         "baseline": dataclasses.asdict(baseline),
+        "evaluate_again": evaluate_again,
         "settings": dict(settings or {}),
     }
     run = _Run(
         controller, evaluator, num_trials, batch_size, cluster, seed,
-        evaluation_seed, baseline, max_consecutive_failures, on_evaluated,
+        evaluation_seed, baseline, max_consecutive_failures,
+        evaluator.is_repeatable and not evaluate_again, on_evaluated,
     )  # fmt: skip
     return run.trials(
         None if workdir is None else Path(workdir), config, is_held
@@ -177,12 +185,17 @@ class _Run:
     evaluation_seed: int
     baseline: EMABaseline
     max_consecutive_failures: int
+    reuses: bool
     on_evaluated: Callable[[Trial], None]
+    folder: Path | None = None
     baseline_state: BaselineState = BaselineState()
     failures_in_a_row: int = 0
     records: Mapping[int, Mapping[str, Any]] = dataclasses.field(
         default_factory=dict
     )
+    # What architectures have in common -> their first trial.
+    first: dict[str, int] = dataclasses.field(default_factory=dict)
+    evaluations: dict[int, Evaluation] = dataclasses.field(default_factory=dict)
     store: Workdir | None = None  # Of the chief, if there is a workdir.
     pending: Pending | None = None
 
@@ -200,6 +213,7 @@ class _Run:
         with (
             contextlib.nullcontext() if is_held else held(folder, self.cluster)
         ):
+            self.folder = folder
             self.pending = Pending(folder / "pending")
             if self.cluster.is_chief:
                 self.store = Workdir(
@@ -211,15 +225,17 @@ class _Run:
 
     def _open(self) -> int:
         """Takes over what is finished; returns the step to go on with."""
-        opening = self.store.opening() if self.store else Opening({})
-        if self.cluster.size > 1:
-            if self.cluster.is_chief and not opening.state:
-                # The others may have begun with other weights.
-                opening = dataclasses.replace(opening, state=self._state())
-            message = self.cluster.broadcast(
-                opening.to_bytes() if self.cluster.is_chief else b""
+        opening = self._shared(
+            self.store.opening() if self.store else Opening({})
+        )
+        if not self.evaluator.open(self.folder, opening.step, self.cluster):
+            logging.warning(
+                "What the evaluator had learnt is damaged or gone; replaying "
+                "%d updates.",
+                opening.step,
             )
-            opening = Opening.from_bytes(message)
+            opening = self._shared(Opening(opening.records))
+            self.evaluator.open(self.folder, 0, self.cluster)
         self.records = opening.records
         if opening.state:
             state = dict(opening.state)
@@ -230,6 +246,18 @@ class _Run:
             self.controller.restore(state)
         return opening.step
 
+    def _shared(self, opening: Opening) -> Opening:
+        """Returns the chief's opening."""
+        if self.cluster.size == 1:
+            return opening
+        if self.cluster.is_chief and not opening.state:
+            # The others may have begun with other weights.
+            opening = dataclasses.replace(opening, state=self._state())
+        message = self.cluster.broadcast(
+            opening.to_bytes() if self.cluster.is_chief else b""
+        )
+        return Opening.from_bytes(message)
+
     def _state(self) -> dict[str, np.ndarray]:
         baseline = dataclasses.astuple(self.baseline_state)
         return {
@@ -239,7 +267,10 @@ class _Run:
 
     def _steps(self, first_step: int) -> Iterator[Trial]:
         for step in range(-(-self.num_trials // self.batch_size)):
-            samples = self._sample(step) if step >= first_step else None
+            samples = None
+            if step >= first_step:
+                self.evaluator.prepare(step, self.controller)
+                samples = self._sample(step)
             batch = []
             for trials in self._groups(self._batch(step, samples)):
                 if self.store is not None:
@@ -277,23 +308,52 @@ class _Run:
         """Yields the trials of a step, stored or evaluated now, in order."""
         first_id = step * self.batch_size
         ids = range(first_id, min(first_id + self.batch_size, self.num_trials))
+        rows = {}
+        for trial_id in ids:
+            record = self.records.get(trial_id)
+            if record is None:
+                rows[trial_id] = samples.tokens[trial_id - first_id]
+            elif samples is not None:
+                self._check_tokens(record, samples.tokens[trial_id - first_id])
+        same_as = {trial_id: self._same_as(trial_id, rows) for trial_id in ids}
         evaluated = share_out(
-            [trial_id for trial_id in ids if trial_id not in self.records],
-            lambda trial_id: self._evaluated(
-                trial_id, samples.tokens[trial_id - first_id]
-            ),
+            [trial_id for trial_id in rows if same_as[trial_id] is None],
+            lambda trial_id: self._evaluated(trial_id, rows[trial_id]),
             self.cluster,
             self.pending,
             pending_key,
             lambda shares: self._keep_shares(step, shares),
         )
         for trial_id in ids:
-            record = self.records.get(trial_id) or next(evaluated)
-            tokens = tuple(record["tokens"])
-            if samples is not None:
-                self._check_tokens(record, samples.tokens[trial_id - first_id])
+            record = self.records.get(trial_id)
+            if record is None and same_as[trial_id] is None:
+                record = next(evaluated)
+            if record is None:
+                tokens = tuple(rows[trial_id].tolist())
+                first = self.evaluations[same_as[trial_id]]
+                evaluation = dataclasses.replace(first, elapsed_s=0.0)
+            else:
+                tokens = tuple(record["tokens"])
+                evaluation = evaluation_of_record(record)
+            self.evaluations[trial_id] = evaluation
             spec, _ = self._decode(tokens)
-            yield Trial(trial_id, tokens, spec, evaluation_of_record(record))
+            yield Trial(trial_id, tokens, spec, evaluation, same_as[trial_id])
+
+    def _same_as(
+        self, trial_id: int, rows: Mapping[int, np.ndarray]
+    ) -> int | None:
+        """Returns the first trial of the same architecture, if it counts."""
+        record = self.records.get(trial_id)
+        if record is None:
+            tokens = tuple(rows[trial_id].tolist())
+            spec, _ = self._decode(tokens)
+            key = architecture_key(tokens, getattr(spec, "fingerprint", None))
+        else:
+            key = architecture_key(record["tokens"], record["fingerprint"])
+        first = self.first.setdefault(key, trial_id)
+        if record is not None:
+            return record.get("same_as")  # Not of older journals.
+        return first if self.reuses and first != trial_id else None
 
     def _keep_shares(self, step: int, shares: Shares) -> None:
         if self.store is not None:
@@ -355,7 +415,14 @@ class _Run:
             )
 
     def _update(self, step: int, samples: Samples, batch: list[Trial]) -> None:
-        rewards = [trial.evaluation.reward for trial in batch]
+        rewards = [
+            None
+            if trial.evaluation.reward is None
+            else trial.evaluation.reward + float(bonus)
+            for trial, bonus in zip(
+                batch, self.controller.bonus(samples), strict=True
+            )
+        ]
         advantage, self.baseline_state = self.baseline.advantages(
             rewards, self.baseline_state
         )

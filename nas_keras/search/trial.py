@@ -6,6 +6,7 @@ No TensorFlow, no Keras.
 import dataclasses
 import math
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -66,12 +67,15 @@ class Trial:
         spec: What they decode to, a `CellSpec` in a space of cells; None if
             the space's `decode` fails.
         evaluation: Its score.
+        same_as: The first trial of the same architecture, whose score this
+            is; None if this one was evaluated itself.
     """
 
     id: int
     tokens: tuple[int, ...]
     spec: Any
     evaluation: Evaluation
+    same_as: int | None = None
 
     def to_record(self, batch_size: int) -> dict[str, Any]:
         """Returns the journal's line of the trial, JSON-able."""
@@ -86,7 +90,17 @@ class Trial:
             "metrics": dict(self.evaluation.metrics),
             "elapsed_s": self.evaluation.elapsed_s,
             "infeasible": self.evaluation.infeasible,
+            "same_as": self.same_as,
         }
+
+
+def architecture_key(tokens: Sequence[int], fingerprint: str | None) -> str:
+    """Returns what two trials of one architecture have in common.
+
+    That is the canonical fingerprint, which different tokens may share; of a
+    space whose architectures have none, the tokens.
+    """
+    return fingerprint or " ".join(map(str, tokens))
 
 
 def evaluation_of_record(record: Mapping[str, Any]) -> Evaluation:
