@@ -8,7 +8,7 @@ import setuptools
 _ROOT = pathlib.Path(__file__).parent
 _VERSION = runpy.run_path(str(_ROOT / "nas_keras" / "version.py"))
 
-_REPORT = ["matplotlib"]
+_REPORT = ["matplotlib", "scipy>=1.13"]
 _TEST = [
     "hypothesis",
     "pre-commit",

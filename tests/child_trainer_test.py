@@ -441,7 +441,7 @@ def test_with_dropout_a_child_is_the_same_spec_trained_as_a_nas_rnn():
 
 def test_a_space_without_a_tree_is_refused():
     space = Space([Choice("width", (1, 2))], name="widths")
-    message = "Received: space='widths'. For other spaces use FunctionEvaluator"
+    message = "Received: space='widths'. For others use FunctionEvaluator"
     with pytest.raises(ValueError, match=re.escape(message)):
         ChildTrainer(space, _task())
 

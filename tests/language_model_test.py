@@ -14,7 +14,7 @@ from nas_keras.tasks import LanguageModelConfig
 from nas_keras.tasks import LanguageModelTask
 from nas_keras.tasks import LanguageModelTrainer
 from nas_keras.tasks.language_model import initial_weights
-from nas_keras.tasks.language_model_training import _optimizer
+from nas_keras.tasks.language_model_training import optimizer_of
 
 
 def _corpus(fractions=(0.9, 0.05, 0.05)):
@@ -196,7 +196,7 @@ def test_training_descends():
 
 def _rates(num_updates=40, updates_per_epoch=10, **changes):
     config = _config(optimizer="sgd", learning_rate=2.0, **changes)
-    optimizer = _optimizer(config, num_updates, updates_per_epoch)
+    optimizer = optimizer_of(config, num_updates, updates_per_epoch)
     rates = []
     for step in range(num_updates):
         optimizer.iterations.assign(step)

@@ -17,7 +17,7 @@ from nas_keras.report import summary
 from nas_keras.report import tables
 
 
-def _trials(rewards):
+def _trials(rewards, again=()):
     return tuple(
         run_files.TrialRecord(
             id=i,
@@ -26,6 +26,7 @@ def _trials(rewards):
             fingerprint=f"f{i % 30}",
             elapsed_s=0.5,
             metrics={},
+            same_as=i % 30 if i in again else None,
         )
         for i, reward in enumerate(rewards)
     )
@@ -47,15 +48,26 @@ def _retrained(cell, seed, perplexity, metrics=None, infeasible=None):
         },
         elapsed_s=12.0,
         infeasible=infeasible,
+        reward=None,
     )
 
 
-def _describe(retrained=(), trials=(0.5,), random_trials=()):
+def _describe(
+    retrained=(),
+    trials=(0.5,),
+    random_trials=(),
+    derived=(),
+    random_derived=(),
+    again=(),
+    evaluator=None,
+):
     run = run_files.RunFiles(
         workdir=pathlib.Path("run"),
-        config={},
-        trials=_trials(trials),
+        config={"run": {"settings": {"evaluator": evaluator}}},
+        trials=_trials(trials, again),
         random_trials=_trials(random_trials),
+        derived_trials=_trials(derived),
+        random_derived_trials=_trials(random_derived),
         steps=(),
         shares=(),
         retrained=tuple(retrained),
@@ -154,6 +166,9 @@ class StatisticsTest(parameterized.TestCase):
         self.assertEqual(figures.num_trials, 40)
         self.assertEqual(figures.num_feasible, 39)
         self.assertEqual(figures.num_distinct, 30)
+        self.assertEqual(figures.num_reused, 0)
+        feasible = [reward for reward in rewards if reward is not None]
+        self.assertAlmostEqual(figures.mean_reward, np.mean(feasible))
         self.assertAlmostEqual(figures.best_reward, 0.59)
         self.assertAlmostEqual(figures.elapsed_s, 20.0)
         first = [0.2, 0.21, 0.22, 0.23, 0.25, 0.26, 0.27]
@@ -203,6 +218,59 @@ class StatisticsTest(parameterized.TestCase):
         text = _describe(trials=[0.5] * 40, random_trials=[0.9] * 5)
         self.assertIn("The budgets differ (40 against 5 children)", text)
         self.assertIn("best child does not beat that of random", text)
+
+    def test_architectures_met_again_are_said(self):
+        text = _describe(trials=[0.5] * 40, again=range(30, 40))
+        self.assertIn(
+            "The controller evaluated 40 children: 40 feasible, 0 infeasible,"
+            " 30 distinct architectures; 10 were met again and not trained"
+            " again. Best",
+            text,
+        )
+        self.assertIn(
+            "; 1 was met again and not trained again. Best",
+            _describe(trials=[0.5] * 40, again=[39]),
+        )
+        # Older journals: met again perhaps, but trained again.
+        self.assertNotIn("met again", _describe(trials=[0.5] * 40))
+
+    def test_sampled_architectures_are_said(self):
+        text = _describe(
+            derived=[0.2, 0.7, None, 0.3],
+            random_trials=[0.5],
+            random_derived=[0.25],
+        )
+        self.assertIn(
+            "From the trained controller 4 architectures were sampled and"
+            " scored on the whole validation text with shared weights: 3"
+            " feasible, 1 infeasible, 4 distinct architectures. Best reward"
+            " 0.7000, mean reward 0.4000.",
+            text,
+        )
+        self.assertIn("From random search 1 architecture was sampled", text)
+        self.assertNotIn("sampled", _describe())
+
+    def test_children_with_shared_weights_are_not_called_trained(self):
+        text = _describe(
+            trials=[0.5] * 40,
+            random_trials=[0.4] * 40,
+            derived=[0.5],
+            evaluator="shared",
+            again=[31],
+        )
+        self.assertIn(
+            "The controller sampled 40 children and scored them with shared"
+            " weights: 40 feasible",
+            text,
+        )
+        self.assertIn("Random search sampled 40 children and scored", text)
+        self.assertIn("met again and not scored again", text)
+        self.assertIn("A reward by shared weights is an estimate", text)
+        self.assertNotRegex(text, "trained (?!controller)")
+        for evaluator in ("scratch", None):
+            text = _describe(evaluator=evaluator)
+            self.assertIn("The controller evaluated 1 children", text)
+            self.assertNotIn("shared", text)
 
 
 class CurvesTest(parameterized.TestCase):

@@ -162,6 +162,56 @@ class ReadRunTest(_RunFolderTest):
         self.assertEqual(run.config["run"]["space"], {"base": 8})
         self.assertEqual(run.notes, ())
 
+    def test_reads_what_was_met_again_and_what_was_sampled(self):
+        self.write_run()
+        _write_lines(
+            self.workdir / "trials.jsonl",
+            [_trial(0, 0.5, same_as=None), _trial(1, 0.5, same_as=0)],
+        )
+        derived = [_trial(0, 0.5), _trial(1, 0.4), _trial(2, None)]
+        path = self.workdir / "derived" / "trials.jsonl"
+        _write_lines(path, derived)
+        chance = self.workdir / "random" / "derived" / "trials.jsonl"
+        _write_lines(chance, derived[1:2])
+        run = report.read_run(self.workdir)
+        self.assertEqual([t.same_as for t in run.trials], [None, 0])
+        # An older journal.
+        self.assertEqual({t.same_as for t in run.random_trials}, {None})
+        self.assertEqual([t.id for t in run.derived_trials], [0, 1, 2])
+        self.assertEqual([t.id for t in run.random_derived_trials], [1])
+        with open(chance, "a") as file:
+            file.write("{}\n")
+        with self.assertRaisesRegex(
+            ValueError, r"^random/derived/trials\.jsonl line 2 must have"
+        ):
+            report.read_run(self.workdir)
+
+    @parameterized.parameters(
+        ({"settings": {"evaluator": "shared"}}, True),
+        ({"settings": {"evaluator": "scratch"}}, False),
+        ({"settings": {}}, False),
+        ({"settings": ["evaluator"]}, False),
+        ({}, False),
+        ("shared", False),
+    )
+    def test_evaluator_is_that_of_the_configuration(self, part, shared):
+        self.write_run()
+        self.write_json("config.json", {"run": part})
+        run = report.read_run(self.workdir)
+        self.assertEqual(run.shared_weights, shared)
+        noted = any("No derived/trials.jsonl" in note for note in run.notes)
+        self.assertEqual(noted, shared)
+
+    @parameterized.parameters((0.5, 0.5), (3, 3.0), (None, None))
+    def test_reward_of_a_retrained_cell(self, reward, want):
+        record = _retrained("found", 0, 8.0, reward=reward)
+        self.write_run()
+        path = self.workdir / "retrained.jsonl"
+        _write_lines(path, [record, _retrained("found", 1, 8.0)])
+        given, missing = report.read_run(self.workdir).retrained
+        self.assertEqual(given.reward, want)
+        self.assertIsNone(missing.reward)
+
     def test_missing_optional_files_are_noted(self):
         _write_lines(self.workdir / "trials.jsonl", [_trial(0, 0.5)])
         notes = " ".join(report.read_run(self.workdir).notes)
@@ -212,6 +262,7 @@ class ReadRunTest(_RunFolderTest):
         ({"reward": "high"}, "reward must be int or float.*'high'"),
         ({"id": True}, "id must be int, received True"),
         ({"infeasible": 3}, "infeasible must be str or NoneType, received 3"),
+        ({"same_as": "0"}, "same_as must be int or NoneType, received '0'"),
         ({"metrics": [1]}, r"metrics must be dict.*\[1\]"),
     )
     def test_wrong_types_name_the_field(self, changes, message):
@@ -287,6 +338,34 @@ class PageTest(_RunFolderTest):
             "python 3.11.2",
         ):
             self.assertIn(part, text)
+
+    def test_page_says_what_was_met_again(self):
+        self.write_run()
+        self.assertNotIn("met again", self.page().text)
+        trials = [_trial(i, 0.5) for i in range(5)]
+        trials.append(_trial(5, 0.5, same_as=2, fingerprint="f2"))
+        _write_lines(self.workdir / "trials.jsonl", trials)
+        text = self.page().text
+        self.assertIn("5 distinct architectures; 1 was met again", text)
+        self.assertIn("met again, not trained again 1 0", text)
+
+    def test_page_of_a_run_with_shared_weights(self):
+        self.write_run()
+        settings = {"settings": {"evaluator": "shared"}}
+        self.write_json("config.json", {"run": settings})
+        derived = [_trial(0, 0.5), _trial(1, None)]
+        for folder in (self.workdir, self.workdir / "random"):
+            _write_lines(folder / "derived" / "trials.jsonl", derived)
+        text = self.page().text
+        for part in (
+            "children and scored them with shared weights",
+            "From the trained controller 2 architectures were sampled",
+            "From random search 2 architectures were sampled",
+            "Sampled from the controller: 1 of 2. 1 × NaN loss",
+            "seconds scored",
+        ):
+            self.assertIn(part, text)
+        self.assertNotIn("seconds trained", text)
 
     def test_only_a_journal_is_enough(self):
         _write_lines(self.workdir / "trials.jsonl", [_trial(0, 0.5)])

@@ -29,7 +29,7 @@ from nas_keras.search import SearchError
 from nas_keras.search import search
 from nas_keras.search.evaluator import Evaluator
 from nas_keras.search.journal import Journal
-from nas_keras.search.loop import noise
+from nas_keras.search.noise import noise
 from nas_keras.spaces import Choice
 from nas_keras.spaces import Space
 from nas_keras.spaces import tree_space

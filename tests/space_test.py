@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nas_keras.spaces import Choice
 from nas_keras.spaces import Space
+from nas_keras.spaces import tree_space
 
 
 def make_space(**arguments):
@@ -66,6 +67,42 @@ def test_options_must_be_distinct_and_at_least_one(options):
 
 def test_options_of_different_types_are_distinct():
     assert len(Choice("a", (1, 1.0, "1")).options) == 3
+
+
+def test_options_are_labels_unless_anchors_are_given():
+    assert Choice("a", (1, 2)).anchors is None
+
+
+def test_choice_keeps_its_anchors_in_order_as_a_tuple():
+    assert Choice("a", (1, 2, 3), [4, -1, 0]).anchors == (4, -1, 0)
+    assert Choice("a", (1, 2), [0, 1]) == Choice("a", (1, 2), (0, 1))
+    assert Choice("a", (1, 2), (0, 1)) != Choice("a", (1, 2))
+
+
+def test_options_that_are_equal_are_encoded_by_their_types():
+    space = Space([Choice("a", (1, 1.0, "1", True))])
+    for token in range(4):
+        assert space.encode(space.decode([token])) == (token,)
+
+
+def test_two_options_may_have_one_anchor():
+    assert Choice("a", (1, 2), (0, 0)).anchors == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "anchors",
+    [
+        *[(), (0,), (0, 1, 2), (0, -2), (0, 1.0), (0, None), "01", 5],
+        *[(True, 0), (0, np.bool_(False)), (0, np.float32(1)), (0, "1")],
+    ],
+)
+def test_anchors_must_be_an_int_of_at_least_minus_one_for_each_option(anchors):
+    message = (
+        "anchors of 'a' must be one int >= -1 for each of the 2 options. "
+        f"Received: anchors={anchors!r}."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Choice("a", ("x", "y"), anchors)
 
 
 def test_size_is_the_product_of_the_options():
@@ -141,6 +178,36 @@ def test_choice_of_a_single_option_is_allowed_beside_others():
     assert space.decode([0, 1]) == {"a": 7, "b": 2}
 
 
+def test_anchors_may_be_any_earlier_choice_or_the_beginning():
+    choices = [
+        Choice("first", (1, 2), (-1, -1)),
+        Choice("second", (1, 2), (0, -1)),
+        Choice("third", (1, 2, 3), (1, -1, 0)),
+    ]
+    assert Space(choices).choices == tuple(choices)
+    assert Space(choices).size == 12
+
+
+@pytest.mark.parametrize(
+    ("place", "anchors", "wrong"),
+    [
+        (0, (-1, 0), [0]),
+        (1, (1, 0), [1]),
+        (1, (0, 2), [2]),
+        (2, (2, 7), [2, 7]),
+    ],
+)
+def test_anchors_must_be_earlier_choices(place, anchors, wrong):
+    choices = [Choice(f"c{k}", (1, 2)) for k in range(3)]
+    choices[place] = Choice("pointing", (1, 2), anchors)
+    message = (
+        f"anchors of 'pointing', choice {place}, must be earlier choices, in "
+        f"[-1, {place - 1}]. Received: {wrong}."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Space(choices)
+
+
 def test_space_knows_its_name_and_structure():
     space = make_space(name="toy", structure="a tree")
     assert space.name == "toy"
@@ -159,3 +226,100 @@ def test_tokens_and_architectures_are_one_to_one(sizes):
         tuple(space.decode(tokens).items()) for tokens in np.ndindex(*sizes)
     }
     assert len(decoded) == space.size == math.prod(sizes)
+
+
+# Encoding.
+
+
+@given(
+    sizes=st.lists(st.integers(1, 6), min_size=1, max_size=5), data=st.data()
+)
+def test_encode_is_the_inverse_of_decode(sizes, data):
+    # Options in no order, so that no token is its option.
+    choices = [
+        Choice(f"c{k}", tuple(data.draw(st.permutations(range(n)))))
+        for k, n in enumerate([*sizes, 2])
+    ]
+    space = Space(choices)
+    tokens = tuple(data.draw(st.integers(0, n - 1)) for n in space.num_options)
+    decoded = space.decode(tokens)
+    assert space.encode(decoded) == tokens
+    backwards = dict(reversed(decoded.items()))
+    assert space.encode(backwards) == tokens
+
+
+def test_encode_gives_the_places_of_the_options():
+    architecture = {"rate": 0.5, "width": 32, "kind": "pool"}
+    assert make_space().encode(architecture) == (1, 2, 0)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {},
+        {"kind": "pool", "width": 32},
+        {"kind": "pool", "width": 32, "rate": 0.5, "depth": 2},
+    ],
+)
+def test_encode_needs_every_name_and_no_other(architecture):
+    message = (
+        "architecture must have the keys ['kind', 'width', 'rate']. "
+        f"Received: {list(architecture)}."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        make_space().encode(architecture)
+
+
+@pytest.mark.parametrize("option", [7, "8", None, [8]])
+def test_encode_refuses_what_is_no_option(option):
+    message = (
+        "architecture['width'] must be one of (8, 16, 32). Received: "
+        f"{option!r}."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        make_space().encode({"kind": "pool", "width": option, "rate": 0.5})
+
+
+@pytest.mark.parametrize("architecture", [(1, 2, 0), "pool", None])
+def test_encode_takes_a_mapping_unless_the_space_says_how(architecture):
+    message = f"toy cannot encode. Received: {type(architecture).__name__}."
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        make_space(name="toy").encode(architecture)
+
+
+def test_space_that_decodes_in_its_own_way_must_say_how_it_encodes():
+    space = make_space(decode=lambda tokens: {"kind": "pool"}, name="toy")
+    with pytest.raises(ValueError, match=r"^toy cannot encode\. .*: dict\.$"):
+        space.encode({"kind": "pool", "width": 32, "rate": 0.5})
+    with pytest.raises(ValueError, match=r"^tree.* cannot encode\. .*: str\.$"):
+        tree_space(2).encode("a cell")
+
+
+def test_encode_calls_the_given_function_and_gives_python_ints():
+    space = make_space(
+        decode=lambda tokens: "".join(map(str, tokens)),
+        encode=lambda text: np.array([int(digit) for digit in text]),
+    )
+    tokens = space.encode("120")
+    assert tokens == (1, 2, 0)
+    assert [type(token) for token in tokens] == [int, int, int]
+    assert space.encode(space.decode((0, 1, 0))) == (0, 1, 0)
+
+
+def test_an_encode_function_alone_replaces_the_default():
+    space = make_space(encode=lambda architecture: [1, 1, 0])
+    assert space.encode("anything") == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ([0, 0], "toy takes 3 tokens. Received: 2."),
+        ([0, 3, 0], "The token of 'width' must be an int in [0, 2]. "),
+        ([0, 1.0, 0], "The token of 'width' must be an int in [0, 2]. "),
+    ],
+)
+def test_what_an_encode_function_returns_is_checked(tokens, message):
+    space = make_space(name="toy", encode=lambda architecture: tokens)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        space.encode("anything")

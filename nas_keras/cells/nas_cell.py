@@ -275,14 +275,18 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
             return None
         if getattr(self, "_recurrent_dropout_mask", None) is None:
             batch_size = keras.ops.shape(step_input)[0]
+            widths = {
+                width
+                for name, width in self.operand_widths.items()
+                if name != "kernel"
+            }
             self._recurrent_dropout_mask = {
                 width: keras.random.dropout(
                     keras.ops.ones((batch_size, width), self.compute_dtype),
                     self.recurrent_dropout,
                     seed=self.seed_generator,
                 )
-                for name, width in self.operand_widths.items()
-                if name != "kernel"
+                for width in sorted(widths)
             }
         return self._recurrent_dropout_mask
 

@@ -128,7 +128,9 @@ class Policy(keras.layers.Layer):
         num_options = tf.constant(self.num_options)
         padding = tf.range(max(self.num_options)) >= num_options[:, None]
         states = [cell.get_initial_state(batch_size) for cell in self.cells]
-        memory = _Memory(self.anchors, batch_size, self.units)
+        memory = _Memory(
+            self.anchors, max(self.num_options), batch_size, self.units
+        )
 
         def step(index, inputs, states, rows, columns):
             hidden, new_states = inputs, []
@@ -212,12 +214,12 @@ class _Memory:
     def __init__(
         self,
         anchors: Sequence[tuple[int, ...] | None],
+        most_options: int,
         batch_size: tf.Tensor,
         units: int,
     ):
         self._shape = (len(anchors) + 1, batch_size, units)
-        most = max(len(places or ()) for places in anchors)
-        table = np.zeros((len(anchors), max(most, 1)), np.int32)
+        table = np.zeros((len(anchors), most_options), np.int32)
         for index, places in enumerate(anchors):
             if places is not None:
                 table[index, : len(places)] = np.array(places) + 1
@@ -236,8 +238,6 @@ class _Memory:
         self, rows: tf.Tensor, index: tf.Tensor, token: tf.Tensor
     ) -> tf.Tensor:
         """Returns the row [B, U] that each token [B] points to."""
-        # A label's token may be more than there are anchors anywhere.
-        token = tf.minimum(token, self._table.shape[1] - 1)
         place = tf.gather(self._table[index], token)
         by_batch = tf.transpose(rows, [1, 0, 2])
         return tf.gather(by_batch, place, axis=1, batch_dims=1)

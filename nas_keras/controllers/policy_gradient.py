@@ -47,6 +47,10 @@ class PolicyGradientController(Controller):
         num_epochs: Of PPO.
         num_minibatches: Of PPO; parts of whole architectures.
 
+    What `update` returns are means over its steps. PPO's has `kl_nats`, the
+    mean over architectures of the summed log-ratio of the old policy to the
+    new, and `clipped`, the share of tokens whose ratio is outside the clip.
+
     Raises:
         ValueError: If an argument breaks its rule.
 
@@ -102,9 +106,9 @@ class PolicyGradientController(Controller):
                 raise ValueError(
                     f"{name} must be an int. Received: {name}={value!r}."
                 )
-            if value < low:
+            if not low <= value < 2**63:
                 raise ValueError(
-                    f"{name} must be at least {low}. Received: "
+                    f"{name} must be at least {low}, below 2**63. Received: "
                     f"{name}={value!r}."
                 )
         for name, value in (

@@ -1,10 +1,13 @@
 """Tables, figures and the one-file HTML report of a run.
 
-Needs no TensorFlow and no Keras; the figures need matplotlib, which the extra
-`nas_keras[report]` installs.
+Needs no TensorFlow and no Keras; the figures need matplotlib and the rank
+correlations scipy, which the extra `nas_keras[report]` installs.
 """
 
 from nas_keras.report.html import write_report
+from nas_keras.report.ranking import RankCorrelation
+from nas_keras.report.ranking import describe_ranking
+from nas_keras.report.ranking import rank_correlation
 from nas_keras.report.run_files import RunFiles
 from nas_keras.report.run_files import read_run
 from nas_keras.report.tables import RetrainedRow
@@ -15,11 +18,14 @@ from nas_keras.report.workers import describe_workers
 from nas_keras.report.workers import summarise_workers
 
 __all__ = (
+    "RankCorrelation",
     "RetrainedRow",
     "RunFiles",
     "WorkerRow",
+    "describe_ranking",
     "describe_workers",
     "format_table",
+    "rank_correlation",
     "read_run",
     "summarise_retrained",
     "summarise_workers",

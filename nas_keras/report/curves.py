@@ -37,6 +37,7 @@ _DASHES = {
     ("controller", "weak"): (0, (1, 1.4)),
     ("random", "weak"): (0, (6, 2, 1, 2)),
 }
+_MARKERS = {"controller": "o", "random": "x"}
 _WIDTHS = {"strong": 2.0, "weak": 1.7}
 
 
@@ -193,13 +194,63 @@ def entropy_curve(steps: Sequence[int], entropy_nats: Sequence[float]) -> Curve:
     return Curve(title, _svg(figure, axes, "entropy", title), caption)
 
 
+def ranking_scatter(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+) -> Curve:
+    """Draws the reward of cells against how they did once retrained.
+
+    Args:
+        series: (reward, validation perplexity) of each cell, by the origin of
+            the cell; one that is no key of `SERIES_COLORS` is drawn in ink.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
+    figure, axes = _figure("reward in the search", "validation perplexity")
+    for name, pairs in series.items():
+        axes.plot(
+            *zip(*pairs, strict=True),
+            linestyle="none",
+            marker=_MARKERS.get(name, "s"),
+            markersize=6,
+            color=_STAND_INS[SERIES_COLORS.get(name, INK)],
+            alpha=0.8,
+            label=name,
+        )
+    _plain_ticks(axes, [y for pairs in series.values() for _, y in pairs])
+    title = "Reward against retrained perplexity"
+    caption = (
+        "Each disc (controller) or cross (random) is a retrained cell: its"
+        " reward in the search, and its validation perplexity, the geometric"
+        " mean over seeds. Where the reward tells good cells from bad ones,"
+        " the marks fall from the upper left to the lower right. Only cells"
+        " that the search chose were retrained; over all children the"
+        " correlation may be another."
+    )
+    return Curve(title, _svg(figure, axes, "ranking", title), caption)
+
+
+def _plain_ticks(axes: Any, heights: Sequence[float]) -> None:
+    """Sets ticks of real numbers; heights far apart get a log axis."""
+    from matplotlib import ticker
+
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=5))
+    axes.ticklabel_format(useOffset=False)
+    finite = [height for height in heights if np.isfinite(height)]
+    if finite and max(finite) > 10 * min(finite):
+        axes.set_yscale("log")
+
+
 def _dots(axes: Any, name: str, values: np.ndarray) -> None:
     shown = slice(None, None, -(-len(values) // _MAX_DOTS) or 1)
     axes.plot(
         np.arange(1, len(values) + 1)[shown],
         values[shown],
         linestyle="none",
-        marker="o" if name == "controller" else "x",
+        marker=_MARKERS[name],
         markersize=3,
         color=_STAND_INS[SERIES_COLORS[name]],
         alpha=0.45 if len(values) < 400 else 0.2,

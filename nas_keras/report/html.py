@@ -18,6 +18,7 @@ from typing import Any
 
 from nas_keras.files import write_atomically
 from nas_keras.report import curves
+from nas_keras.report import ranking
 from nas_keras.report import summary
 from nas_keras.report import tables
 from nas_keras.report import workers
@@ -25,58 +26,7 @@ from nas_keras.report.run_files import CellRecord
 from nas_keras.report.run_files import RunFiles
 from nas_keras.report.run_files import TrialRecord
 from nas_keras.report.run_files import read_run
-
-_STYLE = """
-:root { color-scheme: light dark; --paper: #ffffff; --panel: #f4f5f7;
-  --ink: #1c2127; --soft: #57606a; --faint: #d5d9de; --controller: #0062a3;
-  --random: #c2500a; --note: #fff6da; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14171b;
-  --panel: #1e2329; --ink: #e6e9ed; --soft: #a4adb8; --faint: #3a424c;
-  --controller: #62b8f5; --random: #ffa05c; --note: #362f16; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem; max-width: 72rem; color: var(--ink);
-  background: var(--paper); font: 16px/1.5 system-ui, sans-serif;
-  overflow-wrap: anywhere; -webkit-text-size-adjust: 100%; }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0.5rem 0; }
-h2 { font-size: 1.25rem; margin: 2rem 0 0.5rem; }
-h3 { font-size: 1rem; margin: 0 0 0.25rem; }
-p, li { max-width: 46rem; }
-ul { padding-left: 1.25rem; }
-.note { background: var(--note); border-radius: 6px; padding: 0.5rem 1rem; }
-.note ul { margin: 0.25rem 0; }
-.figures { display: grid; gap: 1.5rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)); }
-figure { margin: 0; max-width: 42rem; }
-figure svg { display: block; width: 100%; height: auto; }
-figcaption, .soft { color: var(--soft); font-size: 0.9rem; }
-pre { background: var(--panel); border-radius: 6px; padding: 0.75rem 1rem;
-  margin: 0.5rem 0; font: 0.9rem/1.6 ui-monospace, monospace;
-  white-space: pre-wrap; }
-pre code { display: block; padding-left: 2em; text-indent: -2em;
-  font: inherit; }
-table { border-collapse: collapse; font-size: 0.92rem; width: 100%; }
-th, td { padding: 0.35rem 0.6rem; text-align: left; vertical-align: top;
-  border-bottom: 1px solid var(--faint); }
-thead th { white-space: nowrap; color: var(--soft); }
-.right { text-align: right; font-variant-numeric: tabular-nums;
-  overflow-wrap: normal; }
-details { border-top: 1px solid var(--faint); padding: 0.5rem 0; }
-summary { cursor: pointer; font-weight: 600; }
-.pairs tbody th { width: 16rem; font-weight: 400; color: var(--soft); }
-.versus { width: auto; } .versus thead th { font-weight: 600; }
-@media (min-width: 45.01rem) { .cells td { overflow-wrap: normal; }
-  .cells .right { white-space: nowrap; } .cells { display: block;
-  overflow-x: auto; } }
-@media (max-width: 45rem) { .pairs tbody th { width: 40%; }
-  .versus { width: 100%; } .versus thead th { white-space: normal; }
-  .cells thead { display: none; } .cells tr { display: block;
-  margin-bottom: 0.75rem; background: var(--panel); border-radius: 6px; }
-  .cells tbody, .cells td { display: block; } .cells td { display: flex;
-  justify-content: space-between; gap: 1rem; }
-  .cells td::before { content: attr(data-label); color: var(--soft); }
-  .cells td:first-child { font-weight: 600; } }
-@media print { details > * { display: block; } }
-""".strip()
+from nas_keras.report.style import STYLE
 
 _RIGHT = 'class="right"'
 _SOFT = 'class="soft"'
@@ -101,7 +51,7 @@ def write_report(workdir: str | os.PathLike[str]) -> pathlib.Path:
 
     Raises:
         ValueError: If the folder or a file in it is not that of a run.
-        ImportError: If matplotlib is not installed.
+        ImportError: If matplotlib or scipy is not installed.
         OSError: If a file cannot be read or written.
     """
     page = render_report(read_run(workdir))
@@ -117,8 +67,10 @@ def render_report(run: RunFiles) -> str:
         run: From `read_run`.
 
     Raises:
-        ImportError: If matplotlib is not installed.
+        ImportError: If matplotlib is not installed, or scipy where there is
+            a rank correlation to show.
     """
+    drawn = _curves(run)
     name = run.workdir.resolve().name or str(run.workdir)
     title = f"Architecture search: {_text(name)}"
     body = (
@@ -126,9 +78,10 @@ def render_report(run: RunFiles) -> str:
         _command(run.config),
         _notes(run.notes),
         _section("Summary", _summary(run)),
-        _section("How the search went", _figures(run)),
+        _section("How the search went", _figures(drawn)),
         _section("Best cell", _cell(run.best_cell)),
         _section("Retrained cells", _retrained(run)),
+        _ranking(run, len(drawn) + 1),
         _section("Infeasible children", _infeasible(run)),
         _workers(run),
         _section("How the run was made", _config(run.config)),
@@ -139,7 +92,7 @@ def render_report(run: RunFiles) -> str:
         ' initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
         '<meta http-equiv="Content-Security-Policy" content="default-src'
         " 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{title}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n"
+        f"<title>{title}</title>\n<style>\n{STYLE}\n</style>\n</head>\n"
         "<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
     )
 
@@ -178,17 +131,22 @@ def _summary(run: RunFiles) -> str:
     sides = {"controller": summary.summarise_trials(run.trials)}
     if run.random_trials:
         sides["random search"] = summary.summarise_trials(run.random_trials)
+    verb = "scored" if run.shared_weights else "trained"
+    again, seconds = f"met again, not {verb} again", f"seconds {verb}"
     lines = {
         "children": lambda s: f"{s.num_trials:,}",
         "feasible": lambda s: f"{s.num_feasible:,}",
         "distinct": lambda s: f"{s.num_distinct:,}" if s.num_distinct else "–",
+        again: lambda s: f"{s.num_reused:,}",
         "best reward": lambda s: tables.format_number(s.best_reward),
         "mean, first fifth": lambda s: tables.format_number(
             s.first_fifth_reward
         ),
         "mean, last fifth": lambda s: tables.format_number(s.last_fifth_reward),
-        "training seconds": lambda s: tables.format_number(s.elapsed_s, 3),
+        seconds: lambda s: tables.format_number(s.elapsed_s, 3),
     }
+    if not any(side.num_reused for side in sides.values()):
+        del lines[again]
     head = "".join(_tag("th", name, _RIGHT) for name in sides)
     rows = [
         _tag(
@@ -207,7 +165,7 @@ def _summary(run: RunFiles) -> str:
     )
 
 
-def _figures(run: RunFiles) -> str:
+def _curves(run: RunFiles) -> list[curves.Curve]:
     series = {"controller": _rewards(run.trials)}
     if run.random_trials:
         series["random"] = _rewards(run.random_trials)
@@ -219,13 +177,18 @@ def _figures(run: RunFiles) -> str:
                 [s.step for s in entropy], [s.entropy_nats for s in entropy]
             )
         )
+    return drawn
+
+
+def _figures(drawn: Sequence[curves.Curve], first: int = 1) -> str:
+    """Returns the figures, numbered from `first`."""
     figures = "\n".join(
         _tag(
             "figure",
             f"{_tag('h3', _text(f'Figure {number}. {curve.title}'))}\n"
             f"{curve.svg}\n{_tag('figcaption', _text(curve.caption))}",
         )
-        for number, curve in enumerate(drawn, start=1)
+        for number, curve in enumerate(drawn, start=first)
     )
     return _tag("div", figures, 'class="figures"')
 
@@ -284,6 +247,28 @@ def _retrained(run: RunFiles) -> str:
     )
 
 
+def _ranking(run: RunFiles, number: int) -> str:
+    """Returns the section on rewards and scores, if there are any.
+
+    Args:
+        run: The run.
+        number: Of the section's figure.
+    """
+    cells = ranking.ranked_cells(run.retrained)
+    if not cells:
+        return ""
+    series: dict[str, list[tuple[float, float]]] = {}
+    for cell in cells:
+        known = cell.origin in curves.SERIES_COLORS
+        name = cell.origin if known else "other"
+        series.setdefault(name, []).append((cell.reward, cell.perplexity))
+    return _section(
+        "Reward and retrained score",
+        _items(ranking.describe_ranking(run.retrained))
+        + _figures([curves.ranking_scatter(series)], number),
+    )
+
+
 def _align(heading: str) -> str:
     return "" if heading in ("cell", "origin") else _RIGHT
 
@@ -305,6 +290,8 @@ def _infeasible(run: RunFiles) -> str:
     for name, trials in (
         ("Controller", run.trials),
         ("Random search", run.random_trials),
+        ("Sampled from the controller", run.derived_trials),
+        ("Sampled at random", run.random_derived_trials),
     ):
         counts = summary.count_reasons(t.infeasible for t in trials)
         if not counts:

@@ -7,19 +7,19 @@ error that names the file and the line. Unknown keys are ignored.
 """
 
 import dataclasses
-import json
 import math
 import os
 import pathlib
-from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
-from typing import TypeVar
 
-_Record = TypeVar("_Record")
-_REQUIRED = object()
+from nas_keras.report.decoding import get_field
+from nas_keras.report.decoding import read_lines
+from nas_keras.report.decoding import read_object
+from nas_keras.report.decoding import shown
+
 _NUMBER = (int, float)
-_MAX_SHOWN = 80  # Characters of a received value in an error message.
+_OPTIONAL_NUMBER = (*_NUMBER, type(None))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +42,10 @@ class TrialRecord:
         infeasible: Why the child has no score; None for a feasible child, so
             `reward` is a finite float wherever this is None.
         fingerprint: Of the architecture; empty where it was not recorded.
-        elapsed_s: Training time in seconds.
+        elapsed_s: Training time in seconds; 0 where it was not trained.
         metrics: What the evaluator measured, e.g. `validation_perplexity`.
+        same_as: The id of the earlier child of the same architecture whose
+            evaluation was reused; None where this child was evaluated.
     """
 
     id: int
@@ -52,6 +54,7 @@ class TrialRecord:
     fingerprint: str
     elapsed_s: float
     metrics: Mapping[str, Any]
+    same_as: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +97,8 @@ class RetrainedRecord:
         metrics: e.g. `test_perplexity`, `test_bits_per_char`.
         elapsed_s: Training time in seconds.
         infeasible: Why there are no metrics; None where there are.
+        reward: Of the child in its search, None for a published cell, and
+            where an older search did not record it.
     """
 
     cell: str
@@ -106,6 +111,7 @@ class RetrainedRecord:
     metrics: Mapping[str, Any]
     elapsed_s: float
     infeasible: str | None
+    reward: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +123,9 @@ class RunFiles:
         config: `config.json` as it is; empty where the file is missing.
         trials: The controller's children, by id; at least one.
         random_trials: The random baseline's children, by id.
+        derived_trials: Architectures that were sampled from the trained
+            controller and scored with the shared weights, by id.
+        random_derived_trials: Those of the random baseline.
         steps: The controller's updates, by step.
         shares: How the steps of both were spread over workers; empty for a
             run of one process.
@@ -129,11 +138,21 @@ class RunFiles:
     config: Mapping[str, Any]
     trials: tuple[TrialRecord, ...]
     random_trials: tuple[TrialRecord, ...]
+    derived_trials: tuple[TrialRecord, ...]
+    random_derived_trials: tuple[TrialRecord, ...]
     steps: tuple[StepRecord, ...]
     shares: tuple[ShareRecord, ...]
     retrained: tuple[RetrainedRecord, ...]
     best_cell: CellRecord | None
     notes: tuple[str, ...]
+
+    @property
+    def shared_weights(self) -> bool:
+        """Whether children were scored with shared weights, not trained."""
+        value: Any = self.config
+        for name in ("run", "settings", "evaluator"):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value == "shared"
 
 
 def read_run(workdir: str | os.PathLike[str]) -> RunFiles:
@@ -150,26 +169,30 @@ def read_run(workdir: str | os.PathLike[str]) -> RunFiles:
     """
     folder = _checked_folder(workdir)
     notes: list[str] = []
-    trials = _read_trials(folder / "trials.jsonl", notes)
+    trials = _read_trials(folder, "trials.jsonl", notes)
     if not trials:
         raise ValueError(
             "workdir must hold a run with at least one finished child,"
             f" received {str(workdir)!r}: its trials.jsonl has none yet."
         )
-    config = _read_object(folder / "config.json")
-    best_cell = _read_object(folder / "best_cell.json")
+    config = read_object(folder / "config.json")
+    best_cell = read_object(folder / "best_cell.json")
     run = RunFiles(
         workdir=folder,
         config=config or {},
         trials=trials,
-        random_trials=_read_trials(folder / "random" / "trials.jsonl", notes),
-        steps=_read_lines(folder / "steps.jsonl", _step, notes),
+        random_trials=_read_trials(folder, "random/trials.jsonl", notes),
+        derived_trials=_read_trials(folder, "derived/trials.jsonl", notes),
+        random_derived_trials=_read_trials(
+            folder, "random/derived/trials.jsonl", notes
+        ),
+        steps=read_lines(folder, "steps.jsonl", _step, notes),
         shares=tuple(
             share
-            for part in (folder, folder / "random")
-            for share in _read_lines(part / "workers.jsonl", _share, notes)
+            for name in ("workers.jsonl", "random/workers.jsonl")
+            for share in read_lines(folder, name, _share, notes)
         ),
-        retrained=_read_lines(folder / "retrained.jsonl", _retrained, notes),
+        retrained=read_lines(folder, "retrained.jsonl", _retrained, notes),
         best_cell=_cell(best_cell, "best_cell.json") if best_cell else None,
         notes=(),
     )
@@ -205,6 +228,11 @@ def _missing(run: RunFiles) -> list[str]:
             "No random/trials.jsonl: random search was not run, so nothing"
             " here shows that the controller does better than chance.",
         ),
+        (
+            run.derived_trials or not run.shared_weights,
+            "No derived/trials.jsonl: no architecture was sampled from the"
+            " trained controller yet.",
+        ),
         (run.steps, "No steps.jsonl: the controller's entropy is not shown."),
         (run.retrained, "No retrained.jsonl: no cell was trained to the end."),
         (run.best_cell, "No best_cell.json: the search chose no cell yet."),
@@ -214,91 +242,45 @@ def _missing(run: RunFiles) -> list[str]:
 
 
 def _read_trials(
-    path: pathlib.Path, notes: list[str]
+    folder: pathlib.Path, name: str, notes: list[str]
 ) -> tuple[TrialRecord, ...]:
-    records = _read_lines(path, _trial, notes)
+    records = read_lines(folder, name, _trial, notes)
     by_id = {record.id: record for record in records}
     if len(by_id) < len(records):
         notes.append(
-            f"{_label(path)}: {len(records) - len(by_id)} lines repeat the id"
+            f"{name}: {len(records) - len(by_id)} lines repeat the id"
             " of an earlier one; the last line of each id is shown."
         )
     return tuple(by_id[key] for key in sorted(by_id))
 
 
-def _read_lines(
-    path: pathlib.Path,
-    make: Callable[[Mapping[str, Any], str], _Record],
-    notes: list[str],
-) -> tuple[_Record, ...]:
-    """Returns the records of a JSON Lines file, none if it is missing."""
-    if not path.is_file():
-        return ()
-    lines = path.read_bytes().split(b"\n")
-    records = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where = f"{_label(path)} line {number}"
-        try:
-            data = _decode(line, where)
-        except ValueError:
-            if number < len(lines):
-                raise
-            # No newline: the writer was stopped in the middle of this line.
-            notes.append(f"{where} is unfinished and was skipped.")
-            continue
-        records.append(make(data, where))
-    return tuple(records)
-
-
-def _read_object(path: pathlib.Path) -> Mapping[str, Any] | None:
-    if not path.is_file():
-        return None
-    return _decode(path.read_bytes(), path.name)
-
-
-def _decode(data: bytes, where: str) -> Mapping[str, Any]:
-    try:
-        value = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{where} must be a JSON object in UTF-8, received"
-            f" {_shown(data)}: {reason}."
-        ) from error
-    if not isinstance(value, dict):
-        raise ValueError(
-            f"{where} must be a JSON object, received {_shown(value)}."
-        )
-    return value
-
-
 def _trial(data: Mapping[str, Any], where: str) -> TrialRecord:
-    reward = _get(data, "reward", (*_NUMBER, type(None)), where)
-    infeasible = _get(data, "infeasible", (str, type(None)), where, None)
-    if reward is not None and not math.isfinite(reward):
-        reward = None
+    reward = _finite(get_field(data, "reward", _OPTIONAL_NUMBER, where))
+    infeasible = get_field(data, "infeasible", (str, type(None)), where, None)
     if reward is None and infeasible is None:
         infeasible = "no finite reward"
     return TrialRecord(
-        id=_get(data, "id", int, where),
-        reward=None if reward is None else float(reward),
+        id=get_field(data, "id", int, where),
+        reward=reward,
         infeasible=infeasible,
-        fingerprint=_get(data, "fingerprint", (str, type(None)), where, None)
+        fingerprint=get_field(
+            data, "fingerprint", (str, type(None)), where, None
+        )
         or "",
-        elapsed_s=_get(data, "elapsed_s", _NUMBER, where, math.nan),
-        metrics=_get(data, "metrics", (dict, type(None)), where, None) or {},
+        elapsed_s=get_field(data, "elapsed_s", _NUMBER, where, math.nan),
+        metrics=get_field(data, "metrics", (dict, type(None)), where, None)
+        or {},
+        same_as=get_field(data, "same_as", (int, type(None)), where, None),
     )
 
 
 def _step(data: Mapping[str, Any], where: str) -> StepRecord:
     figures = {
-        name: _get(data, name, (*_NUMBER, type(None)), where, None)
+        name: get_field(data, name, _OPTIONAL_NUMBER, where, None)
         for name in ("loss", "entropy_nats", "baseline")
     }
     return StepRecord(
-        step=_get(data, "step", int, where),
+        step=get_field(data, "step", int, where),
         **{
             name: math.nan if value is None else float(value)
             for name, value in figures.items()
@@ -313,11 +295,11 @@ def _share(data: Mapping[str, Any], where: str) -> ShareRecord:
         ("busy_s", _NUMBER),
         ("waiting_s", _NUMBER),
     ):
-        values = _get(data, name, list, where)
+        values = get_field(data, name, list, where)
         if not values or not all(type(value) in types for value in values):
             raise ValueError(
                 f"{where}: {name} must be a list of numbers, received"
-                f" {_shown(values)}."
+                f" {shown(values)}."
             )
         columns[name] = tuple(values)
     if len({len(values) for values in columns.values()}) > 1:
@@ -328,68 +310,43 @@ def _share(data: Mapping[str, Any], where: str) -> ShareRecord:
 
 
 def _retrained(data: Mapping[str, Any], where: str) -> RetrainedRecord:
-    spec = _get(data, "spec", (dict, type(None)), where, None)
+    spec = get_field(data, "spec", (dict, type(None)), where, None)
     return RetrainedRecord(
-        cell=_get(data, "cell", str, where),
-        origin=_get(data, "origin", str, where),
-        trial=_get(data, "trial", (int, type(None)), where, None),
+        cell=get_field(data, "cell", str, where),
+        origin=get_field(data, "origin", str, where),
+        trial=get_field(data, "trial", (int, type(None)), where, None),
         spec=_cell(spec, where) if spec else None,
-        units=_get(data, "units", int, where),
-        num_parameters=_get(data, "num_parameters", int, where),
-        seed=_get(data, "seed", int, where),
-        metrics=_get(data, "metrics", (dict, type(None)), where, None) or {},
-        elapsed_s=_get(data, "elapsed_s", _NUMBER, where, math.nan),
-        infeasible=_get(data, "infeasible", (str, type(None)), where, None),
+        units=get_field(data, "units", int, where),
+        num_parameters=get_field(data, "num_parameters", int, where),
+        seed=get_field(data, "seed", int, where),
+        metrics=get_field(data, "metrics", (dict, type(None)), where, None)
+        or {},
+        elapsed_s=get_field(data, "elapsed_s", _NUMBER, where, math.nan),
+        infeasible=get_field(
+            data, "infeasible", (str, type(None)), where, None
+        ),
+        reward=_finite(
+            get_field(data, "reward", _OPTIONAL_NUMBER, where, None)
+        ),
     )
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def _cell(data: Mapping[str, Any], where: str) -> CellRecord:
     for name in ("states", "equations"):
-        value = _get(data, name, list, where)
+        value = get_field(data, name, list, where)
         if not all(isinstance(item, str) for item in value):
             raise ValueError(
                 f"{where}: {name} must be a list of strings, received"
-                f" {_shown(value)}."
+                f" {shown(value)}."
             )
-    provenance = _get(data, "provenance", (dict, type(None)), where, None)
+    provenance = get_field(data, "provenance", (dict, type(None)), where, None)
     return CellRecord(
-        name=_get(data, "name", str, where),
+        name=get_field(data, "name", str, where),
         states=tuple(data["states"]),
         equations=tuple(data["equations"]),
         provenance=provenance or {},
     )
-
-
-def _get(
-    data: Mapping[str, Any],
-    name: str,
-    types: type | tuple[type, ...],
-    where: str,
-    default: Any = _REQUIRED,
-) -> Any:
-    """Returns a field after a check of its type; True is not a number."""
-    value = data.get(name, default)
-    if value is _REQUIRED:
-        raise ValueError(
-            f"{where} must have the key {name!r}, received the keys"
-            f" {_shown(sorted(data))}."
-        )
-    if value is default:
-        return value
-    if not isinstance(value, types) or isinstance(value, bool):
-        allowed = types if isinstance(types, tuple) else (types,)
-        names = " or ".join(kind.__name__ for kind in allowed)
-        raise ValueError(
-            f"{where}: {name} must be {names}, received {_shown(value)}."
-        )
-    return value
-
-
-def _label(path: pathlib.Path) -> str:
-    """Returns the file's name, with the folder for the random baseline's."""
-    return f"random/{path.name}" if path.parent.name == "random" else path.name
-
-
-def _shown(value: Any) -> str:
-    text = repr(value[: 2 * _MAX_SHOWN] if isinstance(value, bytes) else value)
-    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"

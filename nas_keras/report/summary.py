@@ -33,7 +33,10 @@ class TrialSummary:
         num_trials: Children evaluated.
         num_feasible: Children with a finite reward.
         num_distinct: Different fingerprints; None where none was recorded.
+        num_reused: Children of an architecture that was met before, whose
+            evaluation was reused.
         best_reward: The highest reward.
+        mean_reward: Mean reward of the feasible children.
         first_fifth_reward, last_fifth_reward: Mean reward of the feasible
             children among the first and the last fifth, by id.
         elapsed_s: Seconds of training, summed over the children.
@@ -42,7 +45,9 @@ class TrialSummary:
     num_trials: int
     num_feasible: int
     num_distinct: int | None
+    num_reused: int
     best_reward: float
+    mean_reward: float
     first_fifth_reward: float
     last_fifth_reward: float
     elapsed_s: float
@@ -61,7 +66,9 @@ def summarise_trials(trials: Sequence[TrialRecord]) -> TrialSummary:
         num_trials=len(trials),
         num_feasible=len(rewards),
         num_distinct=len(fingerprints) or None,
+        num_reused=sum(t.same_as is not None for t in trials),
         best_reward=max(rewards, default=math.nan),
+        mean_reward=spread(rewards).mean,
         first_fifth_reward=first,
         last_fifth_reward=last,
         elapsed_s=math.fsum(
@@ -82,30 +89,75 @@ def count_reasons(reasons: Iterable[str | None]) -> list[tuple[str, int]]:
 
 def describe(run: RunFiles) -> list[str]:
     """Returns the summary of a run, one sentence or two an entry."""
+    shared = run.shared_weights
     controller = summarise_trials(run.trials)
-    sentences = _describe_trials("The controller", controller)
+    sentences = _describe_trials("The controller", controller, shared)
+    sentences += _describe_derived("the trained controller", run.derived_trials)
     if run.random_trials:
         chance = summarise_trials(run.random_trials)
-        sentences += _describe_trials("Random search", chance)
+        sentences += _describe_trials("Random search", chance, shared)
+        sentences += _describe_derived(
+            "random search", run.random_derived_trials
+        )
         sentences += _against_random(controller, chance)
+    if shared:
+        sentences.append(
+            "A reward by shared weights is an estimate: what a cell is worth,"
+            " only its training to the end tells."
+        )
     return sentences + _describe_retrained(summarise_retrained(run.retrained))
 
 
-def _describe_trials(name: str, summary: TrialSummary) -> list[str]:
-    distinct = (
-        ""
-        if summary.num_distinct is None
-        else f", {summary.num_distinct:,} distinct architectures"
-    )
+def _describe_trials(
+    name: str, summary: TrialSummary, shared: bool
+) -> list[str]:
+    """Returns the sentences on a search; `shared`: nothing was trained."""
+    children = f"evaluated {summary.num_trials:,} children"
+    if shared:
+        children = (
+            f"sampled {summary.num_trials:,} children and scored them with"
+            " shared weights"
+        )
+    again = ""
+    if summary.num_reused:
+        verb = "was" if summary.num_reused == 1 else "were"
+        again = (
+            f"; {summary.num_reused:,} {verb} met again and not"
+            f" {'scored' if shared else 'trained'} again"
+        )
     return [
-        f"{name} evaluated {summary.num_trials:,} children:"
+        f"{name} {children}:"
         f" {summary.num_feasible:,} feasible,"
-        f" {summary.num_trials - summary.num_feasible:,} infeasible{distinct}."
+        f" {summary.num_trials - summary.num_feasible:,} infeasible"
+        f"{_distinct(summary)}{again}."
         f" Best reward {format_number(summary.best_reward)}; mean reward"
         f" {format_number(summary.first_fifth_reward)} in the first fifth of"
         f" the children, {format_number(summary.last_fifth_reward)} in the"
         " last."
     ]
+
+
+def _describe_derived(source: str, trials: Sequence[TrialRecord]) -> list[str]:
+    """Returns the sentence on what was sampled after the search, if any."""
+    if not trials:
+        return []
+    summary = summarise_trials(trials)
+    infeasible = summary.num_trials - summary.num_feasible
+    noun = "architecture was" if len(trials) == 1 else "architectures were"
+    return [
+        f"From {source} {summary.num_trials:,} {noun} sampled and scored on the"
+        " whole validation text with shared weights:"
+        f" {summary.num_feasible:,} feasible, {infeasible:,} infeasible"
+        f"{_distinct(summary)}. Best reward"
+        f" {format_number(summary.best_reward)}, mean reward"
+        f" {format_number(summary.mean_reward)}."
+    ]
+
+
+def _distinct(summary: TrialSummary) -> str:
+    if summary.num_distinct is None:
+        return ""
+    return f", {summary.num_distinct:,} distinct architectures"
 
 
 def _against_random(

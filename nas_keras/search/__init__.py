@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cluster": ["Cluster"],
         "evaluator": ["Evaluator", "FunctionEvaluator"],
         "loop": ["search"],
+        "shared_weights": ["SharedWeights"],
         "rendezvous": ["PeerLostError"],
         "topology": ["Topology"],
         "trial": ["Evaluation", "SearchError", "Trial"],

@@ -24,7 +24,7 @@ def save(folder: Path, step: int, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes the snapshot taken after `step` updates."""
     files.make_folder(folder)
     data = encode(arrays)
-    path = folder / f"step_{step:08d}.npz"
+    path = folder / _name(step)
     write_atomically(path, data)
     manifest = _manifest(folder)
     manifest[path.name] = hashlib.sha256(data).hexdigest()
@@ -42,15 +42,35 @@ def latest(folder: Path) -> tuple[int, dict[str, np.ndarray]] | None:
 
     One that is damaged is passed over with a warning that names it.
     """
-    newest = None
-    for name, digest in sorted(_manifest(folder).items()):
-        path = folder / name
-        data = path.read_bytes() if path.exists() else b""
-        if hashlib.sha256(data).hexdigest() == digest:
-            newest = int(path.stem.split("_")[1]), decode(data)
-        else:
-            logging.warning("%s is damaged; it is not used.", path)
-    return newest
+    manifest = _manifest(folder)
+    for name in sorted(manifest, reverse=True):
+        step = int(Path(name).stem.split("_")[1])
+        arrays = _read(folder / name, manifest[name])
+        if arrays is not None:
+            return step, arrays
+    return None
+
+
+def load(folder: Path, step: int) -> dict[str, np.ndarray] | None:
+    """Returns the snapshot taken after `step` updates, or None.
+
+    One that is damaged is none, with a warning that names it.
+    """
+    name = _name(step)
+    manifest = _manifest(folder)
+    return _read(folder / name, manifest[name]) if name in manifest else None
+
+
+def _name(step: int) -> str:
+    return f"step_{step:08d}.npz"
+
+
+def _read(path: Path, digest: str) -> dict[str, np.ndarray] | None:
+    data = path.read_bytes() if path.exists() else b""
+    if hashlib.sha256(data).hexdigest() == digest:
+        return decode(data)
+    logging.warning("%s is damaged; it is not used.", path)
+    return None
 
 
 def encode(arrays: Mapping[str, np.ndarray]) -> bytes:

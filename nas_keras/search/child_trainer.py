@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from nas_keras.search.architecture_layers import layer_maker
 from nas_keras.search.evaluator import Evaluator
 from nas_keras.search.evaluator import guarded
 from nas_keras.search.rewards import REWARDS
-from nas_keras.search.tree_rnn import TreeRNN
 from nas_keras.search.trial import Evaluation
 from nas_keras.spaces.space import Space
-from nas_keras.spaces.tree import Tree
 from nas_keras.tasks.language_model import LanguageModelTask
 from nas_keras.tasks.language_model_training import LanguageModelTrainer
 
@@ -24,13 +23,13 @@ class ChildTrainer(Evaluator):
 
     The training step is compiled once a process, at the first child. A
     child's result is that of a model with `NASRNN(units, space.decode(
-    tokens))`, trained in the same way. All children begin with the same
-    weights and see the same text in the same order, so that they differ by
-    their architecture alone.
+    tokens))`, trained in the same way; in the space of ENAS, whose kernels
+    `NASRNN` packs by architecture, up to the initial weights. All children
+    begin with the same weights and see the same text in the same order, so
+    that they differ by their architecture alone.
 
     Args:
-        space: A space of cells whose `structure` is a `Tree`, such as
-            `tree_space(8)`.
+        space: Made by `tree_space` or `enas_recurrent_space`.
         task: `LanguageModelTask`: the text, the model and its training.
         reward: `"c/ppl^2"`, the paper's; `"c/ppl"`, ENAS'; or `"-loss"`, the
             negative validation loss in nats.
@@ -50,35 +49,13 @@ class ChildTrainer(Evaluator):
         reward: str = "c/ppl^2",
         c: float = 80.0,
     ):
-        if not isinstance(space.structure, Tree):
-            raise ValueError(
-                "ChildTrainer feeds the architecture as data, which it can do "
-                "for tree spaces. Received: space="
-                f"{space.name!r}. For other spaces use FunctionEvaluator."
-            )
-        if reward not in REWARDS:
-            raise ValueError(
-                f"reward must be one of {list(REWARDS)}. Received: "
-                f"reward={reward!r}."
-            )
-        if not c > 0:
-            raise ValueError(f"c must be positive. Received: c={c!r}.")
-        if task.config.use_bias:
-            raise ValueError(
-                "The cells of a tree space have no bias. Received: "
-                "task.config.use_bias=True."
-            )
+        make_layer = layer_maker(space, task.config, shared=False)
+        check_reward(reward, c)
         self.space = space
         self.task = task
         self.reward = reward
         self.c = c
-        self._model = task.model_of(
-            lambda: TreeRNN(
-                task.config.units,
-                space.structure,
-                recurrent_dropout=task.config.recurrent_dropout,
-            )
-        )
+        self._model = task.model_of(make_layer)
         self._trainer = LanguageModelTrainer(task, self._model)
 
     @property
@@ -107,9 +84,24 @@ class ChildTrainer(Evaluator):
             **super().config(),
             "reward": self.reward,
             "c": self.c,
-            "task": dataclasses.asdict(self.task.config),
-            "corpus": {
-                "name": self.task.corpus.name,
-                "sha256": self.task.corpus.sha256,
-            },
+            **task_config(self.task),
         }
+
+
+def check_reward(reward: str, c: float) -> None:
+    """Refuses an unknown reward, or a constant that is not positive."""
+    if reward not in REWARDS:
+        raise ValueError(
+            f"reward must be one of {list(REWARDS)}. Received: "
+            f"reward={reward!r}."
+        )
+    if not c > 0:
+        raise ValueError(f"c must be positive. Received: c={c!r}.")
+
+
+def task_config(task: LanguageModelTask) -> dict[str, Any]:
+    """Returns what scores on a task depend on, JSON-able."""
+    return {
+        "task": dataclasses.asdict(task.config),
+        "corpus": {"name": task.corpus.name, "sha256": task.corpus.sha256},
+    }

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -186,6 +187,37 @@ class Cluster(contextlib.AbstractContextManager):
                 f"one on the workers {others} than on the chief."
             )
 
+    def mean(self, values: Any) -> Any:
+        """Returns the mean over the workers of a float tensor, in a graph.
+
+        To be called in a `tf.function` that all workers call alike, inside
+        `watched`.
+        """
+        if self.strategy is None:
+            return values
+        return self.strategy.run(_average, args=(values,))
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Raises `PeerLostError` for what a lost worker makes fail.
+
+        Raises:
+            PeerLostError: If a worker is lost.
+        """
+        if self.size == 1:
+            yield
+            return
+        import tensorflow as tf
+
+        self.check_peers()
+        try:
+            yield
+        except tf.errors.OpError as error:
+            kind = type(error).__name__
+            raise PeerLostError(
+                self._loss or f"a worker is lost, or hangs: {kind}"
+            ) from error
+
     def check_peers(self) -> None:
         """Raises `PeerLostError` if a worker is known to be lost."""
         if self._loss is not None:
@@ -197,16 +229,8 @@ class Cluster(contextlib.AbstractContextManager):
             self._on_lost(reason, status)
 
     def _all_reduce(self, values: np.ndarray) -> np.ndarray:
-        import tensorflow as tf
-
-        self.check_peers()
-        try:
+        with self.watched():
             return self._sum(values).numpy()
-        except tf.errors.OpError as error:
-            kind = type(error).__name__
-            raise PeerLostError(
-                self._loss or f"a worker is lost, or hangs: {kind}"
-            ) from error
 
 
 def limit_threads(num_threads: int) -> None:
@@ -250,6 +274,13 @@ def _strategy(topology: Topology):
             f"with its CUDA_VISIBLE_DEVICES. Received: {list(devices)}."
         )
     return strategy
+
+
+def _average(values):
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce("MEAN", tf.identity(values))
 
 
 def _summation(strategy) -> Callable:

@@ -27,11 +27,11 @@ from nas_keras.controllers.baseline import BaselineState
 from nas_keras.controllers.baseline import EMABaseline
 from nas_keras.controllers.controller import Controller
 from nas_keras.controllers.controller import Samples
-from nas_keras.controllers.controller import float32_below_one
 from nas_keras.search import configuration
 from nas_keras.search.cluster import Cluster
 from nas_keras.search.evaluator import Evaluator
 from nas_keras.search.evaluator import guarded
+from nas_keras.search.noise import noise
 from nas_keras.search.pending import Pending
 from nas_keras.search.sharing import Shares
 from nas_keras.search.sharing import share_out
@@ -161,15 +161,6 @@ def _check_int(name: str, value: int, low: int) -> None:
             f"{name} must be an int of at least {low}, below 2**63. Received: "
             f"{name}={value!r}."
         )
-
-
-def noise(seed: int, step: int, shape: tuple[int, int]) -> np.ndarray:
-    """Returns the uniform noise [B, A] of a step, float32 in [0, 1).
-
-    Each row is the same for every B that has it.
-    """
-    bits = np.random.Philox(key=np.array([seed, step], np.uint64))
-    return float32_below_one(np.random.Generator(bits).random(shape))
 
 
 @dataclasses.dataclass

@@ -128,6 +128,10 @@ class RecurrentDag:
         Raises:
             ValueError: If the cell is not in the space.
         """
+        if not isinstance(spec, CellSpec):
+            raise ValueError(
+                f"The cell must be a CellSpec. Received: {spec!r:.80}."
+            )
         tokens = _tokens(spec.graph)
         if (
             len(tokens) != 2 * self.nodes

@@ -70,11 +70,13 @@ class Choice:
                 f"Received: options={self.options!r}."
             )
         if self.anchors is not None:
-            object.__setattr__(self, "anchors", tuple(self.anchors))
             self._check_anchors()
+            object.__setattr__(self, "anchors", tuple(self.anchors))
 
     def _check_anchors(self) -> None:
-        if len(self.anchors) != len(self.options) or not all(
+        is_sequence = isinstance(self.anchors, Sequence)
+        is_whole = is_sequence and len(self.anchors) == len(self.options)
+        if not is_whole or not all(
             isinstance(anchor, numbers.Integral)
             and not isinstance(anchor, bool)
             and anchor >= -1
@@ -187,7 +189,7 @@ class Space:
                 f"{self.name} cannot encode. Received: "
                 f"{type(architecture).__name__}."
             )
-        if sorted(architecture) != sorted(names):
+        if set(architecture) != set(names):
             raise ValueError(
                 f"architecture must have the keys {names}. Received: "
                 f"{list(architecture)}."
@@ -195,12 +197,18 @@ class Space:
         tokens = []
         for choice in self.choices:
             option = architecture[choice.name]
-            if option not in choice.options:
+            # Of options that are equal, as 1 and 1.0, the type tells.
+            matches = [
+                token
+                for token, other in enumerate(choice.options)
+                if (type(other), other) == (type(option), option)
+            ]
+            if not matches:
                 raise ValueError(
                     f"architecture[{choice.name!r}] must be one of "
                     f"{choice.options}. Received: {option!r}."
                 )
-            tokens.append(choice.options.index(option))
+            tokens += matches
         return tuple(tokens)
 
     def validate(self, tokens: Sequence[int]) -> tuple[int, ...]:

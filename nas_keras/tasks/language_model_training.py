@@ -20,10 +20,10 @@ from nas_keras.tasks.language_model_config import LanguageModelConfig
 
 # Updates in one call: short enough that Ctrl-C and a NaN are noticed soon.
 _UPDATES_PER_CALL = 50
-_MAX_XLA_UNITS = 128
+MAX_XLA_UNITS = 128
 # A uniform guess among a million tokens costs 14 nats: beyond this, finite or
 # not, a model has diverged.
-_MAX_LOSS_NATS = 100.0
+MAX_LOSS_NATS = 100.0
 
 
 class LanguageModelTrainer:
@@ -40,17 +40,17 @@ class LanguageModelTrainer:
         self.task = task
         self.model = model
         config = task.config
-        self._train_data = _streams(task.corpus.train, config)
-        self.num_windows = _num_windows(self._train_data, config)
+        self._train_data = streams(task.corpus.train, config)
+        self.num_windows = num_windows(self._train_data, config)
         self.num_updates = (
             config.num_updates or config.num_epochs * self.num_windows
         )
-        self._optimizer = _optimizer(config, self.num_updates, self.num_windows)
+        self._optimizer = optimizer_of(
+            config, self.num_updates, self.num_windows
+        )
         self._optimizer.build(model.trainable_variables)
         self._slots = [np.array(v) for v in self._optimizer.variables]
-        jit_compile = config.jit_compile
-        if jit_compile is None:
-            jit_compile = config.units <= _MAX_XLA_UNITS
+        jit_compile = uses_xla(config)
         self._train = tf.function(self._updates, jit_compile=jit_compile)
         self._score = tf.function(self._losses, jit_compile=jit_compile)
 
@@ -85,7 +85,7 @@ class LanguageModelTrainer:
                 tf.constant(start), tf.constant(stop), self._train_data, states
             )
             loss_nats = float(total) / (stop - start)
-            if not loss_nats < _MAX_LOSS_NATS:
+            if not loss_nats < MAX_LOSS_NATS:
                 raise FloatingPointError(
                     f"diverged: the training loss is {loss_nats:.4g} nats "
                     f"within updates {start} to {stop}"
@@ -110,60 +110,28 @@ class LanguageModelTrainer:
         tokens = getattr(corpus, split)
         if split == "validation" and config.max_validation_tokens:
             tokens = tokens[: config.max_validation_tokens]
-        data = _streams(tokens, config)
+        data = streams(tokens, config)
         states = self.model.initial_states(config.batch_size)
-        windows = _num_windows(data, config)
+        windows = num_windows(data, config)
         total = self._score(data, tf.constant(windows), states)
         loss_nats = float(total) / windows
-        if not loss_nats < _MAX_LOSS_NATS:
+        if not loss_nats < MAX_LOSS_NATS:
             raise FloatingPointError(
                 f"diverged: the {split} loss is {loss_nats:.4g} nats"
             )
-        metrics = {
-            f"{split}_loss_nats": loss_nats,
-            f"{split}_perplexity": math.exp(loss_nats),
-        }
-        if corpus.level == "char":
-            metrics[f"{split}_bits_per_char"] = loss_nats / math.log(2)
-        return metrics
+        return loss_metrics(split, loss_nats, corpus.level)
 
     def _reset(self, seed: int) -> None:
         """Sets weights, optimizer and random generators to their beginning."""
-        variables = self.model.trainable_variables
-        arrays = initial_weights(
-            [tuple(variable.shape) for variable in variables],
-            self.task.config.init_scale,
-            seed,
-        )
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
+        begin(self.model, seed)
         for variable, array in zip(
             self._optimizer.variables, self._slots, strict=True
         ):
             variable.assign(array)
-        # By their order among themselves: a `TreeRNN` has other variables, and
-        # its masks are to be those of the `NASRNN` of the same cell.
-        generators = [
-            variable
-            for variable in self.model.non_trainable_variables
-            if variable.name == "seed_generator_state"
-        ]
-        for place, variable in enumerate(generators):
-            variable.assign(np.array([seed % 2**31, place]))
-
-    def _window(self, data: tf.Tensor, window: tf.Tensor) -> tuple[Any, Any]:
-        """Returns inputs and targets [B, T] of one window of the text."""
-        config = self.task.config
-        size = [config.batch_size, config.num_steps + 1]
-        tokens = tf.slice(data, [0, window * config.num_steps], size)
-        tokens = tf.ensure_shape(tokens, size)
-        return tokens[:, :-1], tokens[:, 1:]
 
     def _loss(self, data, window, states, training):
-        inputs, targets = self._window(data, window)
-        logits, states = self.model(inputs, states, training=training)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-        return tf.reduce_mean(losses), states
+        inputs, targets = window_of(data, window, self.task.config)
+        return loss_of(self.model, inputs, targets, states, training)
 
     def _updates(self, start, stop, data, states):
         """Runs updates [start, stop); returns the sum of losses, the states."""
@@ -204,20 +172,80 @@ class LanguageModelTrainer:
         return total
 
 
-def _streams(tokens: np.ndarray, config: LanguageModelConfig) -> tf.Tensor:
+def begin(model: LanguageModel, seed: int) -> None:
+    """Sets the weights and random generators of a model to their beginning."""
+    variables = model.trainable_variables
+    arrays = initial_weights(
+        [tuple(variable.shape) for variable in variables],
+        model.config.init_scale,
+        seed,
+    )
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+    # By their order among themselves: a `TreeRNN` has other variables, and
+    # its masks are to be those of the `NASRNN` of the same cell.
+    generators = [
+        variable
+        for variable in model.non_trainable_variables
+        if variable.name == "seed_generator_state"
+    ]
+    for place, variable in enumerate(generators):
+        variable.assign(np.array([seed % 2**31, place]))
+
+
+def uses_xla(config: LanguageModelConfig) -> bool:
+    """Returns whether XLA compiles the training: where it is faster."""
+    if config.jit_compile is None:
+        return config.units <= MAX_XLA_UNITS
+    return config.jit_compile
+
+
+def loss_metrics(split: str, loss_nats: float, level: str) -> dict[str, float]:
+    """Returns a loss and what else says the same, by name."""
+    metrics = {
+        f"{split}_loss_nats": loss_nats,
+        f"{split}_perplexity": math.exp(loss_nats),
+    }
+    if level == "char":
+        metrics[f"{split}_bits_per_char"] = loss_nats / math.log(2)
+    return metrics
+
+
+def window_of(
+    data: tf.Tensor, window: tf.Tensor, config: LanguageModelConfig
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns inputs and targets [B, T] of one window of streams [B, L]."""
+    size = [config.batch_size, config.num_steps + 1]
+    tokens = tf.slice(data, [0, window * config.num_steps], size)
+    tokens = tf.ensure_shape(tokens, size)
+    return tokens[:, :-1], tokens[:, 1:]
+
+
+def loss_of(
+    model: LanguageModel, inputs, targets, states, training: bool
+) -> tuple[tf.Tensor, list[list[tf.Tensor]]]:
+    """Returns the mean loss of a window in nats, and the states after it."""
+    logits, states = model(inputs, states, training=training)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+    return tf.reduce_mean(losses), states
+
+
+def streams(tokens: np.ndarray, config: LanguageModelConfig) -> tf.Tensor:
     """Returns the text as B parallel streams, int32 [B, L]."""
     length = len(tokens) // config.batch_size
-    streams = tokens[: length * config.batch_size]
-    return tf.constant(streams.reshape(config.batch_size, length), tf.int32)
+    whole = tokens[: length * config.batch_size]
+    return tf.constant(whole.reshape(config.batch_size, length), tf.int32)
 
 
-def _num_windows(data: tf.Tensor, config: LanguageModelConfig) -> int:
+def num_windows(data: tf.Tensor, config: LanguageModelConfig) -> int:
+    """Returns the windows of T steps in streams [B, L], with a target each."""
     return (int(data.shape[1]) - 1) // config.num_steps
 
 
-def _optimizer(
+def optimizer_of(
     config: LanguageModelConfig, num_updates: int, updates_per_epoch: int
 ) -> keras.optimizers.Optimizer:
+    """Returns the optimizer of a training, with its schedule."""
     rate: Any = config.learning_rate
     if config.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, num_updates)

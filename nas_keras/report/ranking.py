@@ -1,0 +1,251 @@
+"""Whether the search ranks cells as training to the end does.
+
+Pure functions. `rank_correlation` takes any rewards and scores; the others
+take the retrained cells of a run, of which only those that the search found
+have a reward. scipy, of the extra `nas_keras[report]`, is imported where a
+correlation is computed, so that this module can be imported without it.
+"""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nas_keras.report.run_files import RetrainedRecord
+
+_MIN_CELLS = 3  # With two every order is a perfect one.
+_MIN_CELLS_OF_INTERVAL = 5
+_QUANTILE = statistics.NormalDist().inv_cdf(0.975)  # Of a 95 % interval.
+
+
+@dataclasses.dataclass(frozen=True)
+class RankCorrelation:
+    """How well one order agrees with another; 1 is fully, -1 is reversed.
+
+    A figure is NaN where there is none: all of them for fewer than three
+    pairs and where all rewards or all scores are equal, the intervals also for
+    fewer than five pairs and for a correlation of 1 or -1.
+
+    Attributes:
+        num: Pairs of a reward and a score.
+        kendall: Kendall's tau-b, which allows for ties.
+        kendall_low, kendall_high: 95 % confidence interval.
+        kendall_p: Probability of a correlation at least as far from 0 if
+            the orders have nothing to do with one another.
+        spearman, spearman_low, spearman_high, spearman_p: Likewise,
+            Spearman's rho.
+    """
+
+    num: int
+    kendall: float
+    kendall_low: float
+    kendall_high: float
+    kendall_p: float
+    spearman: float
+    spearman_low: float
+    spearman_high: float
+    spearman_p: float
+
+
+@dataclasses.dataclass(frozen=True)
+class RankedCell:
+    """A cell that the search found and that was trained to the end.
+
+    Attributes:
+        origin: "controller" or "random".
+        trial: The child's id in its search.
+        reward: Of the child in its search.
+        score: Minus the validation loss in nats, the mean over seeds.
+    """
+
+    origin: str
+    trial: int
+    reward: float
+    score: float
+
+    @property
+    def perplexity(self) -> float:
+        """Validation perplexity, the geometric mean over seeds."""
+        with np.errstate(over="ignore"):
+            return float(np.exp(-self.score))
+
+
+def rank_correlation(
+    rewards: Sequence[float], scores: Sequence[float]
+) -> RankCorrelation:
+    """Returns the rank correlations of rewards and scores.
+
+    Args:
+        rewards: Finite numbers, higher is better.
+        scores: As many, higher is better.
+
+    Raises:
+        ValueError: If there are not as many of each, or one is not finite.
+        ImportError: If scipy is not installed.
+
+    Reference:
+        The intervals: [Bonett & Wright, 2000](
+        https://doi.org/10.1007/BF02294183).
+    """
+    columns = _checked("rewards", rewards), _checked("scores", scores)
+    num = len(columns[0])
+    if num != len(columns[1]):
+        raise ValueError(
+            "rewards and scores must be equally many, received"
+            f" {num} and {len(columns[1])}."
+        )
+    stats = _scipy_stats()
+    if num < _MIN_CELLS or any(np.all(c == c[0]) for c in columns):
+        return RankCorrelation(num, *[math.nan] * 8)
+    kendall = stats.kendalltau(*columns)
+    spearman = stats.spearmanr(*columns)
+    tau, rho = float(kendall.statistic), float(spearman.statistic)
+    return RankCorrelation(
+        num,
+        tau,
+        *_interval(tau, num, 0.437, 4),
+        float(kendall.pvalue),
+        rho,
+        *_interval(rho, num, 1 + rho**2 / 2, 3),
+        float(spearman.pvalue),
+    )
+
+
+def ranked_cells(records: Iterable[RetrainedRecord]) -> list[RankedCell]:
+    """Returns the found cells that have a reward and a score.
+
+    Args:
+        records: One for each cell and seed, in any order. Of two records of
+            the same cell and seed the last one counts.
+
+    Returns:
+        By origin and child; published cells, which have no reward, and cells
+        of which no seed finished are left out.
+    """
+    rewards: dict[tuple[str, int], float] = {}
+    scores: dict[tuple[str, int], dict[int, float | None]] = {}
+    for record in records:
+        if record.trial is None:
+            continue
+        key = record.origin, record.trial
+        if record.reward is not None:
+            rewards[key] = record.reward
+        failed = record.infeasible is not None
+        score = None if failed else _score(record.metrics)
+        scores.setdefault(key, {})[record.seed] = score
+    cells = []
+    for key, reward in sorted(rewards.items()):
+        finished = [s for s in scores[key].values() if s is not None]
+        if finished:
+            cells.append(RankedCell(*key, reward, statistics.fmean(finished)))
+    return cells
+
+
+def describe_ranking(records: Iterable[RetrainedRecord]) -> list[str]:
+    """Returns a sentence on the search's reward as a predictor.
+
+    Args:
+        records: As in `ranked_cells`.
+
+    Returns:
+        One sentence; none where no found cell with a reward was retrained.
+
+    Raises:
+        ImportError: If there is a correlation to tell and scipy is not
+            installed.
+    """
+    cells = ranked_cells(records)
+    num = len(cells)
+    if not cells:
+        return []
+    if num < _MIN_CELLS:
+        return [
+            "Rank correlation of reward and retrained score: too few cells"
+            f" ({num}) of the search were retrained to tell."
+        ]
+    result = rank_correlation(
+        [cell.reward for cell in cells], [cell.score for cell in cells]
+    )
+    if math.isnan(result.kendall):
+        equal = len({cell.reward for cell in cells}) == 1
+        return [
+            "Rank correlation of reward and retrained score: none, all"
+            f" {num} {'rewards' if equal else 'scores'} are equal."
+        ]
+    _, *figures = dataclasses.astuple(result)
+    return [
+        f"Rank correlation of reward and retrained score, {num} cells of the"
+        f" search: Kendall's tau-b {_correlation_text(num, *figures[:4])};"
+        f" Spearman's rho {_correlation_text(num, *figures[4:])}."
+    ]
+
+
+def _score(metrics: Mapping[str, Any]) -> float | None:
+    """Returns minus the validation loss in nats, None where it is unknown."""
+    loss_nats = metrics.get("validation_loss_nats")
+    if loss_nats is None:
+        perplexity = metrics.get("validation_perplexity")
+        if not isinstance(perplexity, int | float) or not perplexity > 0:
+            return None
+        loss_nats = math.log(perplexity)
+    if not isinstance(loss_nats, int | float) or not math.isfinite(loss_nats):
+        return None
+    return -float(loss_nats)
+
+
+def _checked(name: str, values: Sequence[float]) -> np.ndarray:
+    array = np.asarray(values, np.float64)
+    if array.ndim != 1 or not np.all(np.isfinite(array)):
+        raise ValueError(
+            f"{name} must be a sequence of finite numbers, received {values!r}."
+        )
+    return array
+
+
+def _interval(
+    value: float, num: int, numerator: float, lost: int
+) -> tuple[float, float]:
+    """Returns the interval of a correlation, by Fisher's z.
+
+    The standard error of z is the root of `numerator / (num - lost)`.
+    """
+    if num < _MIN_CELLS_OF_INTERVAL or _is_perfect(value):
+        return math.nan, math.nan
+    half = _QUANTILE * math.sqrt(numerator / (num - lost))
+    z = math.atanh(value)
+    return math.tanh(z - half), math.tanh(z + half)
+
+
+def _is_perfect(value: float) -> bool:
+    return abs(value) > 1 - 1e-9  # As far as rounding lets one tell.
+
+
+def _correlation_text(
+    num: int, value: float, low: float, high: float, p: float
+) -> str:
+    """Returns a coefficient and, in brackets, what it is worth."""
+    if num < _MIN_CELLS_OF_INTERVAL:
+        interval = f"no interval for fewer than {_MIN_CELLS_OF_INTERVAL} cells"
+    elif math.isnan(low):
+        interval = "no interval for a perfect correlation"
+    else:
+        interval = f"95 % interval {low:.2f} to {high:.2f}"
+    chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    verdict = "; not significant" if low <= 0 <= high else ""
+    return f"{value:.2f} ({interval}, {chance}{verdict})"
+
+
+def _scipy_stats() -> Any:
+    try:
+        from scipy import stats
+    except ImportError as error:
+        raise ImportError(
+            "Rank correlations need scipy, which is not installed:"
+            " pip install nas_keras[report]"
+        ) from error
+    return stats
