@@ -41,11 +41,13 @@ def main(argv: Sequence[str]) -> None:
         path = report.write_report(argv[1])
         files = report.read_run(argv[1])
         rows = report.summarise_retrained(files.retrained)
+        ranking = report.describe_ranking(files.retrained)
     except (ImportError, OSError, ValueError) as error:
         _fail(str(error))
     sys.stdout.reconfigure(errors="backslashreplace")
     print(report.format_table(rows))
-    for line in report.describe_workers(report.summarise_workers(files.shares)):
+    workers = report.describe_workers(report.summarise_workers(files.shares))
+    for line in [*workers, *ranking]:
         print(line)
     print(f"Report: {path}")
 

@@ -9,6 +9,8 @@ Examples:
   nas-search --preset=demo --workdir=runs/demo
   nas-search --preset=demo --workdir=runs/demo --local_workers=4
   nas-search --preset=demo --workdir=runs/mine --text_file=book.txt --level=word
+  nas-search --preset=enas_demo --workdir=runs/enas
+  nas-search --preset=demo --workdir=runs/ppo --controller=ppo
 
 Exit status: 0 done (and again 0 when run again), 1 too many children failed or
 the controller diverged, 2 bad input, 74 the disk failed. From 128 on, the same
@@ -36,6 +38,7 @@ from nas_keras.data import text
 from nas_keras.search import cluster
 from nas_keras.search import configuration
 from nas_keras.search import finished
+from nas_keras.search import presets
 from nas_keras.search import stopping
 from nas_keras.search import supervisor
 from nas_keras.search import topology
@@ -46,6 +49,7 @@ from nas_keras.search.progress import Progress
 from nas_keras.search.progress import SentProgress
 from nas_keras.search.rendezvous import PeerLostError
 from nas_keras.search.trial import SearchError
+from nas_keras.spaces.enas_recurrent import AVERAGES
 from nas_keras.tasks.language_model_config import check_length
 
 _NAME = "nas-search"
@@ -82,8 +86,33 @@ _MAX_VOCABULARY = flags.DEFINE_integer(
 _BASE = flags.DEFINE_integer(
     "base", None, "Leaves of the tree, N.", lower_bound=2, upper_bound=64
 )
+_SPACE = flags.DEFINE_enum(
+    "space", None, list(presets.SPACES), "What to search."
+)
+_COMBINES = flags.DEFINE_list(
+    "combines", None, "What joins two values in the tree: add, mul, max."
+)
+_ACTIVATIONS = flags.DEFINE_list(
+    "activations", None, "Of the tree: identity, tanh, sigmoid, relu, sin."
+)
+_NODES = flags.DEFINE_integer(
+    "nodes", None, "Of ENAS' space, node 0 not counted.", lower_bound=1
+)
+_AVERAGE = flags.DEFINE_enum(
+    "average", None, list(AVERAGES), "What ENAS' cells put out the mean of."
+)
 _CONTROLLER = flags.DEFINE_enum(
-    "controller", None, ["reinforce", "random"], "What proposes."
+    "controller", None, list(presets.CONTROLLERS), "What proposes."
+)
+_EVALUATOR = flags.DEFINE_enum(
+    "evaluator",
+    None,
+    list(presets.EVALUATORS),
+    "How children are scored: trained from scratch, or by shared weights "
+    "(ENAS).",
+)
+_EVALUATE_AGAIN = flags.DEFINE_boolean(
+    "evaluate_again", None, "Whether to train an architecture met again."
 )
 _LEARNING_RATE = flags.DEFINE_float(
     "controller_learning_rate", None, "Of the controller's Adam."
@@ -92,6 +121,12 @@ _RETRAIN_CELLS = flags.DEFINE_list(
     "retrain_cells",
     None,
     "Published cells, or paths of cells, to retrain beside those found.",
+)
+_RETRAIN_TOP = flags.DEFINE_integer(
+    "retrain_top",
+    None,
+    "Best distinct cells of each search to retrain.",
+    lower_bound=0,
 )
 _RETRAIN_PARAMETERS = flags.DEFINE_integer(
     "retrain_parameters",
@@ -144,7 +179,6 @@ def config_from_flags() -> SearchConfig:
         ValueError: If a value is out of range.
     """
     text_file = _TEXT_FILE.value
-    cells = _RETRAIN_CELLS.value
     overrides = {
         "num_trials": _TRIALS.value,
         "seed": _SEED.value,
@@ -152,10 +186,18 @@ def config_from_flags() -> SearchConfig:
         "dataset": _DATASET.value,
         "level": _LEVEL.value,
         "max_vocabulary": _MAX_VOCABULARY.value,
+        "space": _SPACE.value,
         "base": _BASE.value,
+        "combines": _tuple(_COMBINES.value),
+        "activations": _tuple(_ACTIVATIONS.value),
+        "nodes": _NODES.value,
+        "average": _AVERAGE.value,
+        "evaluator": _EVALUATOR.value,
+        "evaluate_again": _EVALUATE_AGAIN.value,
         "controller": _CONTROLLER.value,
         "controller_learning_rate": _LEARNING_RATE.value,
-        "retrain_published": None if cells is None else tuple(cells),
+        "retrain_top": _RETRAIN_TOP.value,
+        "retrain_published": _tuple(_RETRAIN_CELLS.value),
         "retrain_parameters": _RETRAIN_PARAMETERS.value,
         "retrain_seeds": _RETRAIN_SEEDS.value,
         "num_threads": _THREADS.value,
@@ -164,6 +206,10 @@ def config_from_flags() -> SearchConfig:
         PRESETS[_PRESET.value],
         **{key: value for key, value in overrides.items() if value is not None},
     )
+
+
+def _tuple(values: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(values)
 
 
 def open_corpus(config: SearchConfig) -> text.Corpus:
@@ -240,11 +286,12 @@ def _checked_arguments(
                 f"--{flag.name} must be printable text. Received: "
                 f"{flag.value!r}."
             )
-    if _REPORT.value and importlib.util.find_spec("matplotlib") is None:
-        raise ValueError(
-            "--report needs matplotlib: pip install 'nas_keras[report]', or "
-            "give --noreport."
-        )
+    for library in ("matplotlib", "scipy"):
+        if _REPORT.value and importlib.util.find_spec(library) is None:
+            raise ValueError(
+                f"--report needs {library}: pip install 'nas_keras[report]', "
+                "or give --noreport."
+            )
     config = config_from_flags()
     names = [load_spec(name).name for name in config.retrain_published]
     if len(set(names)) < len(names):
@@ -264,18 +311,25 @@ def _checked_workers(config: SearchConfig) -> topology.Topology | None:
     """Returns who runs the search, or None: this process, or its children."""
     workers = topology.from_environment(os.environ, _CLUSTER.value)
     num_workers = len(workers.addresses) if workers else _LOCAL_WORKERS.value
-    if workers is not None:
-        if _LOCAL_WORKERS.value:
-            raise ValueError(
-                "--local_workers is for one machine, and the environment "
-                f"({workers.source}) names {num_workers} workers. Received: "
-                f"--local_workers={_LOCAL_WORKERS.value}."
-            )
+    if workers is not None and _LOCAL_WORKERS.value:
+        raise ValueError(
+            "--local_workers is for one machine, and the environment "
+            f"({workers.source}) names {num_workers} workers. Received: "
+            f"--local_workers={_LOCAL_WORKERS.value}."
+        )
     if num_workers > config.batch_size:
         raise ValueError(
             "There must be at most as many workers as children of an update, "
             f"{config.batch_size}. Received: {num_workers} workers."
         )
+    if config.evaluator == "shared" and num_workers > 1:
+        batch_size = config.child.batch_size
+        if batch_size % num_workers:
+            raise ValueError(
+                "The number of workers must divide the batch that they train "
+                f"shared weights on, {batch_size}. Received: {num_workers} "
+                "workers."
+            )
     return workers
 
 
@@ -336,6 +390,9 @@ def _print_result(workdir: pathlib.Path) -> None:
     print(report.format_table(report.summarise_retrained(run.retrained)))
     for line in report.describe_workers(report.summarise_workers(run.shares)):
         print(line)
+    if _REPORT.value:
+        for line in report.describe_ranking(run.retrained):
+            print(line)
     if (workdir / "best_cell.json").exists():
         print(f"Best cell: {workdir / 'best_cell.json'}")
     if _REPORT.value:
@@ -351,7 +408,7 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        _fail(str(error), 2)
+        _fail(str(error), stopping.USAGE)
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -6,7 +6,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "baseline": ["BaselineState", "EMABaseline"],
-        "controller": ["Controller", "RandomController", "Samples"],
+        "controller": [
+            "Controller",
+            "FrozenController",
+            "RandomController",
+            "Samples",
+        ],
         "losses": ["ppo_loss", "reinforce_loss"],
         "policy_gradient": ["PolicyGradientController"],
     },

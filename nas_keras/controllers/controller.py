@@ -154,3 +154,40 @@ class RandomController(Controller):
 
     def config(self) -> dict[str, Any]:
         return {"class": type(self).__name__}
+
+
+class FrozenController(Controller):
+    """Samples as another controller does, which must not change meanwhile.
+
+    With it architectures are derived from a controller that has learnt.
+
+    Args:
+        controller: The other one.
+    """
+
+    def __init__(self, controller: Controller):
+        super().__init__(controller.space)
+        self._controller = controller
+
+    def sample(self, noise: np.ndarray) -> Samples:
+        return self._controller.sample(noise)
+
+    def update(
+        self, samples: Samples, advantage: np.ndarray
+    ) -> dict[str, float]:
+        return {"entropy_nats": float(samples.entropy.sum(axis=1).mean())}
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        if state:
+            raise ValueError(
+                f"A FrozenController has no state. Received: {sorted(state)}."
+            )
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "class": type(self).__name__,
+            "controller": self._controller.config(),
+        }

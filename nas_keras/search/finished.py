@@ -13,7 +13,10 @@ from typing import Any
 
 from nas_keras.search import files
 
-_RESULTS = ("*.json", "*.jsonl", "*.csv", "checkpoints/*")
+_RESULTS = (
+    "*.json", "*.jsonl", "*.csv", "checkpoints/*", "shared_weights/*",
+)  # fmt: skip
+_FOLDERS = (".", "derived", "random", "random/derived")
 _NAME = "finished.json"
 
 
@@ -37,9 +40,9 @@ def _state(workdir: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     text = json.dumps(config, sort_keys=True)
     paths = sorted(
         path
-        for folder in (workdir, workdir / "random")
+        for folder in _FOLDERS
         for pattern in _RESULTS
-        for path in folder.glob(pattern)
+        for path in (workdir / folder).glob(pattern)
         if path.name != _NAME and not path.name.startswith(".")
     )
     return {

@@ -12,12 +12,16 @@ from nas_keras.data.text import DATASETS
 from nas_keras.data.text import LEVELS
 from nas_keras.data.text import Corpus
 from nas_keras.search.rewards import REWARDS
-from nas_keras.spaces.tree import Tree
+from nas_keras.spaces.enas_recurrent import enas_recurrent_space
+from nas_keras.spaces.space import Space
+from nas_keras.spaces.tree import tree_space
 from nas_keras.tasks.language_model_config import LanguageModelConfig
 from nas_keras.tasks.language_model_config import num_parameters
 from nas_keras.tasks.language_model_config import units_for_parameters
 
-CONTROLLERS = ("reinforce", "random")
+CONTROLLERS = ("reinforce", "ppo", "random")
+SPACES = ("tree", "enas_recurrent")
+EVALUATORS = ("scratch", "shared")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,24 +35,42 @@ class SearchConfig:
         text_file: Path of a UTF-8 text, or None.
         level: `"char"` or `"word"`.
         max_vocabulary: Most tokens of the vocabulary.
+        space: `"tree"` or `"enas_recurrent"`.
         base: Leaves of the tree space.
         combines: Of the tree space.
         activations: Of the tree space.
-        controller: `"reinforce"` or `"random"`.
+        nodes: Of the space of ENAS.
+        average: Of the space of ENAS.
+        controller: `"reinforce"`, `"ppo"` or `"random"`.
         controller_units: Width of the controller's LSTM layers.
         controller_layers: LSTM layers of the controller.
         controller_init_scale: Its weights begin uniform in +- this.
         controller_learning_rate: Of the controller's Adam.
         entropy_weight: Of the bonus, per nat of a whole sequence.
+        entropy_bonus: See `PolicyGradientController`.
+        temperature: See `PolicyGradientController`.
+        tanh_constant: See `PolicyGradientController`.
+        ppo_clip: Of PPO.
+        ppo_epochs: Of PPO.
+        ppo_minibatches: Of PPO.
         baseline_decay: Of the moving average of rewards.
         normalize_advantage: Whether the reward's scale is divided out.
         num_trials: Children of the controller, and of the random baseline.
         batch_size: Children for one update of the controller.
         seed: Of all chance in the run.
         random_baseline: Whether to run random search with the same budget.
+        evaluate_again: Whether an architecture that is met again is trained
+            again.
+        evaluator: `"scratch"`, a `ChildTrainer`; or `"shared"`, ENAS'
+            `SharedWeights`.
+        num_phases: See `SharedWeights`.
+        steps_per_phase: See `SharedWeights`.
+        windows_per_reward: See `SharedWeights`.
+        derive_trials: Architectures of the trained controller to score on the
+            whole validation text by shared weights; the best are retrained.
         reward: See `ChildTrainer`.
         reward_constant: See `ChildTrainer`.
-        child: Model and training of a child.
+        child: Model and training of a child, or of the shared weights.
         retrain: Model and training of the best cells and of the published.
         retrain_parameters: Weights of each retrained model; 0: those of the
             model of an LSTM of `retrain.units` units.
@@ -67,21 +89,36 @@ class SearchConfig:
     text_file: str | None = None
     level: str = "char"
     max_vocabulary: int = 10_000
+    space: str = "tree"
     base: int = 8
     combines: tuple[str, ...] = ("add", "mul")
     activations: tuple[str, ...] = ("identity", "tanh", "sigmoid", "relu")
+    nodes: int = 8
+    average: str = "loose_ends"
     controller: str = "reinforce"
     controller_units: int = 35
     controller_layers: int = 2
     controller_init_scale: float = 0.08
     controller_learning_rate: float = 0.01
     entropy_weight: float = 0.0
+    entropy_bonus: str = "exact"
+    temperature: float = 1.0
+    tanh_constant: float = 0.0
+    ppo_clip: float = 0.2
+    ppo_epochs: int = 4
+    ppo_minibatches: int = 4
     baseline_decay: float = 0.95
     normalize_advantage: bool = True
     num_trials: int = 100
     batch_size: int = 8
     seed: int = 0
     random_baseline: bool = True
+    evaluate_again: bool = False
+    evaluator: str = "scratch"
+    num_phases: int = 10
+    steps_per_phase: int = 10
+    windows_per_reward: int = 1
+    derive_trials: int = 50
     reward: str = "c/ppl^2"
     reward_constant: float = 80.0
     child: LanguageModelConfig = LanguageModelConfig()
@@ -93,13 +130,10 @@ class SearchConfig:
     num_threads: int = 1
 
     def __post_init__(self):
-        Tree(self.base, self.combines, self.activations)
-        if self.controller not in CONTROLLERS:
-            raise ValueError(
-                f"controller must be one of {CONTROLLERS}. Received: "
-                f"controller={self.controller!r}."
-            )
         for name, allowed in (
+            ("space", SPACES),
+            ("controller", CONTROLLERS),
+            ("evaluator", EVALUATORS),
             ("level", LEVELS),
             ("dataset", ("", *DATASETS)),
             ("reward", REWARDS),
@@ -129,6 +163,10 @@ class SearchConfig:
             ("retrain_top", 0),
             ("retrain_seeds", 1),
             ("num_threads", 0),
+            ("num_phases", 1),
+            ("steps_per_phase", 1),
+            ("windows_per_reward", 0),
+            ("derive_trials", 1),
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
@@ -141,10 +179,23 @@ class SearchConfig:
                     f"{name}={value}."
                 )
 
+        self.make_space()
+
+    def make_space(self) -> Space:
+        """Returns the space to search.
+
+        Raises:
+            ValueError: If an argument of it is out of range.
+        """
+        if self.space == "enas_recurrent":
+            return enas_recurrent_space(self.nodes, self.average)
+        return tree_space(self.base, self.combines, self.activations)
+
     def settings(self) -> dict[str, Any]:
         """Returns what the run's results depend on, JSON-able."""
         settings = dataclasses.asdict(self)
-        del settings["num_trials"]  # A run may be made longer.
+        if self.evaluator == "scratch":
+            del settings["num_trials"]  # Such a run may be made longer.
         return settings
 
 
@@ -222,6 +273,34 @@ _TINY = SearchConfig(
     retrain_seeds=1,
 )
 
+# Minutes on two cores. All constants are ours but for the controller's, which
+# are P's; see below.
+_ENAS_DEMO = dataclasses.replace(
+    _DEMO,
+    preset="enas_demo",
+    space="enas_recurrent",
+    nodes=6,
+    evaluator="shared",
+    temperature=5.0,
+    tanh_constant=2.5,
+    entropy_weight=1e-3,
+    controller_learning_rate=0.01,
+    num_trials=2_000,
+    batch_size=10,
+    num_phases=20,
+    steps_per_phase=10,
+    windows_per_reward=4,
+    derive_trials=100,
+    child=dataclasses.replace(
+        _DEMO.child,
+        num_updates=4_000,
+        learning_rate=5e-3,
+        max_validation_tokens=0,
+    ),
+    retrain_top=3,
+    retrain_published=("lstm", "gru", "enas_ptb", "darts_v2"),
+)
+
 # ZL: Zoph & Le 2017, https://arxiv.org/abs/1611.01578, section 4.2; "(ZL)" is
 # what is told of it elsewhere. Z: Zaremba, Sutskever & Vinyals 2014,
 # https://arxiv.org/abs/1409.2329, medium or large, where ZL is silent on the
@@ -281,4 +360,121 @@ _ZOPH2016_PTB = SearchConfig(
     num_threads=0,  # Large products gain from all cores.
 )
 
-PRESETS = {config.preset: config for config in (_DEMO, _TINY, _ZOPH2016_PTB)}
+# P: Pham et al. 2018, https://arxiv.org/abs/1802.03268, as far as it is told
+# elsewhere (carpedm20's ENAS-pytorch); T: its authors' first program,
+# github.com/melodyguan/enas, whose language model they later called wrong; L:
+# their later one, github.com/google-research/google-research, folder enas_lm.
+_ENAS2018_PTB = SearchConfig(
+    preset="enas2018_ptb",
+    dataset="",
+    level="word",
+    max_vocabulary=10_000,
+    space="enas_recurrent",
+    nodes=11,  # P: 12 with node 0.
+    average="loose_ends",  # P.
+    controller_units=100,  # P.
+    controller_layers=1,  # P.
+    controller_init_scale=0.1,  # T.
+    controller_learning_rate=3.5e-4,  # P.
+    entropy_weight=1e-4,  # P.
+    entropy_bonus="sampled",  # T, L.
+    temperature=5.0,  # P.
+    tanh_constant=2.5,  # P.
+    baseline_decay=0.95,  # P, by carpedm20; T has 0.99.
+    normalize_advantage=False,  # P.
+    num_trials=300_000,  # P: 2,000 for each of 150 epochs.
+    batch_size=1,  # P: M = 1.
+    evaluator="shared",
+    num_phases=150,  # P.
+    steps_per_phase=2_000,  # P.
+    windows_per_reward=1,  # T.
+    derive_trials=100,  # P, by carpedm20.
+    reward="c/ppl",  # P.
+    reward_constant=80.0,  # P.
+    child=LanguageModelConfig(
+        units=1_000,  # P, by carpedm20.
+        tied=True,  # P.
+        batch_size=64,  # P.
+        num_steps=35,  # P.
+        num_updates=0,
+        num_epochs=150,  # P.
+        optimizer="sgd",  # P.
+        learning_rate=20.0,  # P.
+        schedule="step",  # P.
+        decay=1 / 0.96,  # P.
+        decay_epoch=15,  # P.
+        clip_norm=0.25,  # P.
+        init_scale=0.04,  # T.
+        dropout=0.25,  # T, of outputs; T's rates of inputs are higher.
+        recurrent_dropout=0.25,  # T.
+        embedding_dropout=0.25,  # T.
+    ),
+    retrain=LanguageModelConfig(
+        tied=True,
+        batch_size=64,  # T.
+        num_steps=35,  # T.
+        num_updates=0,
+        num_epochs=2_000,  # T.
+        optimizer="sgd",  # T.
+        learning_rate=20.0,  # T.
+        schedule="step",  # T.
+        decay=1 / 0.9991,  # T.
+        decay_epoch=14,  # T.
+        clip_norm=0.25,  # T.
+        init_scale=0.04,  # T.
+        dropout=0.24,  # T, of outputs.
+        recurrent_dropout=0.25,  # T.
+        embedding_dropout=0.21,  # T.
+    ),
+    retrain_parameters=24_000_000,  # P.
+    num_threads=0,
+)
+_ENAS_LM = dataclasses.replace(
+    _ENAS2018_PTB,
+    preset="enas_lm",
+    nodes=8,  # L.
+    average="all",  # L, on GPUs.
+    controller_units=64,  # L.
+    controller_init_scale=0.01,  # L.
+    controller_learning_rate=5e-5,  # L.
+    entropy_weight=1e-5,  # L.
+    tanh_constant=2.25,  # L.
+    baseline_decay=0.999,  # L.
+    num_trials=150_000,  # L: 25 updates of 10 for each of 600 epochs.
+    batch_size=10,  # L.
+    num_phases=600,  # L.
+    steps_per_phase=25,  # L.
+    child=dataclasses.replace(
+        _ENAS2018_PTB.child,
+        units=200,  # L.
+        batch_size=128,  # L.
+        num_epochs=600,  # L.
+        schedule="constant",  # L.
+        clip_norm=0.1,  # L.
+        dropout=0.25,  # L: layers 0.25; inputs 0.2 and outputs 0.75 differ.
+        recurrent_dropout=0.25,  # L.
+        embedding_dropout=0.1,  # L.
+    ),
+    retrain=dataclasses.replace(
+        _ENAS2018_PTB.retrain,
+        num_epochs=3_000,  # L.
+        schedule="constant",  # L.
+        init_scale=0.05,  # L.
+        dropout=0.225,  # L: layers; inputs and outputs differ.
+        recurrent_dropout=0.225,  # L.
+        embedding_dropout=0.125,  # L.
+    ),
+    retrain_parameters=21_000_000,  # L: 20.8 M.
+)
+
+PRESETS = {
+    config.preset: config
+    for config in (
+        _DEMO,
+        _TINY,
+        _ZOPH2016_PTB,
+        _ENAS_DEMO,
+        _ENAS2018_PTB,
+        _ENAS_LM,
+    )
+}

@@ -19,7 +19,8 @@ _WINDOW = 20  # Items that the rate is taken over.
 _PLAIN_INTERVAL_S = 5.0  # Plain lines at most this often, but for the last.
 _KEY = "progress"  # Of the JSON objects that a worker sends: label, and
 _PHASE = (int, str, int)  # total, noun, number of workers; or
-_ITEM = (int, int | float, int | float | None, str | None)  # as `advance`.
+_ITEM = (int, int | float, int | float | None, str | None)  # as `advance`; or
+_NOTE = (str,)  # as `note`.
 
 
 class Progress:
@@ -114,6 +115,10 @@ class Progress:
         left = f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
         self._show("  ".join(part for part in (text, rate, left) if part))
 
+    def note(self, text: str) -> None:
+        """Says what goes on between two items."""
+        self._show(text)
+
     def _show(self, line: str) -> None:
         num_done = len(self._done)
         if self._bar is not None:
@@ -145,6 +150,9 @@ class SentProgress(Progress):
         text: str | None = None,
     ) -> None:
         _send([self.label, item, elapsed_s, reward, text])
+
+    def note(self, text: str) -> None:
+        _send([self.label, text])
 
 
 def _send(values: list[Any]) -> None:
@@ -178,6 +186,9 @@ class ReceivedProgress:
                 self.close()
                 self._phase = Progress(label, *values)
                 self._phase.__enter__()
+        elif _is_like(values, _NOTE):
+            if self._phase is not None and self._phase.label == label:
+                self._phase.note(*values)
         elif not _is_like(values, _ITEM):
             return False
         elif self._phase is not None and self._phase.label == label:

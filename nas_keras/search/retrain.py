@@ -49,11 +49,13 @@ class Candidate:
         spec: The cell.
         origin: `"controller"`, `"random"` or `"published"`.
         trial: Its id in its search, or None.
+        reward: Its reward there, or None.
     """
 
     spec: CellSpec
     origin: str
     trial: int | None = None
+    reward: float | None = None
 
 
 def best_distinct(
@@ -65,7 +67,8 @@ def best_distinct(
     found: dict[str, Candidate] = {}
     for trial in feasible:
         if len(found) < num:
-            candidate = Candidate(trial.spec, origin, trial.id)
+            reward = trial.evaluation.reward
+            candidate = Candidate(trial.spec, origin, trial.id, reward)
             found.setdefault(trial.spec.fingerprint, candidate)
     return list(found.values())
 
@@ -157,6 +160,7 @@ class _Training:
             "cell": spec.name,
             "origin": self.candidate.origin,
             "trial": self.candidate.trial,
+            "reward": self.candidate.reward,
             "fingerprint": spec.fingerprint,
             "spec": spec.to_dict(),
             "units": self.task.config.units,

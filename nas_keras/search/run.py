@@ -14,6 +14,7 @@ from nas_keras.cells.spec import load_spec
 from nas_keras.cells.spec import save_spec
 from nas_keras.controllers.baseline import EMABaseline
 from nas_keras.controllers.controller import Controller
+from nas_keras.controllers.controller import FrozenController
 from nas_keras.controllers.controller import RandomController
 from nas_keras.controllers.policy_gradient import PolicyGradientController
 from nas_keras.data.text import Corpus
@@ -21,6 +22,7 @@ from nas_keras.search import configuration
 from nas_keras.search import finished
 from nas_keras.search.child_trainer import ChildTrainer
 from nas_keras.search.cluster import Cluster
+from nas_keras.search.evaluator import Evaluator
 from nas_keras.search.loop import search
 from nas_keras.search.presets import SearchConfig
 from nas_keras.search.presets import parameters_of_retrained
@@ -28,10 +30,10 @@ from nas_keras.search.progress import Progress
 from nas_keras.search.retrain import Candidate
 from nas_keras.search.retrain import best_distinct
 from nas_keras.search.retrain import retrain
+from nas_keras.search.shared_weights import SharedWeights
 from nas_keras.search.trial import Trial
 from nas_keras.search.workdir import held
 from nas_keras.spaces.space import Space
-from nas_keras.spaces.tree import tree_space
 from nas_keras.tasks.language_model import LanguageModelTask
 
 # Label, total, what an item is, number of workers -> the display of a phase.
@@ -53,7 +55,8 @@ def run(
         config: `SearchConfig`.
         corpus: The text.
         workdir: Folder of all results. The random baseline has a folder
-            `random` in it; retrained cells are in `retrained.jsonl`; the best
+            `random` in it; what is derived with shared weights, `derived` in
+            each; retrained cells are in `retrained.jsonl`; the best
             found cell, by validation after retraining, in `best_cell.json`.
         progress: Makes the display of a phase.
         cluster: The workers; default: this process alone.
@@ -95,41 +98,25 @@ def _found(
     cluster: Cluster,
 ) -> tuple[list[Candidate], list[Candidate]]:
     """Returns the best cells of the search and of the random baseline."""
-    space = tree_space(config.base, config.combines, config.activations)
-    evaluator = ChildTrainer(
-        space,
-        LanguageModelTask(config.child, corpus),
-        config.reward,
-        config.reward_constant,
-    )
+    space = config.make_space()
+    searches = _Searches(config, corpus, space, progress, cluster)
     is_random = config.controller == "random"
     own = best_distinct(
-        _search(
-            "search",
-            config,
-            _controller(config, space),
-            evaluator,
-            workdir,
-            config.seed,
-            progress,
-            cluster,
+        searches.best(
+            "search", _controller(config, space), workdir, config.seed, True
         ),
         config.retrain_top,
         "random" if is_random else "controller",
     )
     if is_random or not config.random_baseline:
         return own, []
-    trials = _search(
+    trials = searches.best(
         "random search",
-        config,
         RandomController(space),
-        evaluator,
         workdir / "random",
         # Other noise than the controller's, the same seed of the children.
         config.seed + 1_000_003,
-        progress,
-        cluster,
-        is_held=False,
+        False,
     )
     return own, best_distinct(trials, config.retrain_top, "random")
 
@@ -146,48 +133,125 @@ def _controller(config: SearchConfig, space: Space) -> Controller:
         init_scale=config.controller_init_scale,
         learning_rate=config.controller_learning_rate,
         entropy_weight=config.entropy_weight,
+        entropy_bonus=config.entropy_bonus,
+        temperature=config.temperature,
+        tanh_constant=config.tanh_constant,
+        clip=config.ppo_clip,
+        num_epochs=config.ppo_epochs,
+        num_minibatches=config.ppo_minibatches,
     )
 
 
-def _search(
-    label: str,
-    config: SearchConfig,
-    controller: Controller,
-    evaluator: ChildTrainer,
-    workdir: Path,
-    seed: int,
-    progress: MakeProgress,
-    cluster: Cluster,
-    is_held: bool = True,
-) -> list[Trial]:
-    with progress(
-        label, config.num_trials, "children", cluster.size
-    ) as display:
+def _evaluator(
+    config: SearchConfig, corpus: Corpus, space: Space
+) -> ChildTrainer | SharedWeights:
+    task = LanguageModelTask(config.child, corpus)
+    if config.evaluator == "scratch":
+        return ChildTrainer(space, task, config.reward, config.reward_constant)
+    return SharedWeights(
+        space,
+        task,
+        config.reward,
+        config.reward_constant,
+        num_phases=config.num_phases,
+        steps_per_phase=config.steps_per_phase,
+        windows_per_reward=config.windows_per_reward,
+        seed=config.seed,
+    )
 
-        def show(trial: Trial) -> None:
-            evaluation = trial.evaluation
-            display.advance(trial.id, evaluation.elapsed_s, evaluation.reward)
 
-        trials = []
-        for trial in search(
-            controller,
-            evaluator,
-            config.num_trials,
-            workdir,
-            batch_size=config.batch_size,
-            cluster=cluster,
-            seed=seed,
-            evaluation_seed=config.seed,
-            baseline=EMABaseline(
-                config.baseline_decay, config.normalize_advantage
-            ),
-            settings=configuration.settings_of(config, evaluator.task.corpus),
-            is_held=is_held,
-            on_evaluated=show,
-        ):
-            show(trial)
-            trials.append(trial)
-    return trials
+class _Searches:
+    """The searches of a run: they share evaluator, settings and cluster."""
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        corpus: Corpus,
+        space: Space,
+        progress: MakeProgress,
+        cluster: Cluster,
+    ):
+        self._config = config
+        self._corpus = corpus
+        self._evaluator = _evaluator(config, corpus, space)
+        self._progress = progress
+        self._cluster = cluster
+
+    def best(
+        self,
+        label: str,
+        controller: Controller,
+        workdir: Path,
+        seed: int,
+        is_held: bool,
+    ) -> list[Trial]:
+        """Returns the trials of a search that its best cells are among.
+
+        Those of children trained from scratch are all of them. Rewards by
+        shared weights are on little text and of changing weights: there, they
+        are architectures derived from the controller once it is trained.
+        """
+        config, evaluator = self._config, self._evaluator
+        num = config.num_trials
+        trials = self._search(
+            label, controller, evaluator, num, workdir, seed, is_held
+        )
+        if isinstance(evaluator, ChildTrainer):
+            return trials
+        return self._search(
+            f"{label}, derived",
+            FrozenController(controller),
+            evaluator.scorer(),
+            config.derive_trials,
+            workdir / "derived",
+            seed + 2_000_003,
+            False,
+        )
+
+    def _search(
+        self,
+        label: str,
+        controller: Controller,
+        evaluator: Evaluator,
+        num_trials: int,
+        workdir: Path,
+        seed: int,
+        is_held: bool,
+    ) -> list[Trial]:
+        config, cluster = self._config, self._cluster
+        with self._progress(
+            label, num_trials, "children", cluster.size
+        ) as display:
+
+            def show(trial: Trial) -> None:
+                score = trial.evaluation
+                display.advance(trial.id, score.elapsed_s, score.reward)
+
+            if isinstance(evaluator, SharedWeights):
+                evaluator.on_updated = lambda done, total: display.note(
+                    f"training shared weights, {done:,} of {total:,} updates"
+                )
+            trials = []
+            for trial in search(
+                controller,
+                evaluator,
+                num_trials,
+                workdir,
+                batch_size=config.batch_size,
+                cluster=cluster,
+                seed=seed,
+                evaluation_seed=config.seed,
+                baseline=EMABaseline(
+                    config.baseline_decay, config.normalize_advantage
+                ),
+                settings=configuration.settings_of(config, self._corpus),
+                evaluate_again=config.evaluate_again,
+                is_held=is_held,
+                on_evaluated=show,
+            ):
+                show(trial)
+                trials.append(trial)
+        return trials
 
 
 def _retrain(

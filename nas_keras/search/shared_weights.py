@@ -207,7 +207,7 @@ class SharedWeights(Evaluator):
                 "or clip_norm may help."
             )
         mean = math.fsum(finite) / len(finite)
-        logging.info(
+        logging.debug(
             "Shared weights: %d updates, %d skipped, mean loss %.4f nats.",
             len(losses),
             num_skipped,
