@@ -315,6 +315,11 @@ def read_cost(folder: Path) -> dict[str, float]:
     return json.loads((folder / "cost.json").read_text())
 
 
+def read_rewards(folder: Path) -> dict[str, list[float | None]]:
+    """Returns the rewards of a job of ranks by way of scoring."""
+    return json.loads((folder / "rewards.json").read_text())
+
+
 def published(names: Sequence[str]) -> list[CellSpec]:
     """Returns published cells by name."""
     return [load_spec(name) for name in names]

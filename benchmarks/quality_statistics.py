@@ -90,9 +90,7 @@ def window_means(losses: Sequence[float | None], size: int) -> list[float]:
     return means
 
 
-def t_interval(
-    values: Sequence[float], confidence: float = 0.95
-) -> Interval:
+def t_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """Returns the mean and Student's interval; of one value no interval."""
     if not values:
         return Interval(math.nan, math.nan, math.nan)

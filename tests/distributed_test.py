@@ -15,6 +15,7 @@ import sys
 import textwrap
 import time
 
+import numpy as np
 import pytest
 
 from nas_keras import report
@@ -88,12 +89,16 @@ def _addresses(num):
 def _start(
     num, workdir="", sleep_s=0.0, num_trials=14, seed_of_others=0, **options
 ):
+    arguments = (workdir, sleep_s, num_trials, seed_of_others)
+    return _start_program(_WORKER, arguments, num, **options)
+
+
+def _start_program(text, arguments, num, **options):
     addresses = _addresses(num) if num > 1 else ()
-    arguments = map(str, (workdir, sleep_s, num_trials, seed_of_others))
-    arguments = list(arguments)
+    command = [sys.executable, "-c", textwrap.dedent(text)]
     return [
         subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(_WORKER), *arguments],
+            [*command, *map(str, arguments)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=_environment(index, addresses), **options,
         )
@@ -218,6 +223,111 @@ def test_a_batch_must_have_a_child_for_each_worker():
                        "batch_size=2"):  # fmt: skip
         search(RandomController(_space()), evaluator, 4, batch_size=2,
                cluster=Three())  # fmt: skip
+
+
+# Shared weights: each worker trains on its part of every minibatch.
+
+# Searches of 4 trials a step, with phases before trials 0 and 8. Each worker
+# prints its rewards, the weights that it ends with, and its random generators.
+# Arguments: the workdir; the dropout; after how many trials a search is closed
+# and begun again; the worker that is killed there instead, or -1.
+_SHARED = """
+    import json, os, signal, sys
+    import numpy as np
+    from nas_keras.controllers import PolicyGradientController
+    from nas_keras.data.text import build_corpus
+    from nas_keras.search import Cluster, SharedWeights, search
+    from nas_keras.spaces import enas_recurrent_space
+    from nas_keras.tasks import LanguageModelConfig, LanguageModelTask
+
+    workdir, dropout, stop, victim = sys.argv[1], *map(float, sys.argv[2:])
+    sentence = "the cell reads one word, then the next, and forgets a third. "
+    lines = (sentence[k % 7 :] for k in range(60))
+    corpus = build_corpus("\\n".join(lines), "char", name="sentences")
+    config = LanguageModelConfig(
+        units=5, batch_size=4, num_steps=6, num_updates=8, optimizer="adam",
+        init_scale=0.4, learning_rate=0.02, clip_norm=0.3, jit_compile=False,
+        dropout=dropout, recurrent_dropout=dropout,
+    )
+    space = enas_recurrent_space(2)
+    shared = SharedWeights(
+        space, LanguageModelTask(config, corpus), num_phases=2,
+        steps_per_phase=2,
+    )
+
+    def trials():
+        controller = PolicyGradientController(space, units=4)
+        return search(
+            controller, shared, 14, workdir, batch_size=4, cluster=cluster
+        )
+
+    with Cluster.from_environment(wait_s=60) as cluster:
+        begun = trials()
+        for _ in range(int(stop)):
+            next(begun)
+        if cluster.index == victim:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if stop and victim < 0:
+            begun.close()
+            begun = trials()
+        found = [
+            [t.id, t.tokens, t.evaluation.reward, t.same_as] for t in begun
+        ]
+        weights = shared._weights
+        variables = [*weights._variables, *weights._optimizer.variables]
+        print(json.dumps([
+            found,
+            [np.array(v, np.float64).ravel().tolist() for v in variables],
+            [np.array(v).tolist() for v in weights._all_variables()
+             if v.name == "seed_generator_state"],
+        ]))
+"""
+
+
+def _start_shared(num, workdir, dropout=0.0, stop=0, victim=-1):
+    return _start_program(_SHARED, (workdir, dropout, stop, victim), num)
+
+
+def test_workers_that_share_weights_agree_with_one(tmp_path):
+    (want,) = _outputs(_start_shared(1, tmp_path / "one"))
+    outputs = _outputs(_start_shared(2, tmp_path / "two"))
+    assert outputs[0] == outputs[1]  # Bit for bit.
+    trials, variables, _ = outputs[0]
+    want_trials, want_variables, _ = want
+    assert [t[:2] for t in trials] == [t[:2] for t in want_trials]
+    np.testing.assert_allclose(
+        [t[2] for t in trials], [t[2] for t in want_trials], rtol=1e-4
+    )
+    for got, wanted in zip(variables, want_variables, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
+    records = _records(tmp_path / "two" / "trials.jsonl")
+    assert [r["reward"] for r in records] == [t[2] for t in trials]
+
+
+def test_workers_that_share_weights_go_on_as_if_never_stopped(tmp_path):
+    """With dropout, whose masks are each worker's own, before and after."""
+    want = _outputs(_start_shared(2, tmp_path / "want", 0.4))
+    assert want[0][:2] == want[1][:2]
+    assert want[0][2] != want[1][2]
+    stopped = _outputs(_start_shared(2, tmp_path / "stopped", 0.4, 6))
+    assert stopped == want
+    killed = _ended(_start_shared(2, tmp_path / "killed", 0.4, 6, 1))
+    assert killed[1][0] == -signal.SIGKILL
+    assert killed[0][0] == 1
+    assert "PeerLostError: worker 1 is lost" in killed[0][2]
+    assert len(_records(tmp_path / "killed" / "trials.jsonl")) >= 8
+    assert _outputs(_start_shared(2, tmp_path / "killed", 0.4)) == want
+    for name in ("stopped", "killed"):
+        _assert_same(tmp_path / name, tmp_path / "want")
+
+
+def test_workers_each_have_rows_of_every_minibatch(tmp_path):
+    for status, _, errors in _ended(_start_shared(3, tmp_path)):
+        assert status == 1
+        assert (
+            "ValueError: The batch_size of a task must be a multiple of the "
+            "number of workers, 3. Received: batch_size=4." in errors
+        )
 
 
 # The program.

@@ -240,6 +240,16 @@ def test_a_bad_text_file_is_refused(data, pattern, tmp_path):
         ([*_TINY, "--base=1"], ["base", "1"]),
         ([*_TINY, "--level=byte"], ["level", "byte"]),
         ([*_TINY, "--controller=ppo2"], ["controller", "ppo2"]),
+        ([*_TINY, "--space=dag"], ["space", "dag", "enas_recurrent"]),
+        ([*_TINY, "--evaluator=none"], ["evaluator", "none", "shared"]),
+        ([*_TINY, "--average=last"], ["average", "last", "loose_ends"]),
+        ([*_TINY, "--nodes=0"], ["nodes", "0"]),
+        ([*_TINY, "--space=enas_recurrent", "--nodes=65"], ["nodes=65"]),
+        ([*_TINY, "--combines=add,div"], ["combines", "div", "max"]),
+        ([*_TINY, "--activations=cos"], ["activations", "cos", "sin"]),
+        ([*_TINY, "--base=2", "--combines=add", "--activations=tanh,tanh"],
+         ["activations must be distinct"]),
+        (["--preset=enas2018_ptb", "--workdir=new"], ["--text_file must be"]),
         ([*_TINY, "--max_vocabulary=1"], ["max_vocabulary", "1"]),
         ([*_TINY, "--retrain_seeds=0"], ["retrain_seeds", "0"]),
         ([*_TINY, "--controller_learning_rate=-1"],
@@ -282,6 +292,53 @@ def test_the_workdir_of_another_configuration_is_refused(
     workdir, _ = finished
     arguments = ["--preset=tiny", "--workdir=run", flag]
     _refused(workdir.parent, arguments, [*patterns, "nothing was changed"])
+
+
+def _shared(*more):
+    return [
+        "--preset=tiny", "--workdir=run", "--evaluator=shared",
+        "--space=enas_recurrent", "--controller=ppo", "--retrain_cells=lstm",
+        *more,
+    ]  # fmt: skip
+
+
+def test_a_search_with_shared_weights_derives_retrains_and_goes_on(tmp_path):
+    first = _search(*_shared(), cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    run = tmp_path / "run"
+    for folder, num in (
+        ("", 6), ("derived", 4), ("random", 6), ("random/derived", 4),
+    ):  # fmt: skip
+        lines = (run / folder / "trials.jsonl").read_text().splitlines()
+        assert len(lines) == num
+    best = json.loads((run / "best_cell.json").read_text())
+    assert best["provenance"]["space"] == "enas_recurrent(nodes=3)"
+    lines = (run / "retrained.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [record["origin"] for record in records] == [
+        "controller", "random", "published",
+    ]  # fmt: skip
+    # It was chosen by the whole validation text, after the search.
+    derived = [
+        json.loads(line)["reward"]
+        for line in (run / "derived" / "trials.jsonl").read_text().splitlines()
+    ]
+    assert records[0]["reward"] == max(derived)
+    before = _tree(run)
+    again = _search(*_shared(), cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert _table(again.stdout) == _table(first.stdout)
+    after = _tree(run)
+    assert before.keys() == after.keys()
+    longer = ["--trials=8"]
+    _refused(tmp_path, _shared(*longer), ["num_trials was 6, is 8"])
+
+
+def test_workers_must_divide_the_batch_of_shared_weights(tmp_path):
+    arguments = [
+        "--preset=enas_demo", "--workdir=new", "--local_workers=3",
+    ]  # fmt: skip
+    _refused(tmp_path, arguments, ["must divide", "32", "3 workers"])
 
 
 def test_help_shows_the_examples_and_every_flag():

@@ -76,9 +76,7 @@ def test_intervals_are_apart_if_they_share_nothing():
     assert not a.is_apart_from(quality.Interval(2.5, math.nan, math.nan))
 
 
-@pytest.mark.parametrize(
-    "num,expected", [(1, 1.0), (3, 2 / 20), (5, 2 / 252)]
-)
+@pytest.mark.parametrize("num,expected", [(1, 1.0), (3, 2 / 20), (5, 2 / 252)])
 def test_samples_wholly_apart_have_the_smallest_p(num, expected):
     a = [float(value) for value in range(num)]
     b = [value + 100 for value in a]

@@ -1,6 +1,7 @@
 """Tests of `SharedWeights` against plain loops, and of its interruptions."""
 
 import dataclasses
+import functools
 import json
 import math
 import re
@@ -32,7 +33,6 @@ _SPACES = [_TREE, _DAG, _ALL]
 _NAMES = ["tree", "loose_ends", "all"]
 # Three updates of the controller and half a batch; phases before 0 and 2.
 _NUM_TRIALS, _BATCH_SIZE = 14, 4
-_LOW, _HIGH = 1e-30, 1e30
 
 
 def _corpus(num_lines=60):
@@ -110,7 +110,7 @@ def _oracle(space, task, tokens, weights):
         variables = model.trainable_variables
         begin = [[zeros, zeros]]
     else:
-        variables = [tf.Variable(w) for w in weights]
+        variables = [tf.Variable(w, dtype=tf.float32) for w in weights]
         begin = zeros
     for variable, value in zip(variables, weights, strict=True):
         variable.assign(value)
@@ -128,9 +128,9 @@ def _oracle(space, task, tokens, weights):
                 tf.constant(targets, tf.int32), logits
             )
             loss = tf.reduce_mean(losses)
-        values = [getattr(v, "value", v) for v in variables]
-        if space is not _TREE:
-            values = variables
+        values = variables
+        if space is _TREE:
+            values = [v.value for v in variables]
         gradients = tape.gradient(loss, values)
         gradients = [np.array(tf.convert_to_tensor(g)) for g in gradients]
         return float(loss), gradients, states
@@ -139,7 +139,7 @@ def _oracle(space, task, tokens, weights):
 
 
 def _window(task, split, number):
-    """Returns the tokens [B, T + 1] of a window, which begins anew at the end."""
+    """Returns the tokens [B, T + 1] of a window, the first after the last."""
     config = task.config
     text = getattr(task.corpus, split)
     length = len(text) // config.batch_size
@@ -174,8 +174,9 @@ def _trained(space, task, rows, weights, first=0):
             m, v = moments[k]
             m += 0.1 * (gradient - m)
             v += 0.001 * (gradient**2 - v)
-            m_hat, v_hat = m / (1 - 0.9**step), v / (1 - 0.999**step)
-            weights[k] -= config.learning_rate * m_hat / (v_hat**0.5 + 1e-7)
+            # Kingma & Ba, the form at the end of section 2, as Keras has it.
+            rate = config.learning_rate * math.sqrt(1 - 0.999**step)
+            weights[k] -= rate / (1 - 0.9**step) * m / (v**0.5 + 1e-7)
     return losses, weights
 
 
@@ -199,10 +200,8 @@ def test_training_is_that_of_a_plain_loop(space, optimizer):
     mean = shared.train(rows)
     assert mean == pytest.approx(np.mean(want_losses), abs=1e-5)
     _assert_near(_weights(shared), want)
-    moved = [
-        np.abs(b - w).max() for b, w in zip(begin, _weights(shared), strict=True)
-    ]
-    assert min(moved) > 1e-3
+    for before, after in zip(begin, _weights(shared), strict=True):
+        assert np.abs(before - after).max() > 1e-3
 
 
 @pytest.mark.parametrize("space", [_TREE, _DAG], ids=["tree", "dag"])
@@ -279,7 +278,7 @@ def test_adam_goes_on_with_matrices_that_were_used_before():
 
 @pytest.mark.parametrize("schedule", ["cosine", "step"])
 def test_the_schedule_goes_by_the_updates_of_all_phases(schedule):
-    task = _task(schedule=schedule, decay=2.0, num_updates=4, clip_norm=_LOW)
+    task = _task(schedule=schedule, decay=2.0, num_updates=4)
     shared = _shared(task=task)
     rates = []
     for number in range(4):
@@ -352,7 +351,9 @@ def test_a_gradient_that_is_not_finite_is_skipped(monkeypatch):
     _assert_near(_weights(shared), before, 0)
 
 
-@pytest.mark.parametrize(("num_bad", "fails"), [(1, False), (2, False), (3, True)])
+@pytest.mark.parametrize(
+    ("num_bad", "fails"), [(1, False), (2, False), (3, True)]
+)
 def test_a_phase_of_which_more_than_half_is_skipped_ends(
     num_bad, fails, monkeypatch
 ):
@@ -408,9 +409,7 @@ def test_a_reward_is_of_the_next_windows_of_the_validation_text(space, num):
     task = _task()
     num_windows = _num_validation_windows(task)
     assert num_windows > 4
-    shared = _shared(
-        space, task, windows_per_reward=num, num_phases=1, c=3.0
-    )
+    shared = _shared(space, task, windows_per_reward=num, num_phases=1, c=3.0)
     controller = RandomController(space)
     rows = _random_tokens(space, 3)
     for step in range(num_windows):
@@ -520,13 +519,11 @@ def test_an_architecture_that_diverged_is_infeasible(value):
 
 def test_a_validation_text_without_a_window_is_refused():
     config, corpus = _task().config, _corpus()
-    for length in (0, 27):
-        short = dataclasses.replace(
-            corpus, validation=corpus.validation[:length]
-        )
-        message = f"The validation part of the text 'sentences' has {length} "
-        with _raises(message):
-            LanguageModelTask(config, short)
+    short = dataclasses.replace(corpus, validation=corpus.validation[:27])
+    with _raises("The validation part of the text 'sentences' has 27 tokens"):
+        LanguageModelTask(config, short)
+    with _raises("`validation` must be non-empty"):
+        dataclasses.replace(corpus, validation=corpus.validation[:0])
     with _raises("max_validation_tokens must be 0 or at least one batch"):
         _task(max_validation_tokens=27)
 
@@ -567,8 +564,9 @@ def test_phases_share_the_updates_of_the_task(
         monkeypatch.setattr(
             shared._weights,
             "update",
-            lambda row, number, step=step: updates[step].append((number, row))
-            or 1.0,
+            lambda row, number, step=step: (
+                updates[step].append((number, row)) or 1.0
+            ),
         )
         shared.prepare(step, controller)
     done = [number for step in updates for number, _ in updates[step]]
@@ -587,7 +585,8 @@ def test_phases_share_the_updates_of_the_task(
     for phase, (used, _) in zip(phases, controller.sampled, strict=True):
         want = noise(2**62 + 5, phase, used.shape)
         np.testing.assert_array_equal(used, want)
-    assert len({used.tobytes() for used, _ in controller.sampled}) == len(phases)
+    distinct = {used.tobytes() for used, _ in controller.sampled}
+    assert len(distinct) == len(phases)
 
 
 def test_epochs_are_updates():
@@ -609,8 +608,17 @@ def test_progress_is_told():
 # Searches.
 
 
-def _policy(space, loss="reinforce", **arguments):
-    return PolicyGradientController(space, units=4, loss=loss, **arguments)
+@functools.cache
+def _compiled(space, loss):
+    controller = PolicyGradientController(space, units=4, loss=loss)
+    return controller, controller.state()
+
+
+def _policy(space, loss="reinforce"):
+    """Returns a new controller, or one like new: compiling takes seconds."""
+    controller, state = _compiled(space, loss)
+    controller.restore(state)
+    return controller
 
 
 def _search(workdir, shared, controller=None, num_trials=_NUM_TRIALS):
@@ -662,7 +670,7 @@ def test_a_search_learns_and_keeps_what_it_needs(undisturbed, shared):
     workdir, (trials, state, _) = undisturbed
     assert [t.id for t in trials] == list(range(_NUM_TRIALS))
     assert all(t.evaluation.reward > 0 for t in trials)
-    fresh = _policy(_TREE).state()
+    _, fresh = _compiled(_TREE, "reinforce")
     assert any((state[name] != fresh[name]).any() for name in state)
     folder = workdir / "shared_weights"
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -746,9 +754,7 @@ def test_a_search_that_is_made_longer_equals_a_long_one(
     _assert_same(_search(tmp_path / "run", shared), undisturbed[1])
 
 
-def test_a_finished_search_has_its_weights_again(
-    tmp_path, shared, undisturbed
-):
+def test_a_finished_search_has_its_weights_again(tmp_path, shared, undisturbed):
     shutil.copytree(undisturbed[0], tmp_path / "run")
     shared.train(_random_tokens(_TREE, 2))  # The weights are others.
     _assert_same(_search(tmp_path / "run", shared), undisturbed[1])
@@ -845,19 +851,19 @@ def test_spaces_and_controllers_work_together(space, loss, tmp_path):
 
     shared = _shared(space, windows_per_reward=2)
     want = _search(None, shared, controller())
-    _stop = search(
+    stopped = search(
         controller(), shared, _NUM_TRIALS, tmp_path, batch_size=_BATCH_SIZE
     )
     for _ in range(9):
-        next(_stop)
-    _stop.close()
+        next(stopped)
+    stopped.close()
     _assert_same(_search(tmp_path, shared, controller()), want)
 
 
 def test_an_architecture_that_is_met_again_is_evaluated_again(shared):
-    space = tree_space(1)
+    space = enas_recurrent_space(1)
     small = _shared(space, shared.task, num_phases=3, steps_per_phase=1)
-    trials, *_ = _search(None, small, RandomController(space), 40)
+    trials, *_ = _search(None, small, RandomController(space), 12)
     assert all(trial.same_as is None for trial in trials)
     rewards = {}
     for trial in trials:

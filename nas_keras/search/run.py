@@ -199,7 +199,7 @@ class _Searches:
         if isinstance(evaluator, ChildTrainer):
             return trials
         return self._search(
-            f"{label}, derived",
+            f"{label} derived",
             FrozenController(controller),
             evaluator.scorer(),
             config.derive_trials,
