@@ -8,6 +8,8 @@ done leaves a `cost.json` with the CPU seconds of its process.
 import dataclasses
 import json
 import time
+from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from nas_keras.cells.spec import CellSpec
-from nas_keras.cells.spec import load_spec
 from nas_keras.controllers import Controller
 from nas_keras.controllers import FrozenController
 from nas_keras.controllers import PolicyGradientController
@@ -320,9 +321,16 @@ def read_rewards(folder: Path) -> dict[str, list[float | None]]:
     return json.loads((folder / "rewards.json").read_text())
 
 
-def published(names: Sequence[str]) -> list[CellSpec]:
-    """Returns published cells by name."""
-    return [load_spec(name) for name in names]
+def loss_of(record: Mapping[str, Any], split: str = "validation") -> float:
+    """Returns the loss in nats of a cell that was trained anew."""
+    return record["metrics"][f"{split}_loss_nats"]
+
+
+def feasible(
+    records: Iterable[Mapping[str, Any]],
+) -> list[Mapping[str, Any]]:
+    """Returns the trainings that did not fail."""
+    return [record for record in records if record["infeasible"] is None]
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

@@ -29,8 +29,9 @@ from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import quality_of_cells as of_cells
 import quality_of_searches as of_searches
+import quality_of_sharing as of_sharing
+import quality_of_winners as of_winners
 import quality_runs as runs
 import rich.console
 from absl import app
@@ -87,7 +88,7 @@ def _jobs(experiments: Sequence[str], seeds: Sequence[int]) -> list[runs.Job]:
             *of_searches.jobs("tree", ("reinforce", "random"), seeds),
             *of_searches.jobs("extended", ("reinforce", "random"), seeds),
         ],
-        "shared": of_cells.jobs(seeds),
+        "shared": of_sharing.jobs(seeds),
         "winners": [],  # Of what the others have found.
     }
     return list(dict.fromkeys(job for e in experiments for job in of_one[e]))
@@ -145,11 +146,11 @@ def _started(name: str) -> subprocess.Popen:
 def _finals(setting: runs.Setting, seeds: Sequence[int]) -> list[str]:
     """Returns the names of the last round's jobs."""
     searches = _jobs(_EXPERIMENTS, seeds)
-    finalists = of_cells.finalists(setting, searches, _FINALISTS.value)
-    paths = [of_cells.cell_path(setting, spec) for spec in finalists]
+    finalists = of_winners.finalists(setting, searches, _FINALISTS.value)
+    paths = [of_winners.cell_path(setting, spec) for spec in finalists]
     if _PROCESSES.value:
-        of_cells.save(setting, finalists)
-    return [f"{_FINAL}{cell}" for cell in (*of_cells.PUBLISHED, *paths)]
+        of_winners.save(setting, finalists)
+    return [f"{_FINAL}{cell}" for cell in (*of_winners.PUBLISHED, *paths)]
 
 
 def _final_folder(name: str) -> pathlib.Path:
@@ -198,15 +199,15 @@ def _print(setting: runs.Setting, seeds: Sequence[int]) -> None:
     for name, experiment in (
         ("figure6", of_searches.figure6),
         ("control", of_searches.control),
-        ("shared", of_cells.shared),
+        ("shared", of_sharing.shared),
     ):
         if name in _ONLY.value:
             headline |= experiment(setting, seeds, console, folder)
     if "winners" in _ONLY.value:
-        chosen = of_cells.finalists(
+        chosen = of_winners.finalists(
             setting, _jobs(_EXPERIMENTS, seeds), _FINALISTS.value
         )
-        headline |= of_cells.winners(setting, chosen, console)
+        headline |= of_winners.winners(setting, chosen, console)
     print(" ".join(f"{name}={value:.4g}" for name, value in headline.items()))
 
 

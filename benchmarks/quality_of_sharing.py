@@ -1,4 +1,4 @@
-"""The experiments on cells that are trained anew: ENAS, and the best found.
+"""Weight sharing against training from scratch: cost, quality, ranks.
 
 All models have equally many weights. A perplexity is of the validation text
 unless it says test; a mean over seeds is that of perplexities.
@@ -23,11 +23,8 @@ from quality_of_searches import Headline
 from quality_of_searches import comparison_texts
 from quality_of_searches import interval_text
 
-from nas_keras.cells.spec import CellSpec
-from nas_keras.cells.spec import save_spec
 from nas_keras.report import rank_correlation
 
-PUBLISHED = ("lstm", "gru", "nascell", "enas_ptb", "darts_v2")
 _SHARED_SEEDS = 3  # Of --seeds, the first.
 _RANKS_SEED = 7
 _SPACES = ("tree", "enas")
@@ -56,7 +53,7 @@ class Found:
     @property
     def best(self) -> Record:
         """The retrained cell of the lowest validation loss."""
-        return min(self.cells, key=_loss)
+        return min(self.cells, key=runs.loss_of)
 
     def minutes_to(self, perplexity: float) -> float:
         """Returns core-minutes to the first cell that is as good, or NaN.
@@ -67,7 +64,7 @@ class Found:
         trials = [
             cell["trial"]
             for cell in self.cells
-            if math.exp(_loss(cell)) <= perplexity
+            if math.exp(runs.loss_of(cell)) <= perplexity
         ]
         if not trials:
             return math.nan
@@ -115,7 +112,7 @@ def shared(
         cell
         for path in sorted(setting.folder.glob("scratch-tree-*"))
         if runs.is_done(path)
-        for cell in _feasible(runs.read_retrained(path))
+        for cell in runs.feasible(runs.read_retrained(path))
     ]
     if columns or tops:
         console.print(_rank_table(columns, tops))
@@ -126,88 +123,6 @@ def shared(
     if columns and folder is not None:
         _draw(columns, folder / "shared.svg")
     return headline
-
-
-def finalists(
-    setting: runs.Setting, of_jobs: Iterable[runs.Job], num: int
-) -> list[CellSpec]:
-    """Returns the distinct cells of the lowest validation loss of all jobs.
-
-    Only of finished searches, of all algorithms.
-    """
-    of_cell = [
-        (cell, job)
-        for job in of_jobs
-        if job.kind != "ranks" and runs.is_done(setting.path(job))
-        for cell in _feasible(runs.read_retrained(setting.path(job)))
-    ]
-    chosen: dict[str, CellSpec] = {}
-    for cell, job in sorted(of_cell, key=lambda pair: _loss(pair[0])):
-        if len(chosen) < num and cell["fingerprint"] not in chosen:
-            provenance = {
-                "job": job.name,
-                "trial": cell["trial"],
-                "reward": cell["reward"],
-            }
-            chosen[cell["fingerprint"]] = dataclasses.replace(
-                CellSpec.from_dict(cell["spec"]), provenance=provenance
-            )
-    return list(chosen.values())
-
-
-def cell_path(setting: runs.Setting, spec: CellSpec) -> Path:
-    """Returns where a finalist is saved."""
-    return setting.folder / "cells" / f"{spec.name}.json"
-
-
-def save(setting: runs.Setting, specs: Sequence[CellSpec]) -> None:
-    """Writes the finalists."""
-    for spec in specs:
-        path = cell_path(setting, spec)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_spec(spec, path)
-
-
-def winners(
-    setting: runs.Setting,
-    chosen: Sequence[CellSpec],
-    console: rich.console.Console,
-) -> Headline:
-    """Compares finalists with published cells, in fresh seeds."""
-    origins = {spec.name: spec.provenance["job"] for spec in chosen}
-    origins |= dict.fromkeys(PUBLISHED, "published")
-    trained: dict[str, list[Record]] = {}
-    for name in origins:
-        folder = setting.folder / f"final-{name}"
-        if runs.is_done(folder):
-            trained[name] = runs.read_retrained(folder)
-    if not trained:
-        return {}
-    console.print(_winners_table(trained, origins))
-    known = [s.name for s in chosen if perplexities(trained.get(s.name, ()))]
-    if not known:
-        return {}
-    best = min(known, key=lambda n: numbers.fmean(perplexities(trained[n])))
-    return _against_published(best, trained, console)
-
-
-def perplexities(
-    records: Iterable[Record], split: str = "validation"
-) -> list[float]:
-    """Returns those of a cell's fresh seeds: seed 0 chose the finalists."""
-    return [
-        math.exp(_loss(record, split))
-        for record in _feasible(records)
-        if record["seed"] > 0
-    ]
-
-
-def _loss(record: Record, split: str = "validation") -> float:
-    return record["metrics"][f"{split}_loss_nats"]
-
-
-def _feasible(records: Iterable[Record]) -> list[Record]:
-    return [record for record in records if record["infeasible"] is None]
 
 
 def _read_found(
@@ -223,7 +138,7 @@ def _read_found(
         scored = list(trials)
         if job.kind == "shared":
             scored += runs.read_trials(folder / "derived")
-        cells = _feasible(runs.read_retrained(folder))
+        cells = runs.feasible(runs.read_retrained(folder))
         if cells:
             one = Found(
                 job,
@@ -242,9 +157,9 @@ def _found_columns(found: Found) -> list[float]:
     return [
         found.search_s / 60,
         found.num_scored,
-        numbers.fmean(math.exp(_loss(cell)) for cell in found.cells),
-        math.exp(_loss(found.best)),
-        math.exp(_loss(found.best, "test")),
+        numbers.fmean(math.exp(runs.loss_of(cell)) for cell in found.cells),
+        math.exp(runs.loss_of(found.best)),
+        math.exp(runs.loss_of(found.best, "test")),
     ]
 
 
@@ -337,8 +252,8 @@ def _rank_columns(folder: Path) -> dict[str, list[float | None]]:
     """Returns scores of the same cells in three ways, None if infeasible."""
     columns: dict[str, list[float | None]] = runs.read_rewards(folder)
     columns["retrained"] = [None] * len(columns["scratch"])
-    for record in _feasible(runs.read_retrained(folder)):
-        columns["retrained"][record["trial"]] = -_loss(record)
+    for record in runs.feasible(runs.read_retrained(folder)):
+        columns["retrained"][record["trial"]] = -runs.loss_of(record)
     return columns
 
 
@@ -390,7 +305,7 @@ def _rank_table(
         distinct = {cell["fingerprint"]: cell for cell in tops}.values()
         columns = {
             "reward": [cell["reward"] for cell in distinct],
-            "retrained": [-_loss(cell) for cell in distinct],
+            "retrained": [-runs.loss_of(cell) for cell in distinct],
         }
         name = "tree: top cells of all searches from scratch"
         add(name, columns, "reward", "retrained")
@@ -419,63 +334,3 @@ def _draw(
     if panels:
         note = "random cells; validation perplexity at equal parameters"
         figures.draw_points(panels, note, path)
-
-
-def _winners_table(
-    trained: Mapping[str, Sequence[Record]], origins: Mapping[str, str]
-) -> rich.table.Table:
-    table = rich.table.Table(
-        "", "found by", "seeds", "units", "weights", "validation perplexity",
-        "sd", "test perplexity", "sd",
-        title="winners: cells trained with fresh seeds, 95 % t-intervals",
-    )  # fmt: skip
-    own_of = {name: perplexities(r) for name, r in trained.items()}
-    known = [name for name, values in own_of.items() if values]
-    for name in sorted(known, key=lambda name: numbers.fmean(own_of[name])):
-        own, test = own_of[name], perplexities(trained[name], "test")
-        first = trained[name][0]
-        texts = []
-        for values in (own, test):
-            texts.append(interval_text(values))
-            sd = numbers.stdev(values) if len(values) > 1 else math.nan
-            texts.append(f"{sd:.3f}")
-        table.add_row(
-            name, origins[name], str(len(own)), str(first["units"]),
-            str(first["num_parameters"]), *texts,
-        )  # fmt: skip
-    return table
-
-
-def _against_published(
-    best: str,
-    trained: Mapping[str, Sequence[Record]],
-    console: rich.console.Console,
-) -> Headline:
-    """Prints a table of the best finalist, chosen by validation."""
-    table = rich.table.Table(
-        "", "test perplexity, %", "intervals", "Welch p", "Mann-Whitney p",
-        "least possible p",
-        title=f"winners: {best}, the best finalist by validation",
-    )  # fmt: skip
-    own = perplexities(trained[best], "test")
-    headline: Headline = {"winner_test_perplexity": numbers.fmean(own)}
-    for name in PUBLISHED:
-        other = perplexities(trained.get(name, ()), "test")
-        if not other:
-            continue
-        result = statistics.compare(own, other)
-        percent = 100 * result.difference.mean / numbers.fmean(other)
-        is_apart = statistics.t_interval(own).is_apart_from(
-            statistics.t_interval(other)
-        )
-        table.add_row(
-            f"against {name}", f"{percent:+.2f}",
-            "apart" if is_apart else "overlap",
-            f"{result.welch_p:.4f}", f"{result.mann_whitney_p:.4f}",
-            f"{result.smallest_p:.4f}",
-        )  # fmt: skip
-        if name in ("lstm", "gru"):
-            headline[f"winner_vs_{name}_percent"] = percent
-            headline[f"winner_vs_{name}_p"] = result.welch_p
-    console.print(table)
-    return headline
