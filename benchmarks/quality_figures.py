@@ -74,6 +74,8 @@ def draw_points(
         _prepare(axes, title, xlabel, ylabel)
         for index, (name, (x, y)) in enumerate(points.items()):
             color, mark = _STYLES[index % 4][0], marks[index % 4]
+            if len(x) and np.nanmax(x) > 10 * np.nanmin(x):
+                axes.set_xscale("log")
             axes.scatter(
                 x, y, s=22, color=color, marker=mark, alpha=0.8, linewidth=0,
                 label=name,

@@ -324,18 +324,27 @@ def _draw_figure6(searches: Searches, path: Path) -> None:
     for name in ("reinforce", "ppo"):
         if not {name, "random"} <= searches.keys():
             continue
+        drawn = _drawn(len(searches[name][0].records))
         lines = {
             measure: statistics.difference_band(
-                _top_curves(searches["random"], k),
-                _top_curves(searches[name], k),
+                _top_curves(searches["random"], k)[:, drawn],
+                _top_curves(searches[name], k)[:, drawn],
             )
             for measure, k in TOPS.items()
         }
-        x = np.arange(1, len(searches[name][0].records) + 1)
+        x = drawn + 1
         panels.append(
             (f"random search − {name}", "perplexity, random − own", x, lines)
         )
     _draw(panels + _of_searches(searches), searches, path)
+
+
+def _drawn(num_children: int) -> np.ndarray:
+    """Returns the places of the children that curves are drawn at.
+
+    Not of the first, which would set the scale.
+    """
+    return np.arange(min(49, num_children - 1), num_children, 5)
 
 
 def _draw(panels: Sequence[tuple], searches: Searches, path: Path) -> None:
@@ -348,19 +357,20 @@ def _draw(panels: Sequence[tuple], searches: Searches, path: Path) -> None:
 def _of_searches(searches: Searches) -> list[tuple]:
     """Returns the panels of the top 15 and of what is sampled."""
     ylabel = "validation perplexity"
-    x = np.arange(1, len(next(iter(searches.values()))[0].records) + 1)
+    num_children = len(next(iter(searches.values()))[0].records)
+    drawn = _drawn(num_children)
     tops = {
-        name: statistics.band(_top_curves(of_one, 15))
+        name: statistics.band(_top_curves(of_one, 15)[:, drawn])
         for name, of_one in searches.items()
     }
-    size = min(WINDOW, len(x))
-    ends = size * np.arange(1, len(x) // size + 1)
+    size = min(WINDOW, num_children)
+    ends = size * np.arange(1, num_children // size + 1)
     sampled = {
         name: statistics.band(_window_curves(of_one))
         for name, of_one in searches.items()
     }
     return [
-        ("the best 15 so far", ylabel, x, tops),
+        ("the best 15 so far", ylabel, drawn + 1, tops),
         (f"the last {size} sampled", ylabel, ends, sampled),
     ]
 

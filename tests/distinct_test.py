@@ -209,8 +209,8 @@ def test_cells_that_are_equal_by_commutativity_are_the_same():
     assert evaluator.asked == [lone, other]
 
 
-def test_tokens_and_fingerprints_are_not_confused():
-    """As they would be if one architecture's print were another's tokens."""
+def test_what_architectures_have_in_common_is_the_print_or_the_tokens():
+    """Tokens are told apart; a print takes their place where there is one."""
     assert architecture_key((1, 2), None) == "1 2"
     assert architecture_key((1, 2), "") == "1 2"
     assert architecture_key((1, 2), "abc") == "abc"

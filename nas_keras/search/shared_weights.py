@@ -186,11 +186,14 @@ class SharedWeights(Evaluator):
             The mean loss in nats, of updates that were not skipped.
 
         Raises:
-            ValueError: If a row is not an architecture of the space.
+            ValueError: If there is no row, or one is not an architecture of
+                the space.
             SearchError: If more than half of the updates were skipped.
             PeerLostError: If a worker is lost.
         """
         rows = [self.space.validate(row) for row in np.asarray(tokens)]
+        if not rows:
+            raise ValueError("tokens must have a row. Received: none.")
         rows = self._weights.cluster.broadcast_array(np.array(rows, np.int32))
         losses = []
         for index, row in enumerate(rows, start=1):
@@ -298,7 +301,9 @@ class _TrainedWeights:
         )
         self._optimizer.build(self._variables)
         self._slots = [np.array(v) for v in self._optimizer.variables]
-        self.distribute(Cluster())
+        self._update = None
+        self.cluster = Cluster()
+        self.distribute(self.cluster)
 
     @property
     def num_traces(self) -> int:
@@ -312,7 +317,10 @@ class _TrainedWeights:
                 "The batch_size of a task must be a multiple of the number of "
                 f"workers, {cluster.size}. Received: batch_size={batch_size}."
             )
+        was_alone = self._update is not None and self.cluster.size == 1
         self.cluster = cluster
+        if was_alone and cluster.size == 1:
+            return  # What is compiled is the same.
         rows = cluster.share(range(batch_size))
         self._streams = self._all_streams[rows[0] : rows[-1] + 1]
         self._local = dataclasses.replace(
@@ -350,16 +358,26 @@ class _TrainedWeights:
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes back what `state` returned."""
+        """Takes back what the chief's `state` returned."""
         self._assign([state[name] for name in sorted(state)])
+        for generator in self._generators():
+            seed, count = np.array(generator).tolist()
+            seed = (seed + self.cluster.index) % 2**31  # See `begin`.
+            generator.assign(np.array([seed, count]))
 
-    def _all_variables(self) -> list[Any]:
-        generators = [
+    def _generators(self) -> list[Any]:
+        return [
             variable
             for variable in self._model.non_trainable_variables
             if variable.name == "seed_generator_state"
         ]
-        return [*self._variables, *self._optimizer.variables, *generators]
+
+    def _all_variables(self) -> list[Any]:
+        return [
+            *self._variables,
+            *self._optimizer.variables,
+            *self._generators(),
+        ]
 
     def _assign(self, arrays: list[np.ndarray]) -> None:
         for variable, array in zip(self._all_variables(), arrays, strict=False):
