@@ -87,6 +87,19 @@ def nascell(x, h, c, kernel, recurrent_kernel, bias=None, projection=None):
     return _project(next_h, projection), next_c
 
 
+def tree8_char(x, h, c, kernel, recurrent_kernel, bias=None, projection=None):
+    """Found by the package: all but the leaves 1, 6 and 7 are products."""
+    units = c.shape[-1]
+    xs = [_gate(x, kernel, k, units) for k in range(8)]
+    hs = [_gate(h, recurrent_kernel, k, units, bias) for k in range(8)]
+    next_c = xs[5] * hs[5]
+    left = np.tanh(xs[0] * hs[0]) + xs[1] + hs[1]
+    left += relu(xs[2] * hs[2]) + xs[3] * hs[3]
+    right = np.tanh(sigmoid(xs[4] * hs[4]) + np.tanh(next_c))
+    right += sigmoid(np.tanh(xs[6] + hs[6]) + relu(xs[7] + hs[7]) + c)
+    return _project(left + right, projection), next_c
+
+
 def _project(h, projection):
     return h if projection is None else h @ projection
 
@@ -392,6 +405,7 @@ CELLS = {
     "nascell": _of_arrays(nascell, {"projection_kernel": "projection"}),
     "rhn_5": lambda x, h, weights: recurrent_highway(5, x, h, weights),
     "simple_rnn": simple_rnn,
+    "tree8_char": _of_arrays(tree8_char, {"projection_kernel": "projection"}),
     "ugrnn": ugrnn,
 }
 

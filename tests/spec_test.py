@@ -54,6 +54,9 @@ PUBLISHED = {
     "simple_rnn": (
         "946ddba2ba31e5b49b2ff9c72fbada9824ce7e40ede7af205c22865c3ec37aba"
     ),
+    "tree8_char": (
+        "60a624dda11f05eb931fbf2d24e0efb4654ad617760ad5db4226d693e0fc2825"
+    ),
     "ugrnn": "78c77dc785cd44d999c1b6f8c1bac9a529106bd1a7eac440ca84bca300417ada",
 }
 
