@@ -37,6 +37,7 @@ import rich.console
 from absl import app
 from absl import flags
 
+from nas_keras.cells.spec import load_spec
 from nas_keras.data import text
 from nas_keras.search import cluster
 
@@ -73,7 +74,7 @@ def _run_here(names: Sequence[str]) -> None:
     cluster.limit_threads(1)
     for name in names:
         if name.startswith(_FINAL):
-            spec = runs.load_spec(name.removeprefix(_FINAL))
+            spec = load_spec(name.removeprefix(_FINAL))
             # Finalists were chosen by seed 0, which the last table leaves out.
             runs.train_final(_setting(), spec, _FINAL_SEEDS.value + 1)
         else:
