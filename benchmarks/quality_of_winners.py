@@ -84,7 +84,12 @@ def winners(
     if not trained:
         return {}
     console.print(_winners_table(trained, origins))
-    known = [s.name for s in chosen if perplexities(trained.get(s.name, ()))]
+    # One that diverged with a seed does not win by the others.
+    known = [
+        spec.name
+        for spec in chosen
+        if spec.name in trained and not num_diverged(trained[spec.name])
+    ]
     if not known:
         return {}
     best = min(known, key=lambda n: numbers.fmean(perplexities(trained[n])))
@@ -102,17 +107,25 @@ def perplexities(
     ]
 
 
+def num_diverged(records: Iterable[Record]) -> int:
+    """Returns how many of a cell's fresh seeds failed."""
+    return sum(r["seed"] > 0 and r["infeasible"] is not None for r in records)
+
+
 def _winners_table(
     trained: Mapping[str, Sequence[Record]], origins: Mapping[str, str]
 ) -> rich.table.Table:
     table = rich.table.Table(
-        "", "found by", "seeds", "units", "weights", "validation perplexity",
+        "", "found by", "seeds", "diverged", "units", "weights", "validation perplexity",
         "sd", "test perplexity", "sd",
         title="winners: cells trained with fresh seeds, 95 % t-intervals",
     )  # fmt: skip
     own_of = {name: perplexities(r) for name, r in trained.items()}
-    known = [name for name, values in own_of.items() if values]
-    for name in sorted(known, key=lambda name: numbers.fmean(own_of[name])):
+    order = {
+        name: numbers.fmean(values) if values else math.inf
+        for name, values in own_of.items()
+    }
+    for name in sorted(order, key=order.get):
         own, test = own_of[name], perplexities(trained[name], "test")
         first = trained[name][0]
         texts = []
@@ -121,7 +134,8 @@ def _winners_table(
             sd = numbers.stdev(values) if len(values) > 1 else math.nan
             texts.append(f"{sd:.3f}")
         table.add_row(
-            name, origins[name], str(len(own)), str(first["units"]),
+            name, origins[name], str(len(own)),
+            str(num_diverged(trained[name])), str(first["units"]),
             str(first["num_parameters"]), *texts,
         )  # fmt: skip
     return table
