@@ -116,8 +116,8 @@ def _winners_table(
     trained: Mapping[str, Sequence[Record]], origins: Mapping[str, str]
 ) -> rich.table.Table:
     table = rich.table.Table(
-        "", "found by", "seeds", "diverged", "units", "weights", "validation perplexity",
-        "sd", "test perplexity", "sd",
+        "", "found by", "seeds", "diverged", "units", "weights",
+        "validation perplexity", "sd", "test perplexity", "sd",
         title="winners: cells trained with fresh seeds, 95 % t-intervals",
     )  # fmt: skip
     own_of = {name: perplexities(r) for name, r in trained.items()}
