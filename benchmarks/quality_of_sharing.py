@@ -28,6 +28,7 @@ from nas_keras.report import rank_correlation
 _SHARED_SEEDS = 3  # Of --seeds, the first.
 _RANKS_SEED = 7
 _SPACES = ("tree", "enas")
+_MAX_DRAWN = 100  # Perplexity: one child may have 1e31.
 
 Record = Mapping[str, Any]
 
@@ -322,10 +323,13 @@ def _draw(
             rewards, scores = map(np.array, _both(columns, name, "retrained"))
             if not len(rewards):
                 continue
-            points = {"": np.array([1 / rewards, np.exp(-scores)])}
+            points = np.array([1 / rewards, np.exp(-scores)])
+            is_drawn = (points < _MAX_DRAWN).all(axis=0)
+            points = {"": points[:, is_drawn]}
+            beyond = f", {sum(~is_drawn)} beyond" if not is_drawn.all() else ""
             panels.append(
                 (
-                    f"{space} space",
+                    f"{space} space{beyond}",
                     f"perplexity, {name}",
                     "trained anew",
                     points,
