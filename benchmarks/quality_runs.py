@@ -27,7 +27,6 @@ from nas_keras.search import Cluster
 from nas_keras.search import SharedWeights
 from nas_keras.search import search
 from nas_keras.search.evaluator import Evaluator
-from nas_keras.search.files import write_json
 from nas_keras.search.presets import PRESETS
 from nas_keras.search.presets import SearchConfig
 from nas_keras.search.presets import parameters_of_retrained
@@ -37,6 +36,7 @@ from nas_keras.search.workdir import held
 from nas_keras.spaces import Space
 from nas_keras.spaces import enas_recurrent_space
 from nas_keras.spaces import tree_space
+from nas_keras.storage.files import write_json
 from nas_keras.tasks import LanguageModelTask
 
 # Of each space: how it is made, and updates of shared weights in all phases.

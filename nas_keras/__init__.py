@@ -6,6 +6,7 @@
     search        what scores, and the loop
     tasks, data   what children are trained on
     report        what a run shows
+    storage       what a run leaves on disk, whole or not at all
 
 Nothing here imports Keras or TensorFlow until a name needs it, so a program
 tells of a mistake in its arguments at once. Saved models still load after a

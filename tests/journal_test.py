@@ -24,13 +24,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from nas_keras.search import FunctionEvaluator
-from nas_keras.search import checkpoints
-from nas_keras.search import files
 from nas_keras.search import finished
 from nas_keras.search import journal as journal_module
 from nas_keras.search import search
+from nas_keras.search import workdir
 from nas_keras.search.journal import Journal
 from nas_keras.search.pending import Pending
+from nas_keras.storage import checkpoints
+from nas_keras.storage import files
+from nas_keras.storage import locks
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _REQUIRED = {"id": (int,)}
@@ -651,53 +653,53 @@ def test_json_that_cannot_be_read_is_named(tmp_path):
 
 
 def test_a_workdir_has_one_holder_at_a_time(tmp_path):
-    assert files.holder_of(tmp_path) is None
+    assert locks.holder_of(tmp_path) is None
     for _ in range(2):  # It is let go of at the end.
-        with files.exclusive(tmp_path) as holder:
+        with locks.exclusive(tmp_path) as holder:
             name = f"pid {os.getpid()} on {socket.gethostname()} "
             assert holder.startswith(name)
-            assert files.holder_of(tmp_path) == holder
+            assert locks.holder_of(tmp_path) == holder
             message = (
                 f"workdir {str(tmp_path)!r} is in use by {holder}. A workdir "
                 "has one writer at a time."
             )
-            with _raises(message), files.exclusive(tmp_path):
+            with _raises(message), locks.exclusive(tmp_path):
                 pass
-            assert files.holder_of(tmp_path) == holder
-        assert files.holder_of(tmp_path) is None
+            assert locks.holder_of(tmp_path) == holder
+        assert locks.holder_of(tmp_path) is None
 
 
 def test_a_workdir_is_let_go_of_after_an_error(tmp_path):
-    with pytest.raises(KeyError), files.exclusive(tmp_path):
+    with pytest.raises(KeyError), locks.exclusive(tmp_path):
         raise KeyError
-    with files.exclusive(tmp_path):
+    with locks.exclusive(tmp_path):
         pass
 
 
 def test_a_holder_that_was_killed_holds_nothing(tmp_path):
     code = """
         import os, pathlib, signal, sys
-        from nas_keras.search import files
+        from nas_keras.storage import locks
 
-        with files.exclusive(pathlib.Path(sys.argv[1])):
+        with locks.exclusive(pathlib.Path(sys.argv[1])):
             os.kill(os.getpid(), signal.SIGKILL)
     """
     subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), tmp_path],
         env={**os.environ, "PYTHONPATH": str(_ROOT)},
     )
-    assert files.holder_of(tmp_path).startswith("pid ")
-    with files.exclusive(tmp_path) as holder:
-        assert files.holder_of(tmp_path) == holder
+    assert locks.holder_of(tmp_path).startswith("pid ")
+    with locks.exclusive(tmp_path) as holder:
+        assert locks.holder_of(tmp_path) == holder
 
 
 def test_a_holder_on_another_machine_is_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_LEASE_S", 0.3)
-    with files.exclusive(tmp_path), _warnings() as told:
+    monkeypatch.setattr(locks, "_LEASE_S", 0.3)
+    with locks.exclusive(tmp_path), _warnings() as told:
         elsewhere = "pid 1 on elsewhere since 2026-01-01 00:00:00"
         (tmp_path / "lock.holder").write_text(elsewhere)
         message = f"workdir {str(tmp_path)!r} is in use by {elsewhere}."
-        with _raises(message), files.exclusive(tmp_path):
+        with _raises(message), locks.exclusive(tmp_path):
             pass
     assert told == [
         f"Waiting up to 0 s for workdir {str(tmp_path)!r}: it is in use by "
@@ -712,8 +714,8 @@ def test_a_holder_without_a_readable_name_is_nobody(data, tmp_path):
         path.mkdir()
     else:
         path.write_bytes(data)
-    assert files.holder_of(tmp_path) is None
-    assert files.holder_of(tmp_path / "missing") is None
+    assert locks.holder_of(tmp_path) is None
+    assert locks.holder_of(tmp_path / "missing") is None
 
 
 def test_only_what_killed_writers_left_is_removed(tmp_path):
@@ -735,7 +737,7 @@ def test_only_what_killed_writers_left_is_removed(tmp_path):
     for name in (*kept, *removed):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    files.remove_temporary(tmp_path)
+    workdir.remove_temporary(tmp_path)
     left = [path.relative_to(tmp_path).as_posix()
             for path in tmp_path.rglob("*") if path.is_file()]  # fmt: skip
     assert sorted(left) == sorted(kept)

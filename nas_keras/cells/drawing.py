@@ -21,7 +21,7 @@ from nas_keras.cells.diagram import broken_into_lines
 from nas_keras.cells.diagram import diagram_of
 from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import load_spec
-from nas_keras.files import write_atomically
+from nas_keras.storage.files import write_atomically
 
 SUFFIXES = (".mmd", ".png", ".svg")
 

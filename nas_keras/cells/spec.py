@@ -20,7 +20,7 @@ from nas_keras.cells import canonical
 from nas_keras.cells import equations as language
 from nas_keras.cells.graph import FUNCTIONS
 from nas_keras.cells.graph import Graph
-from nas_keras.files import write_atomically
+from nas_keras.storage.files import write_atomically
 
 SCHEMA = 1
 MAX_FILE_BYTES = 1_000_000

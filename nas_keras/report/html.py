@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-from nas_keras.files import write_atomically
 from nas_keras.report import curves
 from nas_keras.report import ranking
 from nas_keras.report import summary
@@ -27,6 +26,7 @@ from nas_keras.report.run_files import RunFiles
 from nas_keras.report.run_files import TrialRecord
 from nas_keras.report.run_files import read_run
 from nas_keras.report.style import STYLE
+from nas_keras.storage.files import write_atomically
 
 _RIGHT = 'class="right"'
 _SOFT = 'class="soft"'

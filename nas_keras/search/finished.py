@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nas_keras.search import files
+from nas_keras.storage import files
 
 _RESULTS = (
     "*.json", "*.jsonl", "*.csv", "checkpoints/*", "shared_weights/*",

@@ -13,8 +13,8 @@ from typing import Any
 
 from absl import logging
 
-from nas_keras.files import sync_folder
-from nas_keras.files import write_atomically
+from nas_keras.storage.files import sync_folder
+from nas_keras.storage.files import write_atomically
 
 
 class Journal:

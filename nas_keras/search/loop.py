@@ -27,7 +27,6 @@ from nas_keras.controllers.baseline import BaselineState
 from nas_keras.controllers.baseline import EMABaseline
 from nas_keras.controllers.controller import Controller
 from nas_keras.controllers.controller import Samples
-from nas_keras.search import configuration
 from nas_keras.search.cluster import Cluster
 from nas_keras.search.evaluator import Evaluator
 from nas_keras.search.evaluator import guarded
@@ -44,6 +43,7 @@ from nas_keras.search.workdir import Opening
 from nas_keras.search.workdir import Workdir
 from nas_keras.search.workdir import held
 from nas_keras.search.workdir import pending_key
+from nas_keras.storage import configuration
 
 
 def search(

@@ -14,8 +14,8 @@ from typing import Any
 
 from absl import logging
 
-from nas_keras.files import write_atomically
-from nas_keras.search import files
+from nas_keras.storage import files
+from nas_keras.storage.files import write_atomically
 
 
 class Pending:

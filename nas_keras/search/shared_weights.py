@@ -16,7 +16,6 @@ import numpy as np
 from absl import logging
 
 from nas_keras.controllers.controller import Controller
-from nas_keras.search import checkpoints
 from nas_keras.search.architecture_layers import layer_maker
 from nas_keras.search.child_trainer import check_reward
 from nas_keras.search.child_trainer import task_config
@@ -30,6 +29,7 @@ from nas_keras.search.shared_training import TrainedWeights
 from nas_keras.search.trial import Evaluation
 from nas_keras.search.trial import SearchError
 from nas_keras.spaces.space import Space
+from nas_keras.storage import checkpoints
 from nas_keras.tasks import language_model_training as training
 from nas_keras.tasks.language_model import LanguageModelTask
 

@@ -16,9 +16,6 @@ from absl import logging
 from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import load_spec
 from nas_keras.cells.spec import save_spec
-from nas_keras.search import checkpoints
-from nas_keras.search import configuration
-from nas_keras.search import files
 from nas_keras.search.cluster import Cluster
 from nas_keras.search.journal import Journal
 from nas_keras.search.journal import write_csv
@@ -26,6 +23,10 @@ from nas_keras.search.pending import Pending
 from nas_keras.search.sharing import Shares
 from nas_keras.search.trial import RECORD_TYPES
 from nas_keras.search.trial import Trial
+from nas_keras.storage import checkpoints
+from nas_keras.storage import configuration
+from nas_keras.storage import files
+from nas_keras.storage import locks
 
 _VISIBLE_S = 120.0  # A network file system may show a new file this late.
 
@@ -41,8 +42,8 @@ def held(folder: Path, cluster: Cluster) -> Iterator[None]:
     """
     if cluster.is_chief:
         folder.mkdir(parents=True, exist_ok=True)
-        with files.exclusive(folder) as holder:
-            files.remove_temporary(folder)
+        with locks.exclusive(folder) as holder:
+            remove_temporary(folder)
             cluster.broadcast(holder.encode())
             yield
     else:
@@ -53,7 +54,7 @@ def held(folder: Path, cluster: Cluster) -> Iterator[None]:
 
 def _wait_to_see(folder: Path, holder: str) -> None:
     deadline_s = time.monotonic() + _VISIBLE_S
-    while files.holder_of(folder) != holder:
+    while locks.holder_of(folder) != holder:
         if time.monotonic() > deadline_s:
             raise ValueError(
                 f"workdir {str(folder)!r} must be a folder that all workers "
@@ -254,3 +255,11 @@ def _statistics(path: Path) -> Journal:
 def pending_key(trial_id: int) -> str:
     """Returns the name of a trial among the pending results."""
     return f"{trial_id:08d}"
+
+
+def remove_temporary(workdir: Path) -> None:
+    """Removes what writers that were killed have left unfinished."""
+    for part in (workdir, workdir / "random"):
+        for name in (".", "checkpoints", "pending", "pending_retraining"):
+            for path in (part / name).glob(".*.*.tmp"):
+                path.unlink(missing_ok=True)

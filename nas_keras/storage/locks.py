@@ -1,40 +1,16 @@
-"""JSON files of a workdir, and its lock."""
+"""The lock of a workdir: one writer at a time."""
 
 import contextlib
-import json
 import os
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import filelock
 from absl import logging
 
-from nas_keras.files import sync_folder
-from nas_keras.files import write_atomically
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON for people to read, atomically."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, (text + "\n").encode())
-
-
-def read_json(path: Path) -> Any:
-    """Returns the value in a JSON file.
-
-    Raises:
-        ValueError: If it cannot be read; the message names the file.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}.") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: damaged, not JSON: {error}.") from None
-
+from nas_keras.storage.files import write_atomically
 
 _LEASE_S = 120.0  # Network file systems free a lost machine's locks in 90 s.
 
@@ -105,18 +81,3 @@ def holder_of(workdir: Path) -> str | None:
         return (workdir / "lock.holder").read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         return None
-
-
-def remove_temporary(workdir: Path) -> None:
-    """Removes what writers that were killed have left unfinished."""
-    for part in (workdir, workdir / "random"):
-        for name in (".", "checkpoints", "pending", "pending_retraining"):
-            for path in (part / name).glob(".*.*.tmp"):
-                path.unlink(missing_ok=True)
-
-
-def make_folder(folder: Path) -> None:
-    """Makes a folder; its name survives a crash once this returns."""
-    if not folder.exists():
-        folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)

@@ -1,7 +1,9 @@
 """Writing a file so that a crash leaves the old one or the new one."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -29,3 +31,30 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder; its name survives a crash once this returns."""
+    if not folder.exists():
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON for people to read, atomically."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, (text + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Returns the value in a JSON file.
+
+    Raises:
+        ValueError: If it cannot be read; the message names the file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged, not JSON: {error}.") from None

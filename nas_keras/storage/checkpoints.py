@@ -1,4 +1,4 @@
-"""Snapshots of a search: named arrays, checked when they are read.
+"""Snapshots of a run: named arrays, checked when they are read.
 
 Each is one `.npz` file, written whole or not at all; `manifest.json` holds
 the SHA-256 of those that count. The last two are kept.
@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from nas_keras.files import write_atomically
-from nas_keras.search import files
+from nas_keras.storage import files
+from nas_keras.storage.files import write_atomically
 
 NUM_KEPT = 2
 

@@ -1,0 +1,1 @@
+"""What runs leave on disk, whole or not at all: files, locks, snapshots."""
