@@ -9,6 +9,7 @@ _ROOT = pathlib.Path(__file__).parent
 _VERSION = runpy.run_path(str(_ROOT / "nas_keras" / "version.py"))
 
 _REPORT = ["matplotlib", "scipy>=1.13"]
+_TENSORBOARD = ["tensorboard>=2.19"]
 _TEST = [
     "hypothesis",
     "pre-commit",
@@ -17,6 +18,7 @@ _TEST = [
     "pyyaml",
     "ruff==0.17.*",  # Its formatting may change from one minor to the next.
     *_REPORT,
+    *_TENSORBOARD,
 ]
 
 setuptools.setup(
@@ -49,6 +51,7 @@ setuptools.setup(
         "nas_keras.report",
         "nas_keras.search",
         "nas_keras.spaces",
+        "nas_keras.storage",
         "nas_keras.tasks",
         "nas_keras.train",
     ],
@@ -70,12 +73,14 @@ setuptools.setup(
     ],
     extras_require={
         "report": _REPORT,
+        "tensorboard": _TENSORBOARD,
         "test": _TEST,
         "all": sorted({*_REPORT, *_TEST}),
     },
     entry_points={
         "console_scripts": [
             "nas-draw = nas_keras.train.draw:run",
+            "nas-language-model = nas_keras.train.language_model:run",
             "nas-report = nas_keras.train.report:run",
             "nas-search = nas_keras.train.search:run",
         ],

@@ -37,8 +37,8 @@ import rich.console
 from absl import app
 from absl import flags
 
+from nas_keras import data
 from nas_keras.cells.spec import load_spec
-from nas_keras.data import text
 from nas_keras.search import cluster
 
 _EXPERIMENTS = ("figure6", "control", "shared", "winners")
@@ -62,7 +62,7 @@ def _setting() -> runs.Setting:
     return runs.Setting(
         pathlib.Path(_WORKDIR.value),
         _PRESET.value,
-        text.open_corpus(text_file=_TEXT_FILE.value),
+        data.open_corpus(text_file=_TEXT_FILE.value),
         _CHILDREN.value,
         _TOP.value,
         _SAMPLE.value,

@@ -38,8 +38,8 @@ from absl import flags
 
 from nas_keras.cells import NASCell
 from nas_keras.controllers import RandomController
+from nas_keras.data.sources import open_corpus
 from nas_keras.data.text import Corpus
-from nas_keras.data.text import open_corpus
 from nas_keras.search import ChildTrainer
 from nas_keras.search import Cluster
 from nas_keras.search import FunctionEvaluator

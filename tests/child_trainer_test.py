@@ -362,8 +362,8 @@ def test_a_table_and_indices_are_as_good_as_their_rows():
     [
         ({}, True, True),
         ({"num_steps": 2}, True, False),  # Fewer tokens than the vocabulary.
-        ({"dropout": 0.5}, True, False),
-        ({"dropout": 0.5}, False, True),
+        ({"input_dropout": 0.5}, True, False),
+        ({"input_dropout": 0.5}, False, True),
         ({"embedding_dropout": 0.5}, True, False),
         ({"num_layers": 2, "tied": True}, True, True),
     ],
@@ -373,7 +373,7 @@ def test_the_model_gives_a_tree_its_embedding_as_a_table(
 ):
     task = _task(**{"num_steps": 12, **changes})
     tree = tree_space(2).structure
-    model = task.model_of(lambda: TreeRNN(5, tree))
+    model = task.model_of(lambda units: TreeRNN(units, tree))
     rng = np.random.default_rng(0)
     tokens = rng.integers(
         model.vocabulary_size, size=(3, task.config.num_steps)
@@ -387,12 +387,12 @@ def test_the_model_gives_a_tree_its_embedding_as_a_table(
 
     monkeypatch.setattr(TreeRNN, "call", spy)
     states = model.initial_states(3)
-    got, _ = model(tf.constant(tokens), states, training=training)
+    got = model(tf.constant(tokens), states, training=training).logits
     num_layers = task.config.num_layers
     assert ranks == [2 if of_table else 3, 3][:num_layers]
     if of_table:
         monkeypatch.setattr(TreeRNN, "takes_indices", False)
-        want, _ = model(tf.constant(tokens), states, training=training)
+        want = model(tf.constant(tokens), states, training=training).logits
         np.testing.assert_allclose(got, want, atol=1e-6)
 
 
@@ -430,7 +430,12 @@ def test_the_dropout_of_the_config_reaches_the_children(children, of_each):
 
 
 def test_with_dropout_a_child_is_the_same_spec_trained_as_a_nas_rnn():
-    task = _task(recurrent_dropout=0.5, dropout=0.2, num_layers=2)
+    task = _task(
+        recurrent_dropout=0.5,
+        input_dropout=0.2,
+        layer_dropout=0.2,
+        num_layers=2,
+    )
     space = tree_space(3)
     tokens = _random_tokens(space, 1)
     (child,) = ChildTrainer(space, task).evaluate(np.array([tokens]), 7)

@@ -247,7 +247,7 @@ _SHARED = """
     config = LanguageModelConfig(
         units=5, batch_size=4, num_steps=6, num_updates=8, optimizer="adam",
         init_scale=0.4, learning_rate=0.02, clip_norm=0.3, jit_compile=False,
-        dropout=dropout, recurrent_dropout=dropout,
+        input_dropout=dropout, recurrent_dropout=dropout,
     )
     space = enas_recurrent_space(2)
 

@@ -14,6 +14,8 @@ from nas_keras.tasks import LanguageModelConfig
 from nas_keras.tasks import LanguageModelTask
 from nas_keras.tasks import LanguageModelTrainer
 from nas_keras.tasks.language_model import initial_weights
+from nas_keras.tasks.language_model import losses_of
+from nas_keras.tasks.language_model_config import DROPOUTS
 from nas_keras.tasks.language_model_training import optimizer_of
 
 
@@ -244,17 +246,16 @@ def test_the_schedule_reaches_the_training():
 
 
 def test_the_same_seed_gives_the_same_training_and_another_another():
-    trainer = _trainer(dropout=0.3)
+    trainer = _trainer(input_dropout=0.3)
     first, other, again = (trainer.train(seed) for seed in (0, 1, 0))
     assert first == again != other
     assert trainer.num_traces == 1
 
 
-@pytest.mark.parametrize(
-    "argument", ["dropout", "recurrent_dropout", "embedding_dropout"]
-)
+@pytest.mark.parametrize("argument", DROPOUTS)
 def test_dropout_changes_training_and_not_scoring(argument):
-    trainer, plain = _trainer(**{argument: 0.5}), _trainer()
+    trainer = _trainer(**{argument: 0.5}, num_layers=2)
+    plain = _trainer(num_layers=2)
     dropped, whole = trainer.train(0), plain.train(0)
     assert dropped["train_loss_nats"] != whole["train_loss_nats"]
     for model in (trainer, plain):
@@ -281,13 +282,116 @@ def test_embedding_dropout_drops_whole_words():
         assert len(np.unique(ratio[tokens == token].round(3))) == 1
 
 
-def test_dropout_masks_are_one_a_sequence():
-    model = _task(dropout=0.5, units=8).model(load_spec("lstm"))
+@pytest.mark.parametrize(
+    "argument", ["input_dropout", "layer_dropout", "output_dropout"]
+)
+def test_dropout_masks_are_one_a_sequence(argument):
+    model = _task(**{argument: 0.5}, units=8).model(load_spec("lstm"))
     x = np.ones((3, 5, 8), "float32")
-    dropped = np.array(model._dropped(tf.constant(x), True))
+    dropped = np.array(model._dropped(tf.constant(x), argument, True))
     assert {*np.unique(dropped)} == {0.0, 2.0}
     np.testing.assert_array_equal(dropped, np.repeat(dropped[:, :1], 5, 1))
-    np.testing.assert_array_equal(model._dropped(x, False), x)
+    np.testing.assert_array_equal(model._dropped(x, argument, False), x)
+
+
+def _places_dropped(argument):
+    """Returns the inputs of both layers and the softmax that have zeros."""
+    # With a bias, since without one a dropped word has outputs of zero.
+    task = _task(**{argument: 0.5}, units=8, num_layers=2, use_bias=True)
+    model = task.model(load_spec("lstm"))
+    _set_weights(type("Named", (), {"model": model}))
+    seen = []
+    for layer in model.recurrent:
+        call = layer.call
+        layer.call = lambda x, *a, call=call, **k: (
+            seen.append(x) or call(x, *a, **k)
+        )
+    tokens = np.arange(3 * 5, dtype=np.int32).reshape(3, 5) % 7
+    found = model(tokens, model.initial_states(3), training=True)
+    return [(np.array(x) == 0).any() for x in (*seen, found.dropped)]
+
+
+def test_each_dropout_has_its_place():
+    assert _places_dropped("input_dropout") == [True, False, False]
+    assert _places_dropped("embedding_dropout") == [True, False, False]
+    assert _places_dropped("layer_dropout") == [False, True, False]
+    assert _places_dropped("output_dropout") == [False, False, True]
+    assert _places_dropped("recurrent_dropout") == [False, False, False]
+
+
+def test_penalties_are_those_of_numpy():
+    task = _task(
+        activation_penalty=0.7, slowness_penalty=0.3, output_dropout=0.5
+    )
+    model = task.model(load_spec("lstm"))
+    _set_weights(type("Named", (), {"model": model}))
+    tokens = np.arange(3 * 5, dtype=np.int32).reshape(3, 5) % 7
+    model.seed_generator.state.assign([3, 0])
+    found = model(tokens, model.initial_states(3), training=True)
+    outputs, dropped = np.array(found.outputs), np.array(found.dropped)
+    assert (outputs != dropped).any()
+    want = 0.7 * (dropped**2).mean()
+    want += 0.3 * ((outputs[:, 1:] - outputs[:, :-1]) ** 2).mean()
+    arguments = (model, tokens, tokens, model.initial_states(3))
+    model.seed_generator.state.assign([3, 0])
+    losses = losses_of(*arguments, training=True)
+    assert float(losses.penalty) == pytest.approx(want, rel=1e-5)
+    assert float(losses_of(*arguments, training=False).penalty) == 0
+    assert losses.nats.shape == (3, 5)
+
+
+def test_weights_decay_beside_the_clipped_gradient():
+    changes = {"optimizer": "sgd", "learning_rate": 0.5, "num_updates": 1}
+    plain, decayed = _trainer(**changes), _trainer(**changes, weight_decay=0.2)
+    shapes = [v.shape for v in plain.model.trainable_variables]
+    first = initial_weights(shapes, 0.5, 0)
+    plain.train(0)
+    decayed.train(0)
+    for got, without, w in zip(
+        _weights(decayed), _weights(plain), first, strict=True
+    ):
+        np.testing.assert_allclose(got, without - 0.5 * 0.2 * w, atol=1e-6)
+
+
+def test_penalties_change_training():
+    plain = _trainer().train(0)
+    for argument in ("activation_penalty", "slowness_penalty"):
+        assert _trainer(**{argument: 1.0}).train(0) != plain
+
+
+def test_an_embedding_and_a_last_layer_have_widths_of_their_own():
+    task = _task(embedding_units=3, last_units=5, num_layers=3, tied=True)
+    model = task.model(load_spec("lstm"))
+    assert model.embedding.embeddings.shape == (task.corpus.vocabulary_size, 3)
+    assert [layer.cell.units for layer in model.recurrent] == [4, 4, 5]
+    assert model.projection_kernel.shape == (5, 3)
+    tokens = np.zeros((3, 5), np.int32)
+    found = model(tokens, model.initial_states(3))
+    kernel = (
+        np.array(model.projection_kernel)
+        @ np.array(model.embedding.embeddings).T
+    )
+    np.testing.assert_allclose(
+        found.logits,
+        np.array(found.outputs) @ kernel + np.array(model.softmax_bias),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize(
+    "widths",
+    [
+        {"embedding_units": 3},
+        {"embedding_units": 3, "tied": True},
+        {"embedding_units": 4, "last_units": 4, "tied": True},
+        {"last_units": 6, "tied": True},
+        {"last_units": 6},
+    ],
+)
+def test_num_parameters_counts_all_widths(widths):
+    task, spec = _task(num_layers=2, **widths), load_spec("nascell")
+    shapes = [v.shape for v in task.model(spec).trainable_variables]
+    assert task.num_parameters(spec) == sum(map(math.prod, shapes))
 
 
 def _count(task, spec, units):
@@ -397,13 +501,21 @@ def test_training_begins_with_the_initial_weights():
         ("num_updates", -1, "must be an int of at least 0"),
         ("num_epochs", 0.5, "must be an int of at least 0"),
         ("decay_epoch", -1, "must be an int of at least 0"),
+        ("embedding_units", -1, "must be an int of at least 0"),
+        ("last_units", 1.5, "must be an int of at least 0"),
+        ("last_units", 5, "must be 0 with one layer"),
+        ("weight_decay", -0.1, "must be finite and not negative"),
+        ("activation_penalty", math.inf, "must be finite and not negative"),
+        ("slowness_penalty", math.nan, "must be finite and not negative"),
+        ("input_dropout", 1.0, "must be in [0, 1)"),
+        ("layer_dropout", 1.5, "must be in [0, 1)"),
         ("max_validation_tokens", -1, "must be an int of at least 0"),
         ("learning_rate", 0.0, "must be positive and finite"),
         ("learning_rate", math.nan, "must be positive and finite"),
         ("decay", -1.0, "must be positive and finite"),
         ("clip_norm", 0, "must be positive and finite"),
         ("init_scale", -0.1, "must be positive and finite"),
-        ("dropout", 1.0, "must be in [0, 1)"),
+        ("output_dropout", 1.0, "must be in [0, 1)"),
         ("recurrent_dropout", -0.1, "must be in [0, 1)"),
         ("embedding_dropout", math.nan, "must be in [0, 1)"),
         ("optimizer", "lamb", "must be one of ('sgd', 'adam')"),

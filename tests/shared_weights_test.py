@@ -461,7 +461,9 @@ def test_the_scored_text_is_that_of_the_config():
 
 @pytest.mark.parametrize("space", [_TREE, _DAG], ids=["tree", "dag"])
 def test_a_score_depends_on_the_row_alone_and_changes_nothing(space):
-    task = _task(dropout=0.5, recurrent_dropout=0.5, embedding_dropout=0.2)
+    task = _task(
+        input_dropout=0.5, recurrent_dropout=0.5, embedding_dropout=0.2
+    )
     shared = _shared(space, task)
     rows = _random_tokens(space, 5)
     shared.train(rows)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas_keras.data import sources
 from nas_keras.data import text
 
 _WORDS = st.lists(
@@ -239,12 +240,12 @@ class TestReadTextFile:
         path = tmp_path_factory.getbasetemp() / "any.txt"
         source = "x\r\n" + source
         path.write_bytes(source.encode("utf-8"))
-        assert text.read_text_file(path) == source
+        assert sources.read_text_file(path) == source
 
     def test_a_byte_order_mark_is_no_text(self, tmp_path):
         path = tmp_path / "bom.txt"
         path.write_bytes(b"\xef\xbb\xbfabc")
-        assert text.read_text_file(str(path)) == "abc"
+        assert sources.read_text_file(str(path)) == "abc"
 
     @pytest.mark.parametrize(
         ("data", "problem"),
@@ -265,37 +266,39 @@ class TestReadTextFile:
             "`text_file` must be UTF-8 text. "
             f"Received: text_file={str(path)!r}, which {problem}."
         ):
-            text.read_text_file(path)
+            sources.read_text_file(path)
 
     def test_missing_files_and_directories_are_errors(self, tmp_path):
         with _raises("which cannot be read: No such file or directory."):
-            text.read_text_file(tmp_path / "missing.txt")
+            sources.read_text_file(tmp_path / "missing.txt")
         with _raises("which cannot be read: Is a directory."):
-            text.read_text_file(tmp_path)
+            sources.read_text_file(tmp_path)
 
 
 class TestEmbeddedText:
     def test_is_long_english_and_the_same_each_time(self):
-        source = text.embedded_text()
+        source = sources.embedded_text()
         assert len(source) > 300_000
         assert source.count(" the ") > 3000
-        assert source == text.embedded_text()
+        assert source == sources.embedded_text()
 
 
 class TestOpenCorpus:
     @pytest.mark.parametrize("level", text.LEVELS)
     def test_default_is_the_embedded_text(self, level):
-        corpus = text.open_corpus(level=level)
+        corpus = sources.open_corpus(level=level)
         assert (corpus.name, corpus.level) == ("embedded", level)
         assert len(corpus.train) > 50_000
         assert np.mean(corpus.test == 0) < 0.2
-        want = text.build_corpus(text.embedded_text(), level, name="embedded")
+        want = text.build_corpus(
+            sources.embedded_text(), level, name="embedded"
+        )
         assert corpus.sha256 == want.sha256
 
     def test_arguments_are_honoured(self, tmp_path):
         path = tmp_path / "own.txt"
         path.write_text("a a b\n" * 100 + "c", encoding="utf-8")
-        corpus = text.open_corpus(
+        corpus = sources.open_corpus(
             text_file=path, level="word", max_vocabulary=3, max_chars=300
         )
         assert corpus.name == "own.txt"
@@ -306,9 +309,24 @@ class TestOpenCorpus:
         ("options", "message"),
         [
             (
+                {"dataset": "wikipedia"},
+                "`dataset` must be one of ('embedded', 'tiny_shakespeare', "
+                "'ptb', 'folder') or 'tfds:NAME'. Received: "
+                "dataset='wikipedia'.",
+            ),
+            (
+                {"dataset": "tfds:"},
+                "`dataset` must be one of ('embedded', 'tiny_shakespeare', ",
+            ),
+            (
                 {"dataset": "ptb"},
-                "`dataset` must be one of ('embedded', 'tiny_shakespeare'). "
-                "Received: dataset='ptb'.",
+                "`data_dir` must be given with dataset='ptb'. "
+                "Received: data_dir=None.",
+            ),
+            (
+                {"dataset": "folder", "data_dir": ".", "max_chars": 9},
+                "`max_chars` must be left out with dataset='folder', which is "
+                "in parts. Received: max_chars=9.",
             ),
             (
                 {"dataset": "tiny_shakespeare", "text_file": "x.txt"},
@@ -332,7 +350,7 @@ class TestOpenCorpus:
     )
     def test_bad_arguments_are_errors(self, options, message):
         with _raises(message):
-            text.open_corpus(**options)
+            sources.open_corpus(**options)
 
 
 @pytest.fixture(scope="module")
@@ -350,15 +368,15 @@ def prepared(tmp_path_factory):
     )
     tfds.disable_progress_bar()
     with download:
-        text.tiny_shakespeare(root / "data", download=True)
+        sources.tiny_shakespeare(root / "data", download=True)
     return root / "data", source
 
 
 class TestTinyShakespeare:
     def test_splits_are_joined_in_the_order_of_the_text(self, prepared):
         data_dir, source = prepared
-        assert text.tiny_shakespeare(data_dir) == source
-        corpus = text.open_corpus("tiny_shakespeare", data_dir=data_dir)
+        assert sources.tiny_shakespeare(data_dir) == source
+        corpus = sources.open_corpus("tiny_shakespeare", data_dir=data_dir)
         assert corpus.name == "tiny_shakespeare"
         assert corpus.decode(corpus.train) == source[: len(corpus.train)]
 
@@ -367,7 +385,7 @@ class TestTinyShakespeare:
 
         data_dir, _ = prepared
         with tfds.testing.mock_data(num_examples=1, data_dir=str(data_dir)):
-            source = text.tiny_shakespeare(data_dir)
+            source = sources.tiny_shakespeare(data_dir)
         assert source
         assert source == source[: len(source) // 3] * 3  # One fake per split.
 
@@ -385,7 +403,7 @@ class TestTinyShakespeare:
                 f"tfds.builder('tiny_shakespeare', data_dir='{tmp_path}')."
                 "download_and_prepare()\"; or use dataset='embedded'."
             ):
-                text.open_corpus("tiny_shakespeare", data_dir=tmp_path)
+                sources.open_corpus("tiny_shakespeare", data_dir=tmp_path)
         assert time.monotonic() - start_s < 10  # A download takes 205 offline.
         download.assert_not_called()
         assert not caplog.records
@@ -396,7 +414,7 @@ class TestTinyShakespeare:
         builder = mock.Mock(data_path=tmp_path / "missing")
         with mock.patch.object(tfds, "builder", return_value=builder) as make:
             with _raises("tfds.builder('tiny_shakespeare').download_and"):
-                text.tiny_shakespeare()
+                sources.tiny_shakespeare()
         make.assert_called_once_with("tiny_shakespeare", data_dir=None)
 
 

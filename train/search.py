@@ -33,8 +33,8 @@ import rich.console
 from absl import app
 from absl import flags
 
+from nas_keras import data
 from nas_keras.cells.spec import load_spec
-from nas_keras.data import text
 from nas_keras.search import cluster
 from nas_keras.search import configuration
 from nas_keras.search import finished
@@ -50,6 +50,7 @@ from nas_keras.search.progress import SentProgress
 from nas_keras.search.rendezvous import PeerLostError
 from nas_keras.search.trial import SearchError
 from nas_keras.spaces.enas_recurrent import AVERAGES
+from nas_keras.storage.configuration import check as check_configuration
 from nas_keras.tasks.language_model_config import check_length
 
 _NAME = "nas-search"
@@ -71,14 +72,18 @@ _SEED = flags.DEFINE_integer("seed", None, "Of all chance.", lower_bound=0)
 _TEXT_FILE = flags.DEFINE_string(
     "text_file", None, "UTF-8 text to use instead of the preset's."
 )
-_DATASET = flags.DEFINE_enum(
-    "dataset", None, list(text.DATASETS), "Text to use by name."
+_DATASET = flags.DEFINE_string(
+    "dataset",
+    None,
+    f"Text to use by name: one of {', '.join(data.DATASETS)}, or tfds:NAME.",
 )
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of prepared TensorFlow Datasets."
+    "data_dir",
+    None,
+    "Folder of the data set's files, or of prepared TensorFlow Datasets.",
 )
 _LEVEL = flags.DEFINE_enum(
-    "level", None, list(text.LEVELS), "What a token of the text is."
+    "level", None, list(data.LEVELS), "What a token of the text is."
 )
 _MAX_VOCABULARY = flags.DEFINE_integer(
     "max_vocabulary", None, "Most tokens of the vocabulary.", lower_bound=2
@@ -212,7 +217,7 @@ def _tuple(values: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if values is None else tuple(values)
 
 
-def open_corpus(config: SearchConfig) -> text.Corpus:
+def open_corpus(config: SearchConfig) -> data.Corpus:
     """Returns the text of a run.
 
     Raises:
@@ -228,7 +233,7 @@ def open_corpus(config: SearchConfig) -> text.Corpus:
             "--text_file and --dataset exclude one another. Received: "
             f"--text_file={config.text_file!r} --dataset={config.dataset!r}."
         )
-    corpus = text.open_corpus(
+    corpus = data.open_corpus(
         dataset=config.dataset if config.text_file is None else "embedded",
         text_file=config.text_file,
         level=config.level,
@@ -274,7 +279,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _checked_arguments(
     argv: Sequence[str],
-) -> tuple[SearchConfig, text.Corpus, pathlib.Path]:
+) -> tuple[SearchConfig, data.Corpus, pathlib.Path]:
     """Returns what to run; fails before anything is loaded or written."""
     if len(argv) > 1:
         raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
@@ -303,7 +308,7 @@ def _checked_arguments(
     parameters_of_retrained(config, corpus)
     workdir = pathlib.Path(_WORKDIR.value)
     settings = configuration.settings_of(config, corpus)
-    configuration.check(workdir, {"settings": settings})
+    check_configuration(workdir, {"settings": settings})
     return config, corpus, workdir
 
 
@@ -344,7 +349,7 @@ def _supervise() -> int:
 
 def _run(
     config: SearchConfig,
-    corpus: text.Corpus,
+    corpus: data.Corpus,
     workdir: pathlib.Path,
     workers: topology.Topology | None,
 ) -> bool:

@@ -13,6 +13,9 @@ from nas_keras.report.run_files import read_run
 from nas_keras.report.tables import RetrainedRow
 from nas_keras.report.tables import format_table
 from nas_keras.report.tables import summarise_retrained
+from nas_keras.report.training import ScalarLog
+from nas_keras.report.training import plot_history
+from nas_keras.report.training import write_history
 from nas_keras.report.workers import WorkerRow
 from nas_keras.report.workers import describe_workers
 from nas_keras.report.workers import summarise_workers
@@ -21,13 +24,16 @@ __all__ = (
     "RankCorrelation",
     "RetrainedRow",
     "RunFiles",
+    "ScalarLog",
     "WorkerRow",
     "describe_ranking",
     "describe_workers",
     "format_table",
+    "plot_history",
     "rank_correlation",
     "read_run",
     "summarise_retrained",
     "summarise_workers",
+    "write_history",
     "write_report",
 )

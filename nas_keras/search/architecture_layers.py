@@ -15,7 +15,7 @@ from nas_keras.tasks.language_model_config import LanguageModelConfig
 
 def layer_maker(
     space: Space, config: LanguageModelConfig, shared: bool
-) -> Callable[[], keras.layers.Layer]:
+) -> Callable[[int], keras.layers.Layer]:
     """Returns what makes a layer whose variable `tokens` chooses the cell.
 
     Args:
@@ -41,5 +41,5 @@ def layer_maker(
         )
     arguments: dict[str, Any] = {"recurrent_dropout": config.recurrent_dropout}
     if isinstance(structure, Tree):
-        return lambda: TreeRNN(config.units, structure, **arguments)
-    return lambda: DagRNN(config.units, structure, shared, **arguments)
+        return lambda units: TreeRNN(units, structure, **arguments)
+    return lambda units: DagRNN(units, structure, shared, **arguments)

@@ -8,7 +8,8 @@ import math
 from typing import Any
 
 from nas_keras.cells.spec import load_spec
-from nas_keras.data.text import DATASETS
+from nas_keras.data.sources import DATASETS
+from nas_keras.data.sources import is_dataset
 from nas_keras.data.text import LEVELS
 from nas_keras.data.text import Corpus
 from nas_keras.search.rewards import REWARDS
@@ -135,7 +136,6 @@ class SearchConfig:
             ("controller", CONTROLLERS),
             ("evaluator", EVALUATORS),
             ("level", LEVELS),
-            ("dataset", ("", *DATASETS)),
             ("reward", REWARDS),
         ):
             value = getattr(self, name)
@@ -144,6 +144,11 @@ class SearchConfig:
                     f"{name} must be one of {list(allowed)}. Received: "
                     f"{name}={value!r}."
                 )
+        if self.dataset and not is_dataset(self.dataset):
+            raise ValueError(
+                f"dataset must be one of {[*DATASETS]} or 'tfds:NAME'. "
+                f"Received: dataset={self.dataset!r}."
+            )
         for name in (
             "controller_init_scale",
             "controller_learning_rate",
@@ -356,7 +361,9 @@ _ZOPH2016_PTB = SearchConfig(
         decay_epoch=14,  # Z, large.
         clip_norm=10.0,  # Z, large.
         init_scale=0.04,  # Z, large.
-        dropout=0.5,  # Ours, and so are the next two.
+        input_dropout=0.5,  # Ours, and so are the next four.
+        layer_dropout=0.5,
+        output_dropout=0.5,
         recurrent_dropout=0.2,
         embedding_dropout=0.2,
     ),
@@ -409,9 +416,11 @@ _ENAS2018_PTB = SearchConfig(
         decay_epoch=15,  # P.
         clip_norm=0.25,  # P.
         init_scale=0.04,  # T.
-        dropout=0.25,  # T, of outputs; T's rates of inputs are higher.
+        input_dropout=0.75,  # T.
+        output_dropout=0.75,  # T.
         recurrent_dropout=0.25,  # T.
         embedding_dropout=0.25,  # T.
+        weight_decay=1e-7,  # T.
     ),
     retrain=LanguageModelConfig(
         tied=True,
@@ -426,9 +435,12 @@ _ENAS2018_PTB = SearchConfig(
         decay_epoch=14,  # T.
         clip_norm=0.25,  # T.
         init_scale=0.04,  # T.
-        dropout=0.24,  # T, of outputs.
+        input_dropout=0.75,  # T.
+        output_dropout=0.76,  # T.
         recurrent_dropout=0.25,  # T.
         embedding_dropout=0.21,  # T.
+        weight_decay=5e-7,  # T.
+        slowness_penalty=1e-3,  # T.
     ),
     retrain_parameters=24_000_000,  # P.
     num_threads=0,
@@ -455,18 +467,25 @@ _ENAS_LM = dataclasses.replace(
         num_epochs=600,  # L.
         schedule="constant",  # L.
         clip_norm=0.1,  # L.
-        dropout=0.25,  # L: layers 0.25; inputs 0.2 and outputs 0.75 differ.
+        input_dropout=0.75,  # L, where inputs enter cells; and 0.2 before.
+        output_dropout=0.75,  # L.
         recurrent_dropout=0.25,  # L.
         embedding_dropout=0.1,  # L.
+        weight_decay=8e-7,  # L, of what is in use.
+        slowness_penalty=1.0,  # L.
     ),
     retrain=dataclasses.replace(
         _ENAS2018_PTB.retrain,
         num_epochs=3_000,  # L.
         schedule="constant",  # L.
         init_scale=0.05,  # L.
-        dropout=0.225,  # L: layers; inputs and outputs differ.
+        input_dropout=0.725,  # L, where inputs enter cells; and 0.175 before.
+        output_dropout=0.75,  # L.
         recurrent_dropout=0.225,  # L.
         embedding_dropout=0.125,  # L.
+        weight_decay=8e-7,  # L.
+        activation_penalty=0.7,  # L.
+        slowness_penalty=1.0,  # L, of the search.
     ),
     retrain_parameters=21_000_000,  # L: 20.8 M.
 )

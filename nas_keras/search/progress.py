@@ -16,7 +16,6 @@ import rich.console
 import rich.progress
 
 _WINDOW = 20  # Items that the rate is taken over.
-_PLAIN_INTERVAL_S = 5.0  # Plain lines at most this often, but for the last.
 _KEY = "progress"  # Of the JSON objects that a worker sends: label, and
 _PHASE = (int, str, int)  # total, noun, number of workers; or
 _ITEM = (int, int | float, int | float | None, str | None)  # as `advance`; or
@@ -32,6 +31,8 @@ class Progress:
         noun: What an item is, in the plural.
         num_workers: How many items are worked on at a time.
         console: Where to print; default: standard output.
+        plain_interval_s: Seconds at least between two lines, but for the last,
+            where there is no terminal.
 
     Example:
 
@@ -47,6 +48,7 @@ class Progress:
         noun: str,
         num_workers: int = 1,
         console: rich.console.Console | None = None,
+        plain_interval_s: float = 5.0,
     ):
         self.label = label
         self.total = total
@@ -55,7 +57,8 @@ class Progress:
         self._console = console or rich.console.Console(soft_wrap=True)
         self._done: set[int] = set()
         self._best: float | None = None
-        self._last_plain = -_PLAIN_INTERVAL_S
+        self._plain_interval_s = plain_interval_s
+        self._last_plain = -plain_interval_s
         self._seconds = collections.deque(maxlen=_WINDOW)
         self._bar = None
 
@@ -125,7 +128,7 @@ class Progress:
             self._bar.update(self._task, completed=num_done, text=line)
             return
         now = time.monotonic()
-        is_due = now - self._last_plain >= _PLAIN_INTERVAL_S
+        is_due = now - self._last_plain >= self._plain_interval_s
         if is_due or num_done == self.total:
             self._last_plain = now
             self._console.print(

@@ -123,10 +123,11 @@ class TrainedWeights:
         _choose(self._model, tokens)
         states = self._model.initial_states(self._local.batch_size)
         with tf.GradientTape() as tape:
-            loss, _ = training.loss_of(
+            loss, penalty, _ = training.loss_of(
                 self._model, inputs, targets, states, True
             )
-        gradients = tape.gradient(loss, self._variables)
+            objective = loss + penalty
+        gradients = tape.gradient(objective, self._variables)
         # Of an embedding they are better dense, of node kernels sparse: the
         # rows of one architecture, all different.
         return loss, [
@@ -146,6 +147,9 @@ class TrainedWeights:
             loss, gradients = self._averaged(loss, gradients)
         gradients, norm = tf.clip_by_global_norm(
             gradients, self._config.clip_norm
+        )
+        gradients = training.decayed(
+            gradients, self._variables, self._config.weight_decay
         )
         is_of_use = tf.math.is_finite(norm) & (loss <= self._max_loss_nats)
 
@@ -212,7 +216,9 @@ class ScoredText:
         def score(index, total, states):
             window = (first + index) % self.num_windows
             data = training.window_of(self._data, window, self._config)
-            loss, states = training.loss_of(self._model, *data, states, False)
+            loss, _, states = training.loss_of(
+                self._model, *data, states, False
+            )
             return index + 1, total + loss, states
 
         states = self._model.initial_states(self._config.batch_size)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -23,18 +24,35 @@ from nas_keras.tasks.language_model_config import num_parameters
 from nas_keras.tasks.language_model_config import units_for_parameters
 
 
+class Prediction(NamedTuple):
+    """What a `LanguageModel` returns.
+
+    Attributes:
+        logits: float32 [B, T, V].
+        states: The new states, as the old ones.
+        outputs: [B, T, H] of the last layer.
+        dropped: What the softmax read of them.
+    """
+
+    logits: Any
+    states: list[list[Any]]
+    outputs: Any
+    dropped: Any
+
+
 class LanguageModel(keras.Model):
     """Predicts the next token.
 
-    Embedding of width H, `num_layers` recurrent layers of H units, softmax;
-    all layers' input and output may be dropped out, by one mask a sequence.
+    Embedding, `num_layers` recurrent layers, softmax; every layer's input and
+    output may be dropped out, by one mask a sequence.
 
     Args:
         config: `LanguageModelConfig`.
         vocabulary_size: V.
-        recurrent: Makes a recurrent layer, called as `layer(x,
-            initial_state=..., training=...)`, that returns the outputs of all
-            steps and its states, and has `state_size`. If it has a true
+        recurrent: Makes a recurrent layer of a number of units, called as
+            `layer(x, initial_state=..., training=...)`, that returns the
+            outputs of all steps and its states, and has `state_size`. If it
+            has a true
             `takes_indices`, it may be called with `indices=...` too, and x is
             then the rows that they point at.
 
@@ -44,30 +62,42 @@ class LanguageModel(keras.Model):
         training: Whether dropout applies.
 
     Returns:
-        Logits [B, T, V] and the new states.
+        A `Prediction`.
     """
 
     def __init__(
         self,
         config: LanguageModelConfig,
         vocabulary_size: int,
-        recurrent: Callable[[], keras.layers.Layer],
+        recurrent: Callable[[int], keras.layers.Layer],
+        dtype: Any = None,
     ):
-        super().__init__()
+        super().__init__(dtype=dtype)
         self.config = config
-        self.embedding = keras.layers.Embedding(vocabulary_size, config.units)
-        self.recurrent = [recurrent() for _ in range(config.num_layers)]
+        self.embedding = keras.layers.Embedding(
+            vocabulary_size, config.embedding_width, dtype=dtype
+        )
+        self.recurrent = [recurrent(units) for units in config.layer_widths]
         self.seed_generator = keras.random.SeedGenerator(0)
         self.vocabulary_size = vocabulary_size
 
     def build(self, input_shape=None) -> None:
-        units = self.config.units
+        config = self.config
+        width = config.embedding_width
         self.embedding.build((None, None))
-        for layer in self.recurrent:
-            layer.build((None, None, units))
-        if not self.config.tied:
+        for layer, units in zip(
+            self.recurrent, config.layer_widths, strict=True
+        ):
+            layer.build((None, None, width))
+            width = units
+        self.projection_kernel = self.softmax_kernel = None
+        if not config.tied:
             self.softmax_kernel = self.add_weight(
-                name="softmax_kernel", shape=(units, self.vocabulary_size)
+                name="softmax_kernel", shape=(width, self.vocabulary_size)
+            )
+        elif width != config.embedding_width:
+            self.projection_kernel = self.add_weight(
+                name="projection_kernel", shape=(width, config.embedding_width)
             )
         self.softmax_bias = self.add_weight(
             name="softmax_bias", shape=(self.vocabulary_size,)
@@ -79,26 +109,41 @@ class LanguageModel(keras.Model):
         tokens: Any,
         states: Sequence[Sequence[Any]],
         training: bool = False,
-    ) -> tuple[Any, list[list[Any]]]:
+    ) -> "Prediction":
         x, options = self._inputs(tokens, training)
         new_states = []
         for layer, state in zip(self.recurrent, states, strict=True):
+            if new_states:
+                x = self._dropped(x, "layer_dropout", training)
             x, *state = layer(
                 x, initial_state=list(state), training=training, **options
             )
-            x, options = self._dropped(x, training), {}
+            options = {}
             new_states.append(list(state))
-        kernel = (
-            keras.ops.transpose(self.embedding.embeddings)
-            if self.config.tied
-            else self.softmax_kernel
+        dropped = self._dropped(x, "output_dropout", training)
+        logits = (
+            keras.ops.matmul(dropped, self.softmax_matrix()) + self.softmax_bias
         )
-        return keras.ops.matmul(x, kernel) + self.softmax_bias, new_states
+        return Prediction(
+            keras.ops.cast(logits, "float32"), new_states, x, dropped
+        )
+
+    def softmax_matrix(self) -> Any:
+        """Returns what the last layer's output is multiplied by, [H, V]."""
+        if self.softmax_kernel is not None:
+            return self.softmax_kernel
+        kernel = keras.ops.transpose(self.embedding.embeddings)
+        if self.projection_kernel is None:
+            return kernel
+        return keras.ops.matmul(self.projection_kernel, kernel)
 
     def initial_states(self, batch_size: int) -> list[list[Any]]:
         """Returns zeros for each state of each recurrent layer."""
         return [
-            [keras.ops.zeros((batch_size, width)) for width in layer.state_size]
+            [
+                keras.ops.zeros((batch_size, width), self.compute_dtype)
+                for width in layer.state_size
+            ]
             for layer in self.recurrent
         ]
 
@@ -112,24 +157,26 @@ class LanguageModel(keras.Model):
         if (
             getattr(self.recurrent[0], "takes_indices", False)
             and self.vocabulary_size < math.prod(tokens.shape)
-            and not (training and (config.dropout or config.embedding_dropout))
+            and not (
+                training and (config.input_dropout or config.embedding_dropout)
+            )
         ):
             return self.embedding.embeddings, {"indices": tokens}
         x = self.embedding(tokens)
         if training and config.embedding_dropout:
             keep = self._mask((self.vocabulary_size, 1), "embedding_dropout")
             x = x * keras.ops.take(keep, tokens, axis=0)
-        return self._dropped(x, training), {}
+        return self._dropped(x, "input_dropout", training), {}
 
-    def _dropped(self, x: Any, training: bool) -> Any:
-        if not training or not self.config.dropout:
+    def _dropped(self, x: Any, rate: str, training: bool) -> Any:
+        if not training or not getattr(self.config, rate):
             return x
         batch_size, _, width = x.shape
-        return x * self._mask((batch_size, 1, width), "dropout")
+        return x * self._mask((batch_size, 1, width), rate)
 
     def _mask(self, shape: tuple[int, ...], rate: str) -> Any:
         return keras.random.dropout(
-            keras.ops.ones(shape),
+            keras.ops.ones(shape, self.compute_dtype),
             getattr(self.config, rate),
             seed=self.seed_generator,
         )
@@ -153,28 +200,36 @@ class LanguageModelTask:
     def __post_init__(self):
         check_length(self.config, self.corpus)
 
-    def model(self, spec: CellSpec) -> LanguageModel:
-        """Returns a model whose recurrent layers are `NASRNN`s of a cell."""
+    def model(self, spec: CellSpec, dtype: Any = None) -> LanguageModel:
+        """Returns a model whose recurrent layers are `NASRNN`s of a cell.
+
+        Args:
+            spec: The cell.
+            dtype: A Keras dtype policy; default: Keras's own.
+        """
         config = self.config
         return self.model_of(
-            lambda: NASRNN(
-                config.units,
+            lambda units: NASRNN(
+                units,
                 spec,
                 use_bias=config.use_bias,
                 recurrent_dropout=config.recurrent_dropout,
                 return_sequences=True,
                 return_state=True,
                 seed=0,
-            )
+                dtype=dtype,
+            ),
+            dtype,
         )
 
     def model_of(
-        self, recurrent: Callable[[], keras.layers.Layer]
+        self,
+        recurrent: Callable[[int], keras.layers.Layer],
+        dtype: Any = None,
     ) -> LanguageModel:
         """Returns a model around any recurrent layer; see `LanguageModel`."""
-        model = LanguageModel(
-            self.config, self.corpus.vocabulary_size, recurrent
-        )
+        size = self.corpus.vocabulary_size
+        model = LanguageModel(self.config, size, recurrent, dtype)
         model.build()
         return model
 
@@ -193,6 +248,52 @@ class LanguageModelTask:
         units = units_for_parameters(self.config, spec, size, num)
         config = dataclasses.replace(self.config, units=units)
         return dataclasses.replace(self, config=config)
+
+
+class Losses(NamedTuple):
+    """Of a window of text: what training minimises is the sum of two.
+
+    Attributes:
+        nats: float32 [B, T], of each token.
+        penalty: float32 [], of the activations, per token; 0 in scoring.
+        states: After the window.
+    """
+
+    nats: Any
+    penalty: Any
+    states: list[list[Any]]
+
+
+def losses_of(
+    model: LanguageModel,
+    inputs: Any,
+    targets: Any,
+    states: Sequence[Sequence[Any]],
+    training: bool,
+) -> Losses:
+    """Returns the losses of a window, inputs and targets [B, T].
+
+    Reference:
+        [Merity et al., 2017](https://arxiv.org/abs/1708.02182), section 4.7,
+        of the penalties: of the outputs after dropout, alpha; of the change
+        of those before, beta.
+    """
+    config = model.config
+    found = model(inputs, states, training=training)
+    nats = keras.ops.sparse_categorical_crossentropy(
+        targets, found.logits, from_logits=True
+    )
+    penalty = keras.ops.zeros(())
+    if training and config.activation_penalty:
+        penalty += config.activation_penalty * _mean_square(found.dropped)
+    if training and config.slowness_penalty:
+        change = found.outputs[:, 1:] - found.outputs[:, :-1]
+        penalty += config.slowness_penalty * _mean_square(change)
+    return Losses(nats, penalty, found.states)
+
+
+def _mean_square(x: Any) -> Any:
+    return keras.ops.mean(keras.ops.square(keras.ops.cast(x, "float32")))
 
 
 def initial_weights(

@@ -2,6 +2,7 @@
 
 import bisect
 import dataclasses
+import itertools
 import math
 
 from nas_keras.cells.spec import CellSpec
@@ -9,6 +10,13 @@ from nas_keras.data.text import Corpus
 
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "cosine", "step")
+DROPOUTS = (
+    "embedding_dropout",
+    "input_dropout",
+    "layer_dropout",
+    "output_dropout",
+    "recurrent_dropout",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,9 +24,12 @@ class LanguageModelConfig:
     """A recurrent language model and its training.
 
     Attributes:
-        units: H, width of the embedding and of each recurrent layer.
+        units: H, width of each recurrent layer.
         num_layers: Recurrent layers.
-        tied: Whether the softmax shares the embedding's matrix.
+        embedding_units: Width of the embedding; 0: H.
+        last_units: Width of the last recurrent layer of several; 0: H.
+        tied: Whether the softmax shares the embedding's matrix. If the last
+            layer has another width, a matrix projects its output.
         use_bias: Whether the cells' linear terms of other than x have a bias.
         batch_size: B, sequences side by side.
         num_steps: T, steps of back-propagation through time; states are
@@ -33,10 +44,17 @@ class LanguageModelConfig:
         decay_epoch: See `schedule`.
         clip_norm: Largest global norm of the gradient.
         init_scale: All weights begin uniform in [-init_scale, init_scale].
-        dropout: Of the inputs of recurrent layers and of the softmax, by one
-            mask a sequence.
-        recurrent_dropout: Of h where it enters the cells' matrices, likewise.
-        embedding_dropout: Of whole words, likewise.
+        embedding_dropout: Of whole words, by one mask a window of text, as
+            are all that follow.
+        input_dropout: Of the embedded words.
+        layer_dropout: Between recurrent layers.
+        output_dropout: Of what the softmax reads.
+        recurrent_dropout: Of h where it enters the cells' matrices.
+        activation_penalty: Weight of the mean square of what the softmax
+            reads, alpha of Merity et al. (2017), section 4.7.
+        slowness_penalty: Weight of the mean square of the last layer's change
+            from one step to the next, beta there.
+        weight_decay: Times each weight, added to the clipped gradient.
         max_validation_tokens: Validation tokens scored; 0 for all.
         jit_compile: Whether XLA compiles the training; None: up to 128 units,
             where it is faster on a CPU.
@@ -47,6 +65,8 @@ class LanguageModelConfig:
 
     units: int = 64
     num_layers: int = 1
+    embedding_units: int = 0
+    last_units: int = 0
     tied: bool = False
     use_bias: bool = False
     batch_size: int = 32
@@ -60,9 +80,14 @@ class LanguageModelConfig:
     decay_epoch: int = 0
     clip_norm: float = 1.0
     init_scale: float = 0.08
-    dropout: float = 0.0
-    recurrent_dropout: float = 0.0
     embedding_dropout: float = 0.0
+    input_dropout: float = 0.0
+    layer_dropout: float = 0.0
+    output_dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    activation_penalty: float = 0.0
+    slowness_penalty: float = 0.0
+    weight_decay: float = 0.0
     max_validation_tokens: int = 0
     jit_compile: bool | None = None
 
@@ -70,6 +95,8 @@ class LanguageModelConfig:
         for name in ("units", "num_layers", "batch_size", "num_steps"):
             self._check_int(name, 1)
         for name in (
+            "embedding_units",
+            "last_units",
             "num_updates",
             "num_epochs",
             "decay_epoch",
@@ -79,9 +106,14 @@ class LanguageModelConfig:
         for name in ("learning_rate", "decay", "clip_norm", "init_scale"):
             if not 0 < getattr(self, name) < math.inf:
                 raise self._error(name, "must be positive and finite")
-        for name in ("dropout", "recurrent_dropout", "embedding_dropout"):
+        for name in DROPOUTS:
             if not 0 <= getattr(self, name) < 1:
                 raise self._error(name, "must be in [0, 1)")
+        for name in ("activation_penalty", "slowness_penalty", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise self._error(name, "must be finite and not negative")
+        if self.last_units and self.num_layers == 1:
+            raise self._error("last_units", "must be 0 with one layer")
         if self.optimizer not in OPTIMIZERS:
             raise self._error("optimizer", f"must be one of {OPTIMIZERS}")
         if self.schedule not in SCHEDULES:
@@ -92,6 +124,17 @@ class LanguageModelConfig:
                 f"0. Received: num_updates={self.num_updates}, "
                 f"num_epochs={self.num_epochs}."
             )
+
+    @property
+    def embedding_width(self) -> int:
+        """Width of the embedding."""
+        return self.embedding_units or self.units
+
+    @property
+    def layer_widths(self) -> tuple[int, ...]:
+        """Units of each recurrent layer."""
+        last = self.last_units or self.units
+        return (*[self.units] * (self.num_layers - 1), last)
 
     def _check_int(self, name: str, low: int) -> None:
         value = getattr(self, name)
@@ -133,10 +176,17 @@ def num_parameters(
     config: LanguageModelConfig, spec: CellSpec, vocabulary_size: int
 ) -> int:
     """Returns the trainable weights of a model of `config.units` units."""
-    units = config.units
-    cell = spec.cost(units, units, use_bias=config.use_bias).parameters
-    tables = vocabulary_size * units * (1 if config.tied else 2)
-    return tables + vocabulary_size + config.num_layers * cell
+    widths = (config.embedding_width, *config.layer_widths)
+    cells = sum(
+        spec.cost(width, units, use_bias=config.use_bias).parameters
+        for width, units in itertools.pairwise(widths)
+    )
+    table = vocabulary_size * config.embedding_width
+    softmax = widths[-1] * vocabulary_size
+    if config.tied:
+        is_projected = widths[0] != widths[-1]
+        softmax = widths[-1] * widths[0] if is_projected else 0
+    return table + cells + softmax + vocabulary_size
 
 
 def units_for_parameters(

@@ -16,7 +16,9 @@ import tensorflow as tf
 from nas_keras.tasks.language_model import LanguageModel
 from nas_keras.tasks.language_model import LanguageModelTask
 from nas_keras.tasks.language_model import initial_weights
+from nas_keras.tasks.language_model import losses_of
 from nas_keras.tasks.language_model_config import LanguageModelConfig
+from nas_keras.tasks.scores import loss_metrics
 
 # Updates in one call: short enough that Ctrl-C and a NaN are noticed soon.
 _UPDATES_PER_CALL = 50
@@ -136,7 +138,7 @@ class LanguageModelTrainer:
     def _updates(self, start, stop, data, states):
         """Runs updates [start, stop); returns the sum of losses, the states."""
         variables = self.model.trainable_variables
-        clip_norm = self.task.config.clip_norm
+        config = self.task.config
 
         def update(step, total, states):
             window = step % self.num_windows
@@ -145,10 +147,12 @@ class LanguageModelTrainer:
                 lambda s: tf.where(fresh, tf.zeros_like(s), s), states
             )
             with tf.GradientTape() as tape:
-                loss, states = self._loss(data, window, states, True)
-            gradients = tape.gradient(loss, variables)
+                loss, penalty, states = self._loss(data, window, states, True)
+                objective = loss + penalty
+            gradients = tape.gradient(objective, variables)
             gradients = [tf.convert_to_tensor(g) for g in gradients]
-            gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
+            gradients, _ = tf.clip_by_global_norm(gradients, config.clip_norm)
+            gradients = decayed(gradients, variables, config.weight_decay)
             self._optimizer.apply(gradients, variables)
             return step + 1, total + loss, states
 
@@ -161,7 +165,7 @@ class LanguageModelTrainer:
 
     def _losses(self, data, windows, states):
         def score(window, total, states):
-            loss, states = self._loss(data, window, states, False)
+            loss, _, states = self._loss(data, window, states, False)
             return window + 1, total + loss, states
 
         _, total, _ = tf.while_loop(
@@ -200,17 +204,6 @@ def uses_xla(config: LanguageModelConfig) -> bool:
     return config.jit_compile
 
 
-def loss_metrics(split: str, loss_nats: float, level: str) -> dict[str, float]:
-    """Returns a loss and what else says the same, by name."""
-    metrics = {
-        f"{split}_loss_nats": loss_nats,
-        f"{split}_perplexity": math.exp(loss_nats),
-    }
-    if level == "char":
-        metrics[f"{split}_bits_per_char"] = loss_nats / math.log(2)
-    return metrics
-
-
 def window_of(
     data: tf.Tensor, window: tf.Tensor, config: LanguageModelConfig
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -223,11 +216,32 @@ def window_of(
 
 def loss_of(
     model: LanguageModel, inputs, targets, states, training: bool
-) -> tuple[tf.Tensor, list[list[tf.Tensor]]]:
-    """Returns the mean loss of a window in nats, and the states after it."""
-    logits, states = model(inputs, states, training=training)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-    return tf.reduce_mean(losses), states
+) -> tuple[tf.Tensor, tf.Tensor, list[list[tf.Tensor]]]:
+    """Returns mean loss in nats and penalty of a window, states after it."""
+    losses = losses_of(model, inputs, targets, states, training)
+    return tf.reduce_mean(losses.nats), losses.penalty, losses.states
+
+
+def decayed(gradients, variables, weight_decay: float) -> list:
+    """Returns gradients plus `weight_decay` times the weights they are of.
+
+    Of a gradient of some rows, only those rows decay.
+    """
+    if not weight_decay:
+        return gradients
+
+    def sum_of(gradient, variable):
+        weights = tf.convert_to_tensor(variable)
+        if not isinstance(gradient, tf.IndexedSlices):
+            return gradient + weight_decay * weights
+        rows = tf.gather(weights, gradient.indices)
+        return tf.IndexedSlices(
+            gradient.values + weight_decay * rows,
+            gradient.indices,
+            gradient.dense_shape,
+        )
+
+    return [sum_of(g, v) for g, v in zip(gradients, variables, strict=True)]
 
 
 def streams(tokens: np.ndarray, config: LanguageModelConfig) -> tf.Tensor:

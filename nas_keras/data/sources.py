@@ -1,0 +1,260 @@
+"""Where text comes from: the standard library, files, folders, TFDS.
+
+`open_corpus` is what the arguments of a program become. TensorFlow Datasets is
+imported when a data set of it is asked for, and nothing else is.
+"""
+
+import errno
+import os
+import pathlib
+import re
+from pydoc_data import topics
+
+from nas_keras.data import penn_treebank
+from nas_keras.data.checks import check
+from nas_keras.data.checks import check_int
+from nas_keras.data.text import PARTS
+from nas_keras.data.text import Corpus
+from nas_keras.data.text import build_corpus
+from nas_keras.data.text import corpus_of_parts
+
+DATASETS = ("embedded", "tiny_shakespeare", "ptb", "folder")
+_TFDS = "tfds:"  # What the name of any other data set of TFDS follows.
+_FROM_DATA_DIR = ("tiny_shakespeare", "ptb", "folder")
+
+# How files and splits are named that hold a part of a text.
+_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing"),
+}
+_Path = str | os.PathLike
+
+
+def is_dataset(name: str) -> bool:
+    """Returns whether `open_corpus` knows a data set of this name."""
+    return name in DATASETS or (name.startswith(_TFDS) and name != _TFDS)
+
+
+def embedded_text() -> str:
+    """Returns about 465 kB of English: the standard library's help topics.
+
+    They differ from one Python release to the next; `Corpus.sha256` tells.
+    """
+    return "\n".join(text for _, text in sorted(topics.topics.items()))
+
+
+def read_text_file(path: _Path, argument: str = "text_file") -> str:
+    """Returns the text of a UTF-8 file as it is, less a byte order mark.
+
+    Args:
+        path: Of the file.
+        argument: What messages call it.
+
+    Raises:
+        ValueError: If it cannot be read, is not UTF-8, or is binary or blank.
+    """
+    path = pathlib.Path(path)
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise OSError(errno.EINVAL, "not a file")  # A pipe never ends.
+        data = path.read_bytes()
+        text = data.decode("utf-8").removeprefix("\ufeff")
+    except OSError as e:
+        problem = f"cannot be read: {e.strerror}"
+    except UnicodeDecodeError as e:
+        problem = f"has bad byte {data[e.start]:#04x} at byte offset {e.start}"
+    else:
+        if 0 in data:
+            problem = f"is binary: a NUL at byte offset {data.index(0)}"
+        elif penn_treebank.is_html(data):
+            problem = "is a web page: it begins as HTML does"
+        elif text.strip():
+            return text
+        else:
+            problem = "is empty or only white space"
+    received = f"{argument}={str(path)!r}, which {problem}"
+    raise ValueError(f"`{argument}` must be UTF-8 text. Received: {received}.")
+
+
+def read_folder(folder: _Path) -> dict[str, str]:
+    """Returns the texts of a folder that has a file for each part.
+
+    A file is that of a part whose name has the part's name as a word:
+    `train.txt`, `wiki.valid.tokens`, `ptb.test.txt`; also `val`, `dev` and
+    `validation`.
+
+    Raises:
+        ValueError: If a part has no file or several, or a file is no text.
+    """
+    folder = pathlib.Path(folder)
+    check(folder.is_dir(), "data_dir", "a folder", str(folder))
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and not path.name.startswith(".")
+    )
+    texts = {}
+    for part, names in _NAMES.items():
+        found = [
+            path
+            for path in files
+            if {*re.split(r"[^a-z]+", path.name.lower())} & {*names}
+        ]
+        if len(found) != 1:
+            raise ValueError(
+                "`data_dir` must have exactly one file for each part of the "
+                f"text, with one of {list(names)} in its name for {part!r}. "
+                f"Received: data_dir={str(folder)!r}, with "
+                f"{[path.name for path in found]} for {part!r}, of "
+                f"{[path.name for path in files[:10]]}."
+            )
+        texts[part] = read_text_file(found[0], "data_dir")
+    return texts
+
+
+def tiny_shakespeare(data_dir: _Path | None = None, download=False) -> str:
+    """Returns 1.1 MB of Shakespeare: TFDS's three splits, joined in order.
+
+    Args:
+        data_dir: The folder of TFDS data sets, if not TFDS's own.
+        download: Whether to fetch it where it is not there. Without a network
+            that fails after minutes of retries.
+
+    Raises:
+        ValueError: If the data set is not there and `download` is false.
+    """
+    parts = tfds_parts("tiny_shakespeare", data_dir, download)
+    return "".join(parts[part].removesuffix("\n") for part in PARTS)
+
+
+def tfds_parts(
+    name: str, data_dir: _Path | None = None, download: bool = False
+) -> dict[str, str]:
+    """Returns the texts of a data set of TensorFlow Datasets by part.
+
+    Each example's `text` is followed by a line's end.
+
+    Args:
+        name: Of the data set and, if it has several, of its configuration:
+            `"lm1b"`, `"wiki40b/en"`, `"ptb_words"`.
+        data_dir: The folder of TFDS data sets, if not TFDS's own.
+        download: Whether to fetch it where it is not there. Without a network
+            that fails after minutes of retries.
+
+    Raises:
+        ValueError: If there is no such data set, it is not there and
+            `download` is false, or it lacks a part or a feature `text`.
+    """
+    import tensorflow_datasets as tfds  # Imports TensorFlow when first used.
+
+    from nas_keras.data import builders  # noqa: F401  (registers ours)
+
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"dataset={_TFDS + name!r}: TensorFlow Datasets has none of this "
+            f"name: {reason}"
+        ) from None
+    # Where there is no folder, `is_prepared` logs a warning of its own.
+    if not (builder.data_path.exists() and builder.is_prepared()):
+        if not download:
+            where = "" if data_dir is None else f", data_dir={str(data_dir)!r}"
+            raise ValueError(
+                f"dataset={name!r} is not at {builder.data_path}. "
+                'Prepare it with: python -c "import tensorflow_datasets as '
+                f"tfds; tfds.builder({name!r}{where})."
+                "download_and_prepare()\"; or use dataset='embedded'."
+            )
+        builder.download_and_prepare()
+    if "text" not in builder.info.features:
+        raise ValueError(
+            f"dataset={_TFDS + name!r} must have a feature 'text'. Received: "
+            f"features {sorted(builder.info.features)}."
+        )
+    return {
+        part: _split_text(builder, part, names)
+        for part, names in _NAMES.items()
+    }
+
+
+def _split_text(builder, part: str, names: tuple[str, ...]) -> str:
+    import tensorflow_datasets as tfds
+
+    splits = sorted(builder.info.splits)
+    found = [split for split in splits if split in names]
+    if len(found) != 1:
+        raise ValueError(
+            f"dataset={_TFDS + builder.name!r} must have one split named one "
+            f"of {list(names)} for {part!r}. Received: splits {splits}."
+        )
+    rows = tfds.as_numpy(builder.as_dataset(split=found[0]))
+    return "".join(row["text"].decode("utf-8") + "\n" for row in rows)
+
+
+def open_corpus(
+    dataset: str = "embedded",
+    text_file: _Path | None = None,
+    level: str = "char",
+    max_vocabulary: int = 10_000,
+    max_chars: int | None = None,
+    data_dir: _Path | None = None,
+) -> Corpus:
+    """Returns the corpus that a program's arguments name.
+
+    Args:
+        dataset: `"embedded"`, the standard library's help; `"ptb"`, Penn
+            Treebank from `ptb.{train,valid,test}.txt` in `data_dir`;
+            `"folder"`, any text from a file for each part in `data_dir` (see
+            `read_folder`); `"tiny_shakespeare"`, or `"tfds:NAME"` for any set
+            of TensorFlow Datasets that has a text. Only the default goes with
+            a `text_file`.
+        text_file: A UTF-8 file to use in place of the data set.
+        level, max_vocabulary: As for `build_corpus`.
+        max_chars: Characters of the text to use, from its start; default all.
+            Only for a text that is not in parts already.
+        data_dir: Where the data set is, if it is in files; default: TFDS's
+            own folder.
+
+    Raises:
+        ValueError: If an argument is not as above, or the text is not there.
+    """
+    good = isinstance(dataset, str) and is_dataset(dataset)
+    check(good, "dataset", f"one of {DATASETS} or '{_TFDS}NAME'", dataset)
+    from_tfds = dataset.startswith(_TFDS)
+    if data_dir is not None:
+        rule = f"left out with dataset={dataset!r}"
+        has_folder = dataset in _FROM_DATA_DIR or from_tfds
+        check(has_folder, "data_dir", rule, str(data_dir))
+    if text_file is not None:
+        rule = f"left out with text_file={str(text_file)!r}"
+        check(dataset == "embedded", "dataset", rule, dataset)
+    if max_chars is not None:
+        check_int("max_chars", max_chars, 1)
+        rule = f"left out with dataset={dataset!r}, which is in parts"
+        in_parts = dataset in ("ptb", "folder") or from_tfds
+        check(not in_parts, "max_chars", rule, max_chars)
+    if dataset in ("ptb", "folder"):
+        rule = f"given with dataset={dataset!r}"
+        check(data_dir is not None, "data_dir", rule, data_dir)
+    size = {"max_vocabulary": max_vocabulary}
+    if dataset == "ptb":
+        parts = penn_treebank.read(data_dir, level)
+        return corpus_of_parts(
+            parts, level, name=f"ptb_{level}", has_unknown=False, **size
+        )
+    if dataset == "folder":
+        name, parts = pathlib.Path(data_dir).name, read_folder(data_dir)
+        return corpus_of_parts(parts, level, name=name, **size)
+    if from_tfds:
+        parts = tfds_parts(dataset.removeprefix(_TFDS), data_dir)
+        return corpus_of_parts(parts, level, name=dataset, **size)
+    if text_file is not None:
+        name, text = pathlib.Path(text_file).name, read_text_file(text_file)
+    elif dataset == "tiny_shakespeare":
+        name, text = dataset, tiny_shakespeare(data_dir)
+    else:
+        name, text = dataset, embedded_text()
+    return build_corpus(text[:max_chars], level, name=name, **size)

@@ -1,0 +1,94 @@
+"""What a training shows: a table of its epochs, a figure, TensorBoard events.
+
+An epoch is a mapping of names to numbers. Needs no TensorFlow; the figure
+needs matplotlib, the events the package tensorboard.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
+
+from nas_keras.storage.files import write_atomically
+
+_Epoch = Mapping[str, float]
+
+
+def write_history(epochs: Sequence[_Epoch], path: Path) -> None:
+    """Writes the epochs as CSV, a row each; the columns are their names."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(epochs[0]) if epochs else [])
+    writer.writeheader()
+    writer.writerows(epochs)
+    write_atomically(path, text.getvalue().encode())
+
+
+def plot_history(epochs: Sequence[_Epoch], path: Path) -> None:
+    """Draws training and validation loss by epoch, as PNG.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
+    # Not pyplot: it keeps figures, and may want a screen.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    numbers = [epoch["epoch"] for epoch in epochs]
+    for name, label, style in (
+        ("train_loss_nats", "training, with dropout", "--"),
+        ("validation_loss_nats", "validation", "-"),
+    ):
+        losses = [epoch[name] for epoch in epochs]
+        axes.plot(numbers, losses, style, marker=".", label=label)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss, nats per token")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    ticks = axes.secondary_yaxis("right", functions=(lambda x: x, lambda x: x))
+    ticks.set_ylabel("perplexity")
+    ticks.yaxis.set_major_formatter(lambda nats, _: f"{math.exp(nats):.4g}")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=120)
+    write_atomically(path, data.getvalue())
+
+
+class ScalarLog:
+    """Writes numbers of epochs as TensorBoard events.
+
+    Args:
+        folder: Of the event files; it need not exist.
+
+    Raises:
+        ImportError: If the package tensorboard is not installed.
+    """
+
+    def __init__(self, folder: Path):
+        from tensorboard.compat.proto import event_pb2
+        from tensorboard.compat.proto import summary_pb2
+        from tensorboard.summary.writer import event_file_writer
+
+        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+        self._writer = event_file_writer.EventFileWriter(str(folder))
+
+    def add(self, epoch: _Epoch, wall_time_s: float) -> None:
+        """Writes the numbers of an epoch."""
+        values = [
+            self._summary.Value(tag=name, simple_value=float(value))
+            for name, value in epoch.items()
+            if name != "epoch"
+        ]
+        event = self._event(
+            step=int(epoch["epoch"]),
+            wall_time=wall_time_s,
+            summary=self._summary(value=values),
+        )
+        self._writer.add_event(event)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._writer.close()

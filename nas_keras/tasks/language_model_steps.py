@@ -1,0 +1,283 @@
+"""The compiled steps of a long training: update, score, adapt.
+
+They own the variables of a training: weights, optimizer, averages. What
+happens when is the business of `language_model_epochs.py`. On TensorFlow and
+on JAX. Axes: B batch, T time steps, V vocabulary.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from nas_keras.cells.spec import CellSpec
+from nas_keras.tasks import compilation
+from nas_keras.tasks.language_model import LanguageModelTask
+from nas_keras.tasks.language_model import initial_weights
+from nas_keras.tasks.language_model import losses_of
+from nas_keras.tasks.training_config import TrainingConfig
+
+# States of one part of a batch: a list of tensors for each recurrent layer.
+States = list[list[Any]]
+
+
+class LanguageModelSteps:
+    """A model, its optimizer, and what may be done to them.
+
+    Args:
+        task: Text and model, at its size.
+        spec: The cell.
+        config: The training.
+
+    Attributes:
+        model: The `LanguageModel`.
+    """
+
+    def __init__(
+        self, task: LanguageModelTask, spec: CellSpec, config: TrainingConfig
+    ):
+        compilation.check_backend()
+        self._config = config
+        self._recipe = task.config
+        self.model = task.model(spec, config.precision)
+        self._weights = self.model.trainable_variables
+        self._others = self.model.non_trainable_variables
+        rate = task.config.learning_rate
+        if task.config.optimizer == "adam":
+            self._optimizer = keras.optimizers.Adam(rate)
+        else:
+            self._optimizer = keras.optimizers.SGD(rate)
+        self._optimizer.build(self._weights)
+        is_averaged = config.average != "none"
+        self._averages = self._like_weights() if is_averaged else []
+        self._sums = self._like_weights() if config.micro_batches > 1 else []
+        self._set_random(config.seed)
+        everything = [
+            *self._weights,
+            *self._others,
+            *self._optimizer.variables,
+            *self._averages,
+            *self._sums,
+        ]
+        jit_compile = bool(task.config.jit_compile)
+        self._update, self._add, self._apply, self._score, self._adapt = (
+            compilation.compiled(
+                function, everything, jit_compile, config.vary_steps
+            )
+            for function in (
+                self._update_step,
+                self._add_step,
+                self._apply_step,
+                self._score_step,
+                self._adapt_step,
+            )
+        )
+
+    def _like_weights(self) -> list[keras.Variable]:
+        return [
+            keras.Variable(np.array(w), trainable=False) for w in self._weights
+        ]
+
+    def _set_random(self, seed: int) -> None:
+        """Sets weights and random generators to their beginning."""
+        arrays = initial_weights(
+            [tuple(w.shape) for w in self._weights],
+            self._recipe.init_scale,
+            seed,
+        )
+        for weight, array in zip(self._weights, arrays, strict=True):
+            weight.assign(array)
+        for average, array in zip(self._averages, arrays, strict=False):
+            average.assign(array)
+        for place, generator in enumerate(self._others):
+            generator.assign(np.array([seed % 2**31, place]))
+
+    # The state of a training, as named arrays.
+
+    def _kept(self) -> dict[str, keras.Variable]:
+        groups = {
+            "weight": self._weights,
+            "other": self._others,
+            "optimizer": self._optimizer.variables,
+            "average": self._averages,
+        }
+        return {
+            f"{name}/{place:04d}": variable
+            for name, group in groups.items()
+            for place, variable in enumerate(group)
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns the values of all variables by name."""
+        return {name: np.array(v) for name, v in self._kept().items()}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Sets all variables to what `arrays` has returned."""
+        for name, variable in self._kept().items():
+            variable.assign(arrays[name])
+
+    def result_arrays(self) -> list[np.ndarray]:
+        """Returns the weights that stand for the training: their averages."""
+        return [np.array(v) for v in self._averages or self._weights]
+
+    @contextlib.contextmanager
+    def using(self, arrays: Sequence[np.ndarray]) -> Iterator[None]:
+        """Puts other weights into the model for the time of a block."""
+        held = [np.array(w) for w in self._weights]
+        self.set_weights(arrays)
+        try:
+            yield
+        finally:
+            self.set_weights(held)
+
+    def set_weights(self, arrays: Sequence[np.ndarray]) -> None:
+        """Sets the model's trainable weights."""
+        for weight, array in zip(self._weights, arrays, strict=True):
+            weight.assign(array)
+
+    # What is done.
+
+    def first_states(self, batch_size: int, parts: int = 1) -> list[States]:
+        """Returns zeros, for each part of a batch."""
+        rows = batch_size // parts
+        return [self.model.initial_states(rows) for _ in range(parts)]
+
+    def tensor(self, array: np.ndarray, like: Any) -> Any:
+        """Returns an array as a tensor of the dtype of another."""
+        dtype = keras.backend.standardize_dtype(like.dtype)
+        return keras.ops.convert_to_tensor(array, dtype)
+
+    def update(
+        self,
+        tokens: np.ndarray,
+        states: list[States],
+        rate: float,
+        average_rate: float,
+    ) -> tuple[float, list[States]]:
+        """Takes a training step on a window.
+
+        Args:
+            tokens: int32 [B, T+1]; each but the first is a target.
+            states: Before it, for each part of the batch.
+            rate: Learning rate.
+            average_rate: Share of the new weights in their average.
+
+        Returns:
+            The mean loss in nats, and the states after it.
+        """
+        rates = [_float(rate), _float(average_rate)]
+        if not self._sums:
+            loss, after = self._update(*_pair(tokens), states[0], *rates)
+            return float(loss), [after]
+        losses, new_states = [], []
+        for rows, its in zip(
+            np.split(tokens, len(states)), states, strict=True
+        ):
+            loss, after = self._add(*_pair(rows), its)
+            losses.append(float(loss))
+            new_states.append(after)
+        self._apply(*rates)
+        return float(np.mean(losses)), new_states
+
+    def score(
+        self, tokens: np.ndarray, states: States
+    ) -> tuple[np.ndarray, States]:
+        """Returns the losses in nats [B, T] of a window [B, T+1]."""
+        nats, states = self._score(*_pair(tokens), states)
+        return np.array(nats), states
+
+    def adapt(
+        self, tokens: np.ndarray, states: States, rate: float
+    ) -> tuple[np.ndarray, States]:
+        """Scores a window, then takes a gradient step on it, clipped."""
+        nats, states = self._adapt(*_pair(tokens), states, _float(rate))
+        return np.array(nats), states
+
+    # Their programs.
+
+    def _gradients(self, inputs, targets, states):
+        """Returns the mean loss in nats, gradients, and new states."""
+
+        def objective():
+            losses = losses_of(self.model, inputs, targets, states, True)
+            mean = keras.ops.mean(losses.nats)
+            return mean + losses.penalty, (mean, losses.states)
+
+        _, gradients, (mean, states) = compilation.value_and_gradients(
+            objective, self._weights, self._others
+        )
+        return mean, gradients, states
+
+    def _update_step(self, inputs, targets, states, rate, average_rate):
+        loss, gradients, states = self._gradients(inputs, targets, states)
+        self._step(gradients, rate, average_rate)
+        return loss, states
+
+    def _add_step(self, inputs, targets, states):
+        loss, gradients, states = self._gradients(inputs, targets, states)
+        for total, gradient in zip(self._sums, gradients, strict=True):
+            total.assign(total + gradient)
+        return loss, states
+
+    def _apply_step(self, rate, average_rate):
+        num = self._config.micro_batches
+        self._step([total / num for total in self._sums], rate, average_rate)
+        for total in self._sums:
+            total.assign(keras.ops.zeros_like(total))
+        return rate
+
+    def _step(self, gradients, rate, average_rate):
+        gradients = _clipped(gradients, self._recipe.clip_norm)
+        decay = self._recipe.weight_decay
+        if decay:
+            gradients = [
+                g + decay * w
+                for g, w in zip(gradients, self._weights, strict=True)
+            ]
+        self._optimizer.learning_rate = rate
+        self._optimizer.apply(gradients, self._weights)
+        for average, w in zip(self._averages, self._weights, strict=False):
+            average.assign(average + average_rate * (w - average))
+
+    def _score_step(self, inputs, targets, states):
+        losses = losses_of(self.model, inputs, targets, states, False)
+        return losses.nats, losses.states
+
+    def _adapt_step(self, inputs, targets, states, rate):
+        def objective():
+            losses = losses_of(self.model, inputs, targets, states, False)
+            return keras.ops.mean(losses.nats), losses
+
+        _, gradients, losses = compilation.value_and_gradients(
+            objective, self._weights, self._others
+        )
+        gradients = _clipped(gradients, self._recipe.clip_norm)
+        for weight, gradient in zip(self._weights, gradients, strict=True):
+            weight.assign(weight - rate * gradient)
+        return losses.nats, losses.states
+
+
+def _pair(tokens: np.ndarray) -> tuple[Any, Any]:
+    """Returns inputs and targets, tensors int32 [B, T]."""
+    return (
+        keras.ops.convert_to_tensor(tokens[:, :-1], "int32"),
+        keras.ops.convert_to_tensor(tokens[:, 1:], "int32"),
+    )
+
+
+def _float(value: float) -> Any:
+    # A Python number would be a constant of the program, traced anew for each.
+    return keras.ops.convert_to_tensor(value, "float32")
+
+
+def _clipped(gradients: Sequence[Any], clip_norm: float) -> list[Any]:
+    """Returns gradients scaled to a global norm of at most `clip_norm`."""
+    squares = [keras.ops.sum(keras.ops.square(g)) for g in gradients]
+    norm = keras.ops.sqrt(sum(squares))
+    # As tf.clip_by_global_norm: what is not finite stays so, and is noticed.
+    scale = clip_norm / keras.ops.maximum(norm, clip_norm)
+    return [gradient * scale for gradient in gradients]

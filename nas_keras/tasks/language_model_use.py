@@ -1,0 +1,125 @@
+"""What a trained language model is for: samples of text, a `.keras` file.
+
+On TensorFlow and on JAX. Axes: B batch, T time steps, V vocabulary.
+"""
+
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from nas_keras.cells.nas_rnn import NASRNN
+from nas_keras.cells.spec import load_spec
+from nas_keras.data.text import Corpus
+from nas_keras.tasks.language_model import LanguageModel
+from nas_keras.tasks.language_model import LanguageModelTask
+from nas_keras.tasks.language_model_epochs import best_weights
+from nas_keras.tasks.training_config import TrainingConfig
+
+
+def trained_model(
+    config: TrainingConfig, corpus: Corpus, workdir: str | os.PathLike
+) -> LanguageModel:
+    """Returns the model of a training, with its best weights.
+
+    Raises:
+        ValueError: If the workdir has no weights that are whole.
+    """
+    weights = best_weights(Path(workdir))
+    spec = load_spec(config.cell)
+    task = LanguageModelTask(config.sized(spec, corpus), corpus)
+    model = task.model(spec)
+    for variable, array in zip(model.trainable_variables, weights, strict=True):
+        variable.assign(array)
+    return model
+
+
+def generate(
+    model: LanguageModel,
+    corpus: Corpus,
+    num_tokens: int,
+    prompt: str = "",
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> str:
+    """Returns text that a model makes up, the prompt not included.
+
+    Args:
+        model: A trained model.
+        corpus: What it was trained on.
+        num_tokens: Words or characters.
+        prompt: What it goes on from; default: the end of a line, or a blank.
+        temperature: Of the softmax; 0 takes the likeliest token.
+        seed: Of the choices.
+
+    Raises:
+        ValueError: If `num_tokens` or `temperature` is out of range, or the
+            prompt has a character that the vocabulary lacks.
+    """
+    if num_tokens < 1:
+        raise ValueError(
+            f"num_tokens must be positive. Received: num_tokens={num_tokens}."
+        )
+    if not 0 <= temperature < np.inf:
+        raise ValueError(
+            "temperature must be finite and not negative. Received: "
+            f"temperature={temperature}."
+        )
+    # A token for each number: a function of the seed and the place alone.
+    uniform = np.random.default_rng(seed).random(num_tokens)
+    states = model.initial_states(1)
+    for token in corpus.encode(prompt or "\n"):
+        logits, states = _next(model, token, states)
+    ids = []
+    for number in uniform:
+        ids.append(_choice(logits, temperature, number))
+        logits, states = _next(model, ids[-1], states)
+    return corpus.decode(np.array(ids, np.int32))
+
+
+def _next(model, token, states):
+    tokens = keras.ops.convert_to_tensor([[token]], "int32")
+    found = model(tokens, states, training=False)
+    return np.array(found.logits[0, 0], np.float64), found.states
+
+
+def _choice(logits: np.ndarray, temperature: float, number: float) -> int:
+    """Returns a token by inverting the distribution at a number in [0, 1)."""
+    if temperature == 0:
+        return int(logits.argmax())
+    scaled = (logits - logits.max()) / temperature
+    cumulated = np.cumsum(np.exp(scaled))
+    place = np.searchsorted(cumulated, number * cumulated[-1], side="right")
+    return int(min(place, len(logits) - 1))
+
+
+def export(model: LanguageModel, path: str | os.PathLike) -> None:
+    """Saves a model as a plain Keras model, tokens [B, T] to logits [B, T, V].
+
+    The file has Keras's own layers and `NASRNN`; loading it needs
+    `import nas_keras`. States begin with zeros at every call. What a tied
+    softmax shares with the embedding stands in the file twice.
+
+    Raises:
+        ValueError: If the path does not end in `.keras`.
+    """
+    if Path(path).suffix != ".keras":
+        raise ValueError(
+            f"path must end in '.keras'. Received: path={str(path)!r}."
+        )
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = keras.layers.Embedding(*model.embedding.embeddings.shape)(tokens)
+    for layer in model.recurrent:
+        config = layer.get_config()
+        config |= {"return_state": False, "name": None}
+        x = NASRNN.from_config(config)(x)
+    logits = keras.layers.Dense(model.vocabulary_size, name="logits")(x)
+    plain = keras.Model(tokens, logits, name="language_model")
+    kernel = keras.ops.convert_to_numpy(model.softmax_matrix())
+    arrays = [np.array(model.embedding.embeddings)]
+    arrays += [
+        np.array(w) for r in model.recurrent for w in r.trainable_weights
+    ]
+    plain.set_weights([*arrays, kernel, np.array(model.softmax_bias)])
+    plain.save(path)

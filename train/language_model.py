@@ -1,0 +1,361 @@
+r"""Trains a language model of any cell, to its perplexity on the test text.
+
+The same command again goes on where it was stopped, or prints the result of a
+finished training. WORKDIR then has result.json, history.csv, the weights and a
+learning curve.
+
+Examples:
+  nas-language-model --preset=demo --workdir=runs/demo_lm
+  nas-language-model --preset=zaremba_small --data_dir=ptb --workdir=runs/small
+  nas-language-model --preset=zaremba_small --data_dir=ptb --cell=gru \
+      --parameters=4.65e6 --workdir=runs/gru
+  nas-language-model --preset=demo --text_file=book.txt --workdir=runs/book \
+      --cell=runs/mine/best_cell.json --generate=500 --export=book.keras
+
+--data_dir is a folder of ptb.train.txt, ptb.valid.txt and ptb.test.txt, or,
+with --dataset=folder, of a file for each part of any text. A flag that is
+named like an attribute of a preset overrides it.
+
+Exit status: 0 done (and again 0 when run again), 1 the training diverged, 2
+bad input, 74 the disk failed. From 128 on, the same command goes on from
+there: 130 interrupted, 143 stopped by SIGTERM.
+"""
+
+import dataclasses
+import importlib.util
+import json
+import logging
+import os
+import pathlib
+import re
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+from typing import NoReturn
+
+import rich.console
+from absl import app
+from absl import flags
+
+from nas_keras import data
+from nas_keras.cells.spec import load_spec
+from nas_keras.search import stopping
+from nas_keras.search.progress import Progress
+from nas_keras.storage import configuration
+from nas_keras.tasks.language_model_config import LanguageModelConfig
+from nas_keras.tasks.training_config import TrainingConfig
+from nas_keras.tasks.training_presets import TRAINING_PRESETS
+
+_NAME = "nas-language-model"
+_PLAIN_INTERVAL_S = 30.0  # Between lines, where there is no terminal.
+
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of snapshots and results."
+)
+_PRESET = flags.DEFINE_enum(
+    "preset",
+    "demo",
+    sorted(TRAINING_PRESETS),
+    "Values that the other flags override.",
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Folder of the data set's files, or of prepared TensorFlow Datasets.",
+)
+_GENERATE = flags.DEFINE_integer(
+    "generate", 0, "Tokens of text to make up at the end.", lower_bound=0
+)
+_PROMPT = flags.DEFINE_string("prompt", "", "What --generate goes on from.")
+_TEMPERATURE = flags.DEFINE_float(
+    "temperature", 1.0, "Of --generate; 0: the likeliest.", lower_bound=0.0
+)
+_EXPORT = flags.DEFINE_string(
+    "export", None, "Path of a .keras file for the trained model."
+)
+_TENSORBOARD = flags.DEFINE_boolean(
+    "tensorboard", False, "Whether to write events to WORKDIR/tensorboard."
+)
+
+
+def _help_of(kind: type) -> dict[str, str]:
+    """Returns what a dataclass's docstring says of each attribute."""
+    text = (kind.__doc__ or "").split("Attributes:")[1].split("Raises:")[0]
+    found = re.findall(r"^ {8}(\w+): (.*?)(?=^ {8}\w|\Z)", text, re.S | re.M)
+    return {name: " ".join(rest.split()) for name, rest in found}
+
+
+def _define_flags(kind: type, without: Sequence[str]) -> dict[str, Any]:
+    """Defines a flag for each attribute of a configuration."""
+    define = {
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        bool: flags.DEFINE_boolean,
+        bool | None: flags.DEFINE_boolean,
+        str: flags.DEFINE_string,
+        str | None: flags.DEFINE_string,
+    }
+    texts = _help_of(kind)
+    return {
+        field.name: define[field.type](field.name, None, texts[field.name])
+        for field in dataclasses.fields(kind)
+        if field.name not in without
+    }
+
+
+_OF_MODEL = _define_flags(LanguageModelConfig, ["max_validation_tokens"])
+_OF_TRAINING = _define_flags(TrainingConfig, ["preset", "model", "parameters"])
+# A float, so that 5e6 can be written.
+_PARAMETERS = flags.DEFINE_float(
+    "parameters", None, _help_of(TrainingConfig)["parameters"]
+)
+
+
+def config_from_flags() -> TrainingConfig:
+    """Returns the preset with the flags that were given put in.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+    preset = TRAINING_PRESETS[_PRESET.value]
+    of_model, changes = _given(_OF_MODEL), _given(_OF_TRAINING)
+    if "num_epochs" in of_model:
+        of_model.setdefault("num_updates", 0)
+    elif of_model.get("num_updates"):
+        of_model["num_epochs"] = 0
+    if changes.get("text_file") is not None:
+        changes.setdefault("dataset", "embedded")
+    if _PARAMETERS.value is not None:
+        if not 0 <= _PARAMETERS.value < 2**63:
+            raise ValueError(
+                "--parameters must be in [0, 2**63). Received: "
+                f"--parameters={_PARAMETERS.value}."
+            )
+        changes["parameters"] = int(_PARAMETERS.value)
+    elif "units" in of_model:
+        changes["parameters"] = 0
+    model = dataclasses.replace(preset.model, **of_model)
+    return dataclasses.replace(preset, model=model, **changes)
+
+
+def _given(holders: dict[str, Any]) -> dict[str, Any]:
+    values = {name: holder.value for name, holder in holders.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Trains the model that the flags describe.
+
+    Raises:
+        SystemExit: With the status of the module's docstring.
+    """
+    try:
+        config, corpus, workdir = _checked_arguments(argv)
+        if not (workdir / "result.json").exists():
+            _train(config, corpus, workdir)
+        _print_result(workdir)
+        _use(config, corpus, workdir)
+    except ValueError as error:
+        _fail(str(error), stopping.USAGE)
+    except RuntimeError as error:
+        _fail(str(error), stopping.FAILED)
+    except OSError as error:
+        _fail(f"{error}. What was finished is kept.", stopping.DISK)
+
+
+def _checked_arguments(
+    argv: Sequence[str],
+) -> tuple[TrainingConfig, data.Corpus, pathlib.Path]:
+    """Returns what to train; fails before anything is loaded or written."""
+    if len(argv) > 1:
+        raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
+    if not _WORKDIR.value:
+        raise ValueError("--workdir must be given.")
+    for name in ("workdir", "data_dir", "text_file", "export"):
+        value = flags.FLAGS[name].value
+        if value and not value.isprintable():
+            raise ValueError(
+                f"--{name} must be printable text. Received: {value!r}."
+            )
+    if _EXPORT.value and not _EXPORT.value.endswith(".keras"):
+        raise ValueError(
+            f"--export must end in '.keras'. Received: {_EXPORT.value!r}."
+        )
+    if _TENSORBOARD.value and importlib.util.find_spec("tensorboard") is None:
+        raise ValueError(
+            "--tensorboard needs tensorboard: pip install "
+            "'nas_keras[tensorboard]'."
+        )
+    config = config_from_flags()
+    spec = load_spec(config.cell)
+    corpus = data.open_corpus(
+        dataset=config.dataset,
+        text_file=config.text_file,
+        level=config.level,
+        max_vocabulary=config.max_vocabulary,
+        data_dir=_DATA_DIR.value,
+    )
+    config.sized(spec, corpus)
+    if _GENERATE.value:
+        corpus.encode(_PROMPT.value or "\n")
+    workdir = pathlib.Path(_WORKDIR.value)
+    settings = {"settings": config.settings(spec, corpus)}
+    configuration.check(workdir, settings)
+    return config, corpus, workdir
+
+
+def _train(
+    config: TrainingConfig, corpus: data.Corpus, workdir: pathlib.Path
+) -> None:
+    stopping.leave_on_signals(_NAME)
+    _limit_threads(config.num_threads)
+    from nas_keras import report
+    from nas_keras.tasks import language_model_epochs
+
+    console = rich.console.Console(soft_wrap=True, highlight=False)
+    spec = load_spec(config.cell)
+    sized = config.sized(spec, corpus)
+    total = sized.num_epochs or 0
+    epochs: list[dict[str, float]] = []
+    log = _TENSORBOARD.value and report.ScalarLog(workdir / "tensorboard")
+    with Progress(
+        spec.name,
+        total or sized.num_updates,
+        "epochs" if total else "updates",
+        console=console,
+        plain_interval_s=_PLAIN_INTERVAL_S,
+    ) as display:
+        speed = _Speed(display)
+        for epoch in language_model_epochs.train_language_model(
+            config, corpus, workdir, speed.tell
+        ):
+            epochs.append(dataclasses.asdict(epoch))
+            report.write_history(epochs, workdir / "history.csv")
+            if importlib.util.find_spec("matplotlib") is not None:
+                path = workdir / "learning_curve.png"
+                report.plot_history(epochs, path)
+            if log:
+                log.add(epochs[-1], time.time())
+            console.print(_line_of(epoch, corpus.level), markup=False)
+    if log:
+        log.close()
+
+
+def _limit_threads(num_threads: int) -> None:
+    """Sets the backend's threads, before it is used for the first time."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    import keras
+
+    if num_threads and keras.backend.backend() == "tensorflow":
+        from nas_keras.search.cluster import limit_threads
+
+        limit_threads(num_threads)
+
+
+class _Speed:
+    """Shows how far a training is, its speed and the time left."""
+
+    def __init__(self, display: Progress):
+        self._display = display
+        self._rate = 0.0  # Tokens a second, over the last updates.
+
+    def tell(self, update: Any) -> None:
+        rate = update.num_tokens / max(update.elapsed_s, 1e-9)
+        # The first update compiles.
+        weight = 0.02 if self._rate else 1.0
+        self._rate += weight * (rate - self._rate)
+        left_s = round(update.tokens_left / self._rate)
+        minutes, seconds = divmod(left_s, 60)
+        self._display.note(
+            f"epoch {update.epoch} {update.window}/{update.num_windows}  "
+            f"loss {update.train_loss_nats:.4f}  {self._rate:,.0f} tokens/s  "
+            f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
+        )
+
+
+def _line_of(epoch: Any, level: str) -> str:
+    return (
+        f"epoch {epoch.epoch}  training {_score(epoch.train_loss_nats, level)}"
+        f"  validation {_score(epoch.validation_loss_nats, level)}"
+        f"  rate {epoch.learning_rate:.4g}  {epoch.elapsed_s:.0f} s"
+        + ("  averaged" if epoch.averaged else "")
+    )
+
+
+def _score(loss_nats: float, level: str) -> str:
+    from nas_keras.tasks.scores import bits_per_char
+    from nas_keras.tasks.scores import perplexity
+
+    if level == "char":
+        return f"{bits_per_char(loss_nats):.4f} bits per character"
+    return f"perplexity {perplexity(loss_nats):.2f}"
+
+
+def _print_result(workdir: pathlib.Path) -> None:
+    result = json.loads((workdir / "result.json").read_text("utf-8"))
+    metrics = result["metrics"]
+    level = result["config"]["level"]
+    print(
+        f"{result['cell']['name']}, {result['units']} units, "
+        f"{result['parameters']:,} weights, best of {result['epochs']} epochs: "
+        f"{result['best_epoch']}"
+    )
+    for name in sorted(metrics, reverse=True):
+        if name.endswith("_loss_nats"):
+            part = name.removesuffix("_loss_nats").replace("_", ", ")
+            print(f"{part}: {_score(metrics[name], level)}")
+    print(f"Result: {workdir / 'result.json'}")
+
+
+def _use(
+    config: TrainingConfig, corpus: data.Corpus, workdir: pathlib.Path
+) -> None:
+    if not (_GENERATE.value or _EXPORT.value):
+        return
+    _limit_threads(config.num_threads)
+    from nas_keras.tasks import language_model_use
+
+    model = language_model_use.trained_model(config, corpus, workdir)
+    if _EXPORT.value:
+        language_model_use.export(model, _EXPORT.value)
+        print(f"Model: {_EXPORT.value}")
+    if _GENERATE.value:
+        sys.stdout.reconfigure(errors="backslashreplace")
+        text = language_model_use.generate(
+            model,
+            corpus,
+            _GENERATE.value,
+            _PROMPT.value,
+            _TEMPERATURE.value,
+            config.seed,
+        )
+        print(f"{_PROMPT.value}{text}")
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    if {"--help", "-help", "-h"} & set(argv[1:]):
+        # absl's own help is of the main module, here a console script.
+        print(__doc__)
+        print(flags.FLAGS.module_help(sys.modules[__name__]))
+        sys.exit(0)
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        _fail(str(error), stopping.USAGE)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    line = " ".join(message.split())
+    print(f"{_NAME}: {line}", file=sys.stderr)
+    sys.exit(status)
+
+
+def run() -> None:
+    """Runs the program; the console script `nas-language-model`."""
+    app.run(main, flags_parser=_parse_flags)
+
+
+if __name__ == "__main__":
+    run()
