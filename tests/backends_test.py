@@ -4,6 +4,7 @@ Each runs in a process of its own, which Keras wants, without TensorFlow.
 """
 
 import importlib.util
+import json
 import os
 import pathlib
 import subprocess
@@ -18,6 +19,7 @@ import numpy as np
 import oracles
 from nas_keras.cells import NASRNN, load_spec, published_cells
 
+keras.utils.set_random_seed(0)
 draw = np.random.default_rng(0).normal
 mask = np.array([[1, 1, 0, 1], [0, 1, 1, 1]], bool)
 for name in published_cells():
@@ -72,3 +74,64 @@ def test_cells_run_without_tensorflow(backend):
     assert (process.returncode, process.stdout) == (0, f"{backend}\n"), (
         process.stderr
     )
+
+
+_TRAINING = """
+import pathlib
+import sys
+
+from nas_keras.data import build_corpus
+from nas_keras.tasks import LanguageModelConfig
+from nas_keras.tasks import TrainingConfig
+from nas_keras.tasks import train_language_model
+
+def train(workdir, **changes):
+    text = "".join("a cell that reads and forgets"[k % 7 :] for k in range(99))
+    model = LanguageModelConfig(
+        units=6, num_layers=2, batch_size=4, num_steps=12, num_updates=0,
+        num_epochs=2, optimizer="adam", learning_rate=0.02, weight_decay=1e-3,
+        activation_penalty=0.1, slowness_penalty=0.1, **changes,
+    )
+    config = TrainingConfig(
+        "test", dataset="embedded", level="char", cell="nascell", model=model,
+        micro_batches=2, average="nonmonotone", average_patience=1,
+        dynamic_rate=0.01, snapshot_updates=5,
+    )
+    corpus = build_corpus(text, name="cells")
+    return list(train_language_model(config, corpus, pathlib.Path(workdir)))
+"""
+_ON_JAX = """
+for epoch in train(sys.argv[1]):
+    print(epoch.train_loss_nats, epoch.validation_loss_nats)
+for epoch in train(sys.argv[1] + "_dropout", recurrent_dropout=0.2,
+                   output_dropout=0.2, embedding_dropout=0.1):
+    assert epoch.train_loss_nats < 4
+assert "tensorflow" not in sys.modules
+"""
+
+
+def test_a_language_model_trains_on_jax_as_on_tensorflow(tmp_path):
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed.")
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", _TRAINING + _ON_JAX, str(tmp_path / "jax")],
+        capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    names = {}
+    exec(_TRAINING, names)
+    epochs = names["train"](tmp_path / "tensorflow")
+    for line, epoch in zip(result.stdout.splitlines(), epochs, strict=True):
+        got = [float(number) for number in line.split()]
+        want = [epoch.train_loss_nats, epoch.validation_loss_nats]
+        assert got == pytest.approx(want, rel=1e-4)
+    metrics = [
+        json.loads((tmp_path / name / "result.json").read_text())["metrics"]
+        for name in ("jax", "tensorflow")
+    ]
+    assert metrics[0] == pytest.approx(metrics[1], rel=1e-4)

@@ -1,18 +1,15 @@
-"""Tests of nas_keras.data.text: splits, vocabularies, sources, errors."""
+"""Tests of nas_keras.data.text: splits, vocabularies, ids and back, errors."""
 
 import collections
 import dataclasses
 import doctest
 import re
-import time
-from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas_keras.data import sources
 from nas_keras.data import text
 
 _WORDS = st.lists(
@@ -170,6 +167,205 @@ class TestBuildCorpus:
             text.build_corpus("ab" * 50, "byte", name="x")
 
 
+def _parts(train="abab", validation="ba", test="aba"):
+    return {"test": test, "train": train, "validation": validation}
+
+
+class TestCorpusOfParts:
+    @pytest.mark.parametrize("level", text.LEVELS)
+    @pytest.mark.parametrize("max_vocabulary", [4, 10_000])
+    def test_agrees_with_build_corpus_where_that_splits(
+        self, level, max_vocabulary
+    ):
+        lines = ["a bb\n", "bb c\n", "bb d\n"] * 20  # 180 tokens, 300 chars.
+        want = text.build_corpus(
+            "".join(lines),
+            level,
+            name="x",
+            max_vocabulary=max_vocabulary,
+            fractions=(0.5, 0.2, 0.3),
+        )
+        corpus = text.corpus_of_parts(
+            _parts(
+                "".join(lines[:30]), "".join(lines[30:42]), "".join(lines[42:])
+            ),
+            level,
+            name="y",
+            max_vocabulary=max_vocabulary,
+        )
+        assert (corpus.name, corpus.level) == ("y", level)
+        assert corpus.sha256 == want.sha256
+
+    def test_the_vocabulary_is_of_the_training_part_only(self):
+        corpus = text.corpus_of_parts(_parts("bab", "zzzz", "az"), name="x")
+        assert corpus.vocabulary == ("<unk>", "b", "a")
+        assert corpus.train.tolist() == [1, 2, 1]
+        assert corpus.validation.tolist() == [0, 0, 0, 0]
+        assert corpus.test.tolist() == [2, 0]
+        corpus = text.corpus_of_parts(
+            _parts("b a\nb", "z z z\n", "a z"), "word", name="x"
+        )
+        assert corpus.vocabulary == ("<unk>", "<eos>", "b", "a")
+        assert corpus.train.tolist() == [2, 3, 1, 2, 1]
+        assert corpus.validation.tolist() == [0, 0, 0, 1]
+        assert corpus.test.tolist() == [3, 0, 1]
+
+    def test_characters_go_without_unk_if_told_to(self):
+        corpus = text.corpus_of_parts(_parts(), name="x", has_unknown=False)
+        assert corpus.vocabulary == ("a", "b")
+        assert corpus.train.tolist() == [0, 1, 0, 1]
+        assert corpus.validation.tolist() == [1, 0]
+        assert corpus.test.tolist() == [0, 1, 0]
+
+    def test_words_have_unk_whatever_is_told(self):
+        corpus = text.corpus_of_parts(
+            _parts("a b", "z", "b"), "word", name="x", has_unknown=False
+        )
+        assert corpus.vocabulary == ("<unk>", "<eos>", "a", "b")
+        assert corpus.validation.tolist() == [0, 1]
+
+    @pytest.mark.parametrize("part", ["validation", "test"])
+    def test_a_strange_character_is_refused_without_unk(self, part):
+        with _raises(
+            f"`{part}` must be without characters that the vocabulary lacks. "
+            f"Received: {part}=['x', 'y']."
+        ):
+            text.corpus_of_parts(
+                _parts(**{part: "ayxyb"}), name="x", has_unknown=False
+            )
+
+    def test_a_full_vocabulary_is_refused_without_unk(self):
+        with _raises(
+            "`train` must be without characters that the vocabulary lacks. "
+            "Received: train=['b']."
+        ):
+            text.corpus_of_parts(
+                _parts(), name="x", has_unknown=False, max_vocabulary=1
+            )
+
+    @pytest.mark.parametrize(
+        ("level", "has_unknown", "least"),
+        [("char", False, 1), ("char", True, 2), ("word", False, 3)],
+    )
+    def test_max_vocabulary_is_above_the_specials(
+        self, level, has_unknown, least
+    ):
+        with _raises(
+            f"`max_vocabulary` must be an integer of at least {least}. "
+            f"Received: max_vocabulary={least - 1}."
+        ):
+            text.corpus_of_parts(
+                _parts(),
+                level,
+                name="x",
+                has_unknown=has_unknown,
+                max_vocabulary=least - 1,
+            )
+
+    @pytest.mark.parametrize("part", ["train", "validation", "test"])
+    @pytest.mark.parametrize(
+        ("level", "blank"), [("char", ""), ("word", " \n")]
+    )
+    def test_a_part_without_a_token_is_an_error(self, part, level, blank):
+        with _raises(
+            f"`{part}` must be a text with tokens. Received: {part}='0 tokens'."
+        ):
+            text.corpus_of_parts(_parts(**{part: blank}), level, name="x")
+
+    @pytest.mark.parametrize(
+        "keys",
+        [
+            [],
+            ["train", "test"],
+            ["train", "valid", "test"],
+            ["train", "validation", "test", "extra"],
+            ["train", "validation", 3],
+        ],
+    )
+    def test_the_parts_are_three_and_have_their_names(self, keys):
+        with _raises(
+            "`parts` must be a mapping of ('train', 'validation', 'test'). "
+            f"Received: parts={keys}."
+        ):
+            text.corpus_of_parts(dict.fromkeys(keys, "ab"), name="x")
+
+    def test_parts_must_be_a_mapping_of_str(self):
+        with _raises(
+            "`parts` must be a mapping. Received: parts=<class 'list'>."
+        ):
+            text.corpus_of_parts(["ab", "a", "b"], name="x")
+        with _raises("`test` must be a str. Received: test=<class 'bytes'>."):
+            text.corpus_of_parts(_parts(test=b"ab"), name="x")
+
+    def test_level_must_be_known(self):
+        with _raises(
+            "`level` must be one of ('char', 'word'). Received: level='byte'."
+        ):
+            text.corpus_of_parts(_parts(), "byte", name="x")
+
+
+class TestEncode:
+    @given(st.lists(st.integers(0, 4)))
+    def test_is_the_inverse_of_decode_for_words(self, ids):
+        corpus = text.build_corpus("a b <unk> c\n" * 20, "word", name="x")
+        assert corpus.vocabulary_size == 5
+        found = corpus.encode(corpus.decode(ids))
+        assert (found.dtype, found.shape) == (np.int32, (len(ids),))
+        assert found.tolist() == ids
+
+    @pytest.mark.parametrize("has_unknown", [False, True])
+    @given(st.data())
+    def test_is_the_inverse_of_decode_for_characters(self, has_unknown, data):
+        parts = _parts("naïve\n 𝔘\u2028\r", "a", "\n")
+        corpus = text.corpus_of_parts(parts, name="x", has_unknown=has_unknown)
+        # `<unk>` is no character: the five it decodes to have their own ids.
+        known = st.integers(int(has_unknown), corpus.vocabulary_size - 1)
+        ids = data.draw(st.lists(known))
+        found = corpus.encode(corpus.decode(ids))
+        assert (found.dtype, found.shape) == (np.int32, (len(ids),))
+        assert found.tolist() == ids
+
+    @given(_WORDS)
+    def test_decodes_to_the_text_of_single_blanks(self, lines):
+        corpus = text.build_corpus("not or be to\n" * 20, "word", name="x")
+        source = "\n".join(" ".join(line) for line in lines)
+        assert corpus.decode(corpus.encode(source)) == source
+
+    @pytest.mark.parametrize("level", text.LEVELS)
+    def test_agrees_with_the_ids_of_the_corpus(self, level):
+        parts = _parts("a b\nb c\n", "b z\n", "c\nz\n")
+        corpus = text.corpus_of_parts(parts, level, name="x")
+        for part, source in parts.items():
+            want = getattr(corpus, part)
+            np.testing.assert_array_equal(corpus.encode(source), want)
+
+    def test_ids_are_counted_by_hand(self):
+        corpus = text.build_corpus("a b b\n" * 20, "word", name="x")
+        assert corpus.vocabulary == ("<unk>", "<eos>", "b", "a")
+        found = corpus.encode("  b\ta \n\nzebra b")
+        assert found.tolist() == [2, 3, 1, 1, 0, 2]
+        assert corpus.encode("a\n").tolist() == [3, 1]
+        assert corpus.encode("\n").tolist() == [1]
+        assert corpus.encode("").tolist() == []
+
+    def test_an_unknown_character_is_unk_or_refused(self):
+        corpus = text.corpus_of_parts(_parts(), name="x")
+        assert corpus.encode("azb").tolist() == [1, 0, 2]
+        corpus = text.corpus_of_parts(_parts(), name="x", has_unknown=False)
+        assert corpus.encode("ab").tolist() == [0, 1]
+        with _raises(
+            "`text` must be of characters that are in the vocabulary. "
+            "Received: text=['z']."
+        ):
+            corpus.encode("azby")
+
+    @pytest.mark.parametrize("value", [b"ab", ["a", "b"], None])
+    def test_text_must_be_a_str(self, value):
+        corpus = text.corpus_of_parts(_parts(), name="x")
+        with _raises(f"`text` must be a str. Received: text={type(value)!r}."):
+            corpus.encode(value)
+
+
 class TestCorpus:
     def test_is_int32_and_never_changes(self):
         ids = _ids(0, 1)
@@ -232,190 +428,6 @@ class TestCorpus:
     def test_level_must_be_known(self):
         with _raises("`level` must be one of ('char', 'word'). Received"):
             text.Corpus("x", "byte", ("<unk>",), _ids(0), _ids(0), _ids(0))
-
-
-class TestReadTextFile:
-    @given(st.text(st.characters(codec="utf-8", exclude_characters="\0")))
-    def test_text_is_returned_as_it_is(self, tmp_path_factory, source):
-        path = tmp_path_factory.getbasetemp() / "any.txt"
-        source = "x\r\n" + source
-        path.write_bytes(source.encode("utf-8"))
-        assert sources.read_text_file(path) == source
-
-    def test_a_byte_order_mark_is_no_text(self, tmp_path):
-        path = tmp_path / "bom.txt"
-        path.write_bytes(b"\xef\xbb\xbfabc")
-        assert sources.read_text_file(str(path)) == "abc"
-
-    @pytest.mark.parametrize(
-        ("data", "problem"),
-        [
-            (b"", "is empty or only white space"),
-            (b" \n\t\r\n", "is empty or only white space"),
-            (b"\xef\xbb\xbf \n", "is empty or only white space"),
-            (b"ab\xff\xfec", "has bad byte 0xff at byte offset 2"),
-            (b"caf\xe9", "has bad byte 0xe9 at byte offset 3"),
-            ("ab".encode("utf-16-le"), "is binary: a NUL at byte offset 1"),
-            ("é\0".encode(), "is binary: a NUL at byte offset 2"),
-        ],
-    )
-    def test_what_is_no_text_is_an_error(self, tmp_path, data, problem):
-        path = tmp_path / "bad.txt"
-        path.write_bytes(data)
-        with _raises(
-            "`text_file` must be UTF-8 text. "
-            f"Received: text_file={str(path)!r}, which {problem}."
-        ):
-            sources.read_text_file(path)
-
-    def test_missing_files_and_directories_are_errors(self, tmp_path):
-        with _raises("which cannot be read: No such file or directory."):
-            sources.read_text_file(tmp_path / "missing.txt")
-        with _raises("which cannot be read: Is a directory."):
-            sources.read_text_file(tmp_path)
-
-
-class TestEmbeddedText:
-    def test_is_long_english_and_the_same_each_time(self):
-        source = sources.embedded_text()
-        assert len(source) > 300_000
-        assert source.count(" the ") > 3000
-        assert source == sources.embedded_text()
-
-
-class TestOpenCorpus:
-    @pytest.mark.parametrize("level", text.LEVELS)
-    def test_default_is_the_embedded_text(self, level):
-        corpus = sources.open_corpus(level=level)
-        assert (corpus.name, corpus.level) == ("embedded", level)
-        assert len(corpus.train) > 50_000
-        assert np.mean(corpus.test == 0) < 0.2
-        want = text.build_corpus(
-            sources.embedded_text(), level, name="embedded"
-        )
-        assert corpus.sha256 == want.sha256
-
-    def test_arguments_are_honoured(self, tmp_path):
-        path = tmp_path / "own.txt"
-        path.write_text("a a b\n" * 100 + "c", encoding="utf-8")
-        corpus = sources.open_corpus(
-            text_file=path, level="word", max_vocabulary=3, max_chars=300
-        )
-        assert corpus.name == "own.txt"
-        assert corpus.vocabulary == ("<unk>", "<eos>", "a")
-        assert len(corpus.train) == 180
-
-    @pytest.mark.parametrize(
-        ("options", "message"),
-        [
-            (
-                {"dataset": "wikipedia"},
-                "`dataset` must be one of ('embedded', 'tiny_shakespeare', "
-                "'ptb', 'folder') or 'tfds:NAME'. Received: "
-                "dataset='wikipedia'.",
-            ),
-            (
-                {"dataset": "tfds:"},
-                "`dataset` must be one of ('embedded', 'tiny_shakespeare', ",
-            ),
-            (
-                {"dataset": "ptb"},
-                "`data_dir` must be given with dataset='ptb'. "
-                "Received: data_dir=None.",
-            ),
-            (
-                {"dataset": "folder", "data_dir": ".", "max_chars": 9},
-                "`max_chars` must be left out with dataset='folder', which is "
-                "in parts. Received: max_chars=9.",
-            ),
-            (
-                {"dataset": "tiny_shakespeare", "text_file": "x.txt"},
-                "`dataset` must be left out with text_file='x.txt'. "
-                "Received: dataset='tiny_shakespeare'.",
-            ),
-            (
-                {"data_dir": "tfds"},
-                "`data_dir` must be left out with dataset='embedded'. "
-                "Received: data_dir='tfds'.",
-            ),
-            (
-                {"max_chars": 0},
-                "`max_chars` must be an integer of at least 1. "
-                "Received: max_chars=0.",
-            ),
-            ({"level": "byte"}, "`level` must be one of ('char', 'word')."),
-            ({"max_chars": 5}, "`text` must be long enough for a token"),
-            ({"max_vocabulary": 1}, "Received: max_vocabulary=1."),
-        ],
-    )
-    def test_bad_arguments_are_errors(self, options, message):
-        with _raises(message):
-            sources.open_corpus(**options)
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A data set that TFDS itself prepared, from a text of our own."""
-    import tensorflow_datasets as tfds
-
-    root = tmp_path_factory.mktemp("tfds")
-    source = "".join(f"Line {i}: naïve.\n" for i in range(300))
-    (root / "input.txt").write_text(source, encoding="utf-8")
-    download = mock.patch.object(
-        tfds.download.DownloadManager,
-        "download",
-        return_value=str(root / "input.txt"),
-    )
-    tfds.disable_progress_bar()
-    with download:
-        sources.tiny_shakespeare(root / "data", download=True)
-    return root / "data", source
-
-
-class TestTinyShakespeare:
-    def test_splits_are_joined_in_the_order_of_the_text(self, prepared):
-        data_dir, source = prepared
-        assert sources.tiny_shakespeare(data_dir) == source
-        corpus = sources.open_corpus("tiny_shakespeare", data_dir=data_dir)
-        assert corpus.name == "tiny_shakespeare"
-        assert corpus.decode(corpus.train) == source[: len(corpus.train)]
-
-    def test_reads_the_splits_of_mocked_data(self, prepared):
-        import tensorflow_datasets as tfds
-
-        data_dir, _ = prepared
-        with tfds.testing.mock_data(num_examples=1, data_dir=str(data_dir)):
-            source = sources.tiny_shakespeare(data_dir)
-        assert source
-        assert source == source[: len(source) // 3] * 3  # One fake per split.
-
-    def test_unprepared_data_is_an_error_at_once(self, tmp_path, caplog):
-        import tensorflow_datasets as tfds
-
-        start_s = time.monotonic()
-        with mock.patch.object(
-            tfds.download.DownloadManager, "download"
-        ) as download:
-            with _raises(
-                "dataset='tiny_shakespeare' is not at "
-                f"{tmp_path}/tiny_shakespeare/1.0.0. Prepare it with: "
-                'python -c "import tensorflow_datasets as tfds; '
-                f"tfds.builder('tiny_shakespeare', data_dir='{tmp_path}')."
-                "download_and_prepare()\"; or use dataset='embedded'."
-            ):
-                sources.open_corpus("tiny_shakespeare", data_dir=tmp_path)
-        assert time.monotonic() - start_s < 10  # A download takes 205 offline.
-        download.assert_not_called()
-        assert not caplog.records
-
-    def test_the_default_folder_is_that_of_tfds(self, tmp_path):
-        import tensorflow_datasets as tfds
-
-        builder = mock.Mock(data_path=tmp_path / "missing")
-        with mock.patch.object(tfds, "builder", return_value=builder) as make:
-            with _raises("tfds.builder('tiny_shakespeare').download_and"):
-                sources.tiny_shakespeare()
-        make.assert_called_once_with("tiny_shakespeare", data_dir=None)
 
 
 def test_examples_of_the_docstrings():

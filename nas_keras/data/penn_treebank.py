@@ -16,6 +16,9 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+from nas_keras.data.checks import check
+from nas_keras.data.text import LEVELS
+
 
 @dataclasses.dataclass(frozen=True)
 class TextFile:
@@ -56,9 +59,10 @@ def read(data_dir: str | os.PathLike, level: str = "word") -> dict[str, str]:
             its words with `_` between them.
 
     Raises:
-        ValueError: If a file is missing, is not text or is not the standard
-            one; the message says what it is.
+        ValueError: If the level is another, or a file is missing or is not
+            the standard one; the message says what it is.
     """
+    check(level in LEVELS, "level", f"one of {LEVELS}", level)
     texts = {
         part: "".join(f"{line}\n" for line in lines(data_dir, part))
         for part in FILES
@@ -83,7 +87,7 @@ def lines(data_dir: str | os.PathLike, part: str) -> Iterator[str]:
 
 def is_html(data: bytes) -> bool:
     """Returns whether a file is a web page: a failed download often is."""
-    start = data[:200].lstrip().lower()
+    start = data[:200].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     return start.startswith((b"<!doctype", b"<html"))
 
 

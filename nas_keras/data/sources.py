@@ -52,7 +52,8 @@ def read_text_file(path: _Path, argument: str = "text_file") -> str:
         argument: What messages call it.
 
     Raises:
-        ValueError: If it cannot be read, is not UTF-8, or is binary or blank.
+        ValueError: If it cannot be read, is not UTF-8, or is binary, blank or
+            a web page.
     """
     path = pathlib.Path(path)
     try:
@@ -85,7 +86,8 @@ def read_folder(folder: _Path) -> dict[str, str]:
     `validation`.
 
     Raises:
-        ValueError: If a part has no file or several, or a file is no text.
+        ValueError: If a part has no file or several, two parts have one file,
+            or a file is no text.
     """
     folder = pathlib.Path(folder)
     check(folder.is_dir(), "data_dir", "a folder", str(folder))
@@ -94,21 +96,23 @@ def read_folder(folder: _Path) -> dict[str, str]:
         for path in folder.iterdir()
         if path.is_file() and not path.name.startswith(".")
     )
-    texts = {}
+    texts, taken = {}, []
     for part, names in _NAMES.items():
         found = [
             path
             for path in files
             if {*re.split(r"[^a-z]+", path.name.lower())} & {*names}
         ]
-        if len(found) != 1:
+        if len(found) != 1 or found[0] in taken:
             raise ValueError(
                 "`data_dir` must have exactly one file for each part of the "
-                f"text, with one of {list(names)} in its name for {part!r}. "
+                "text, and none for two parts, with one of "
+                f"{list(names)} in its name for {part!r}. "
                 f"Received: data_dir={str(folder)!r}, with "
                 f"{[path.name for path in found]} for {part!r}, of "
                 f"{[path.name for path in files[:10]]}."
             )
+        taken += found
         texts[part] = read_text_file(found[0], "data_dir")
     return texts
 
@@ -152,7 +156,12 @@ def tfds_parts(
 
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+    except (
+        tfds.core.DatasetNotFoundError,
+        ValueError,  # Of a configuration.
+        AssertionError,  # Of a version.
+        ImportError,  # Of what a namespace needs.
+    ) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"dataset={_TFDS + name!r}: TensorFlow Datasets has none of this "
@@ -161,33 +170,57 @@ def tfds_parts(
     # Where there is no folder, `is_prepared` logs a warning of its own.
     if not (builder.data_path.exists() and builder.is_prepared()):
         if not download:
-            where = "" if data_dir is None else f", data_dir={str(data_dir)!r}"
-            raise ValueError(
-                f"dataset={name!r} is not at {builder.data_path}. "
-                'Prepare it with: python -c "import tensorflow_datasets as '
-                f"tfds; tfds.builder({name!r}{where})."
-                "download_and_prepare()\"; or use dataset='embedded'."
-            )
+            raise ValueError(_how_to_prepare(builder, name, data_dir))
         builder.download_and_prepare()
-    if "text" not in builder.info.features:
+    features = builder.info.features
+    if not _has_text(features):
+        received = " ".join(repr(features).split())[:200]
         raise ValueError(
-            f"dataset={_TFDS + name!r} must have a feature 'text'. Received: "
-            f"features {sorted(builder.info.features)}."
+            f"dataset={_TFDS + name!r} must have a feature 'text' that is a "
+            f"string. Received: {received}."
         )
     return {
-        part: _split_text(builder, part, names)
+        part: _split_text(builder, name, part, names)
         for part, names in _NAMES.items()
     }
 
 
-def _split_text(builder, part: str, names: tuple[str, ...]) -> str:
+def _has_text(features) -> bool:
+    import tensorflow_datasets as tfds
+
+    named = isinstance(features, tfds.features.FeaturesDict)
+    if not named or "text" not in features:
+        return False
+    info = features["text"].get_tensor_info()
+    return getattr(info, "shape", None) == () and info.tf_dtype.name == "string"
+
+
+def _how_to_prepare(builder, name: str, data_dir: _Path | None) -> str:
+    from nas_keras.data import builders
+
+    dataset = name if name in DATASETS else _TFDS + name
+    missing = f"dataset={dataset!r} is not at {builder.data_path}. "
+    if isinstance(builder, builders.PtbWords | builders.PtbCharacters):
+        return missing + (
+            "Prepare it from your files as the docstring of "
+            "nas_keras.data.builders tells, or use them with dataset='ptb'."
+        )
+    where = "" if data_dir is None else f", data_dir={str(data_dir)!r}"
+    return missing + (
+        'Prepare it with: python -c "import tensorflow_datasets as '
+        f"tfds; tfds.builder({name!r}{where})."
+        "download_and_prepare()\"; or use dataset='embedded'."
+    )
+
+
+def _split_text(builder, name: str, part: str, names: tuple[str, ...]) -> str:
     import tensorflow_datasets as tfds
 
     splits = sorted(builder.info.splits)
     found = [split for split in splits if split in names]
     if len(found) != 1:
         raise ValueError(
-            f"dataset={_TFDS + builder.name!r} must have one split named one "
+            f"dataset={_TFDS + name!r} must have one split named one "
             f"of {list(names)} for {part!r}. Received: splits {splits}."
         )
     rows = tfds.as_numpy(builder.as_dataset(split=found[0]))
@@ -246,7 +279,8 @@ def open_corpus(
             parts, level, name=f"ptb_{level}", has_unknown=False, **size
         )
     if dataset == "folder":
-        name, parts = pathlib.Path(data_dir).name, read_folder(data_dir)
+        name = pathlib.Path(data_dir).absolute().name  # That of "." is "".
+        parts = read_folder(data_dir)
         return corpus_of_parts(parts, level, name=name, **size)
     if from_tfds:
         parts = tfds_parts(dataset.removeprefix(_TFDS), data_dir)

@@ -89,9 +89,10 @@ class Corpus:
         Words that the vocabulary lacks are `<unk>`.
 
         Raises:
-            ValueError: If the text has a character that the vocabulary lacks,
-                and `<unk>`, too.
+            ValueError: If the text is not a str, or has a character that the
+                vocabulary lacks, and `<unk>`, too.
         """
+        check(isinstance(text, str), "text", "a str", type(text))
         index = self._index
         tokens = text
         if self.level == "word":
@@ -173,8 +174,12 @@ def corpus_of_parts(
     ('a', 'b')
     """
     check(level in LEVELS, "level", f"one of {LEVELS}", level)
-    good = isinstance(parts, Mapping) and sorted(parts) == sorted(PARTS)
-    check(good, "parts", f"a mapping of {PARTS}", parts)
+    check(isinstance(parts, Mapping), "parts", "a mapping", type(parts))
+    good = {*parts} == {*PARTS}
+    check(good, "parts", f"a mapping of {PARTS}", [*parts])
+    for part in PARTS:
+        good = isinstance(parts[part], str)
+        check(good, part, "a str", type(parts[part]))
     tokens = [_tokens(parts[part], level) for part in PARTS]
     for part, found in zip(PARTS, tokens, strict=True):
         check(len(found), part, "a text with tokens", f"{len(found)} tokens")

@@ -32,7 +32,7 @@ def compiled(
     function: Callable[..., Any],
     variables: Sequence[keras.Variable],
     jit_compile: bool = False,
-    varies: bool = False,
+    num_varying: int = 0,
 ) -> Callable[..., Any]:
     """Returns a function of tensors as one compiled program.
 
@@ -41,19 +41,41 @@ def compiled(
             `variables` and no others.
         variables: Keras variables.
         jit_compile: Whether XLA compiles it on TensorFlow. JAX always does.
-        varies: Whether shapes vary from call to call. TensorFlow then traces
-            it for any; JAX, and XLA, compile anew for each.
+        num_varying: So many first arguments are tensors whose last axis has
+            another length in each call. TensorFlow then traces the function
+            once, for any; JAX, and XLA, compile anew for each.
     """
     if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(
-            function,
-            jit_compile=jit_compile,
-            reduce_retracing=varies,
-            autograph=False,
-        )
+        return _compiled_by_tensorflow(function, jit_compile, num_varying)
     return _compiled_by_jax(function, variables)
+
+
+def _compiled_by_tensorflow(
+    function: Callable[..., Any], jit_compile: bool, num_varying: int
+) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    traced = tf.function(function, jit_compile=jit_compile, autograph=False)
+    if not num_varying:
+        return traced
+
+    concrete = None
+
+    def run(*arguments: Any) -> Any:
+        nonlocal concrete
+        if concrete is None:
+            # Not `reduce_retracing`: the first calls would be traced for their
+            # own lengths, to other last digits, and a restart has others.
+            spec_of = tf.TensorSpec.from_tensor
+            signature = list(tf.nest.map_structure(spec_of, arguments))
+            for place in range(num_varying):
+                its = signature[place]
+                shape = [*its.shape[:-1], None]
+                signature[place] = tf.TensorSpec(shape, its.dtype)
+            concrete = traced.get_concrete_function(*signature)
+        return concrete(*arguments)
+
+    return run
 
 
 def _compiled_by_jax(

@@ -142,6 +142,7 @@ def train_language_model(
     spec = load_spec(config.cell)
     settings = {"settings": config.settings(spec, corpus)}
     workdir = Path(workdir)
+    config.sized(spec, corpus)  # Refuses before anything is written.
     configuration.check(workdir, settings)
     workdir.mkdir(parents=True, exist_ok=True)
     with locks.exclusive(workdir):
@@ -213,6 +214,7 @@ class _Training:
     def _run_epoch(self) -> Epoch:
         """Runs an epoch from where it is to its end."""
         place, windows = self._place, self._windows(self._place.epoch)
+        num_windows = len(windows)
         if self._recipe.num_updates:
             left = self._recipe.num_updates - place.updates
             windows = windows[: place.window + left]
@@ -220,7 +222,7 @@ class _Training:
         while place.window < len(windows):
             begin_s = time.monotonic()
             start, length = windows[place.window]
-            rate = self._rate(place.window / len(windows))
+            rate = self._rate(place.window / num_windows)
             loss_nats, self._states = self._steps.update(
                 self._text[:, start : start + length + 1],
                 self._states,
@@ -240,7 +242,7 @@ class _Training:
                     place.window,
                     len(windows),
                     length * self._recipe.batch_size,
-                    self._tokens_left(place.window / len(windows)),
+                    self._tokens_left(place.window / num_windows),
                     place.loss_sum / place.window,
                     elapsed_s,
                 )
@@ -270,6 +272,7 @@ class _Training:
 
     def _end_epoch(self, rate: float) -> Epoch:
         place, begin_s = self._place, time.monotonic()
+        self._finite_arrays()  # Before any are kept as the best.
         weights = self._steps.result_arrays()
         loss_nats = self._validation_loss(weights)
         if not loss_nats < _MAX_LOSS_NATS:
@@ -320,11 +323,15 @@ class _Training:
 
     # Snapshots.
 
-    def _save(self) -> None:
+    def _finite_arrays(self) -> dict[str, np.ndarray]:
         arrays = self._steps.arrays()
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise _Diverged(f"a weight that is not finite ({name})")
+        return arrays
+
+    def _save(self) -> None:
+        arrays = self._finite_arrays()
         for part, states in enumerate(self._states):
             for layer, tensors in enumerate(states):
                 for place, tensor in enumerate(tensors):

@@ -53,8 +53,8 @@ class LanguageModelSteps:
             self._optimizer = keras.optimizers.SGD(rate)
         self._optimizer.build(self._weights)
         is_averaged = config.average != "none"
-        self._averages = self._like_weights() if is_averaged else []
-        self._sums = self._like_weights() if config.micro_batches > 1 else []
+        self._averages = self._zeros() if is_averaged else []
+        self._sums = self._zeros() if config.micro_batches > 1 else []
         self._set_random(config.seed)
         everything = [
             *self._weights,
@@ -64,22 +64,23 @@ class LanguageModelSteps:
             *self._sums,
         ]
         jit_compile = bool(task.config.jit_compile)
-        self._update, self._add, self._apply, self._score, self._adapt = (
-            compilation.compiled(
-                function, everything, jit_compile, config.vary_steps
-            )
-            for function in (
-                self._update_step,
-                self._add_step,
-                self._apply_step,
-                self._score_step,
-                self._adapt_step,
-            )
-        )
+        num_varying = 2 if config.vary_steps else 0  # Inputs and targets.
 
-    def _like_weights(self) -> list[keras.Variable]:
+        def compiled(function, num_varying=0):
+            return compilation.compiled(
+                function, everything, jit_compile, num_varying
+            )
+
+        self._update = compiled(self._update_step, num_varying)
+        self._add = compiled(self._add_step, num_varying)
+        self._apply = compiled(self._apply_step)
+        self._score = compiled(self._score_step)
+        self._adapt = compiled(self._adapt_step)
+
+    def _zeros(self) -> list[keras.Variable]:
         return [
-            keras.Variable(np.array(w), trainable=False) for w in self._weights
+            keras.Variable(np.zeros(w.shape, "float32"), trainable=False)
+            for w in self._weights
         ]
 
     def _set_random(self, seed: int) -> None:
@@ -227,7 +228,7 @@ class LanguageModelSteps:
         num = self._config.micro_batches
         self._step([total / num for total in self._sums], rate, average_rate)
         for total in self._sums:
-            total.assign(keras.ops.zeros_like(total))
+            total.assign(keras.ops.zeros(total.shape))
         return rate
 
     def _step(self, gradients, rate, average_rate):
@@ -244,7 +245,12 @@ class LanguageModelSteps:
             average.assign(average + average_rate * (w - average))
 
     def _score_step(self, inputs, targets, states):
+        # keras.layers.RNN draws its masks even where it does not use them;
+        # how often one scores must not change the training.
+        held = [keras.ops.copy(v.value) for v in self._others]
         losses = losses_of(self.model, inputs, targets, states, False)
+        for generator, state in zip(self._others, held, strict=True):
+            generator.assign(state)
         return losses.nats, losses.states
 
     def _adapt_step(self, inputs, targets, states, rate):

@@ -5,6 +5,7 @@ On TensorFlow and on JAX. Axes: B batch, T time steps, V vocabulary.
 
 import os
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from nas_keras.cells.nas_rnn import NASRNN
 from nas_keras.cells.spec import load_spec
 from nas_keras.data.text import Corpus
+from nas_keras.tasks import compilation
 from nas_keras.tasks.language_model import LanguageModel
 from nas_keras.tasks.language_model import LanguageModelTask
 from nas_keras.tasks.language_model_epochs import best_weights
@@ -49,7 +51,7 @@ def generate(
         model: A trained model.
         corpus: What it was trained on.
         num_tokens: Words or characters.
-        prompt: What it goes on from; default: the end of a line, or a blank.
+        prompt: What it goes on from; if blank, the end of a line.
         temperature: Of the softmax; 0 takes the likeliest token.
         seed: Of the choices.
 
@@ -68,24 +70,36 @@ def generate(
         )
     # A token for each number: a function of the seed and the place alone.
     uniform = np.random.default_rng(seed).random(num_tokens)
+
+    def step(token: Any, states: list[list[Any]]) -> tuple[Any, Any]:
+        found = model(token, states, training=False)
+        return found.logits[0, 0], found.states
+
+    compiled = compilation.compiled(step, model.variables)
+
+    def after(token: int, states: list[list[Any]]) -> tuple[np.ndarray, Any]:
+        token = keras.ops.convert_to_tensor([[token]], "int32")
+        logits, states = compiled(token, states)
+        return np.array(logits, np.float64), states
+
     states = model.initial_states(1)
-    for token in corpus.encode(prompt or "\n"):
-        logits, states = _next(model, token, states)
+    for token in corpus.encode(prompt if prompt.strip() else "\n"):
+        logits, states = after(token, states)
     ids = []
     for number in uniform:
-        ids.append(_choice(logits, temperature, number))
-        logits, states = _next(model, ids[-1], states)
+        ids.append(choice(logits, temperature, number))
+        logits, states = after(ids[-1], states)
     return corpus.decode(np.array(ids, np.int32))
 
 
-def _next(model, token, states):
-    tokens = keras.ops.convert_to_tensor([[token]], "int32")
-    found = model(tokens, states, training=False)
-    return np.array(found.logits[0, 0], np.float64), found.states
+def choice(logits: np.ndarray, temperature: float, number: float) -> int:
+    """Returns a token by inverting the distribution at a number in [0, 1).
 
-
-def _choice(logits: np.ndarray, temperature: float, number: float) -> int:
-    """Returns a token by inverting the distribution at a number in [0, 1)."""
+    Args:
+        logits: float64 [V].
+        temperature: Of the softmax; 0 takes the likeliest token.
+        number: Uniform, for tokens of that distribution.
+    """
     if temperature == 0:
         return int(logits.argmax())
     scaled = (logits - logits.max()) / temperature
