@@ -90,7 +90,8 @@ def train(workdir, **changes):
     model = LanguageModelConfig(
         units=6, num_layers=2, batch_size=4, num_steps=12, num_updates=0,
         num_epochs=2, optimizer="adam", learning_rate=0.02, weight_decay=1e-3,
-        activation_penalty=0.1, slowness_penalty=0.1, **changes,
+        activation_penalty=0.1, slowness_penalty=0.1, jit_compile=False,
+        **changes,
     )
     config = TrainingConfig(
         "test", dataset="embedded", level="char", cell="nascell", model=model,

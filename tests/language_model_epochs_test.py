@@ -49,6 +49,7 @@ def _model(**changes):
         "learning_rate": 0.5,
         "init_scale": 0.5,
         "clip_norm": 0.5,
+        "jit_compile": False,  # Compiling would take longer than running.
         **changes,
     }
     return LanguageModelConfig(**arguments)
@@ -179,7 +180,6 @@ def test_a_training_is_that_of_a_child(cell, optimizer, tmp_path):
         output_dropout=0.3,
         recurrent_dropout=0.2,
         activation_penalty=0.5,
-        jit_compile=False,  # XLA draws other masks.
         slowness_penalty=0.5,
         weight_decay=0.01,
     )
@@ -621,6 +621,13 @@ def test_after_three_times_the_training_ends(tmp_path, monkeypatch):
     _, _, place = _last(tmp_path)
     assert (place["rollbacks"], place["rate_scale"]) == (3, 0.125)
     assert place["updates"] == 7  # What was learnt by then is kept.
+
+
+def test_first_weights_that_are_of_no_use_end_it_at_once(tmp_path, monkeypatch):
+    _diverging(monkeypatch, {1})
+    message = "diverged before the first update: a training loss of nan nats"
+    with pytest.raises(TrainingError, match=message):
+        _train(_config(), tmp_path)
 
 
 def test_weights_that_are_not_finite_are_not_kept(tmp_path, monkeypatch):

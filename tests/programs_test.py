@@ -231,7 +231,7 @@ def test_a_bad_text_file_is_refused(data, pattern, tmp_path):
     [
         ([*_TINY, "--text_file=none.txt"], ["none.txt", "No such file"]),
         (["--workdir=new", "--preset=huge"], ["preset", "huge", "demo"]),
-        (["--workdir=new", "--preset=zoph2016_ptb"], ["--text_file must be"]),
+        (["--workdir=new", "--preset=zoph2016_ptb"], ["`data_dir` must be given with dataset='ptb'"]),
         ([*_TINY, "--retrain_cells=lstm,nope"], ["nope", "lstm"]),
         ([*_TINY, "--no_such_flag=1"], ["no_such_flag"]),
         ([*_TINY, "--trials=0"], ["trials", "0"]),
@@ -249,7 +249,7 @@ def test_a_bad_text_file_is_refused(data, pattern, tmp_path):
         ([*_TINY, "--activations=cos"], ["activations", "cos", "sin"]),
         ([*_TINY, "--base=2", "--combines=add", "--activations=tanh,tanh"],
          ["activations must be distinct"]),
-        (["--preset=enas2018_ptb", "--workdir=new"], ["--text_file must be"]),
+        (["--preset=enas2018_ptb", "--workdir=new"], ["`data_dir` must be given with dataset='ptb'"]),
         ([*_TINY, "--max_vocabulary=1"], ["max_vocabulary", "1"]),
         ([*_TINY, "--retrain_seeds=0"], ["retrain_seeds", "0"]),
         ([*_TINY, "--controller_learning_rate=-1"],

@@ -223,11 +223,6 @@ def open_corpus(config: SearchConfig) -> data.Corpus:
     Raises:
         ValueError: If it cannot be read or is too short for the training.
     """
-    if not config.dataset and config.text_file is None:
-        raise ValueError(
-            f"--text_file must be given with --preset={config.preset}: its "
-            "data set cannot be downloaded."
-        )
     if _DATASET.value is not None and config.text_file is not None:
         raise ValueError(
             "--text_file and --dataset exclude one another. Received: "

@@ -31,8 +31,8 @@ class SearchConfig:
 
     Attributes:
         preset: Name of the preset it began as.
-        dataset: Text to use when there is no `text_file`: `"embedded"`,
-            `"tiny_shakespeare"`, or `""` if a file must be given.
+        dataset: Text to use when there is no `text_file`; as for
+            `open_corpus`.
         text_file: Path of a UTF-8 text, or None.
         level: `"char"` or `"word"`.
         max_vocabulary: Most tokens of the vocabulary.
@@ -144,7 +144,7 @@ class SearchConfig:
                     f"{name} must be one of {list(allowed)}. Received: "
                     f"{name}={value!r}."
                 )
-        if self.dataset and not is_dataset(self.dataset):
+        if not is_dataset(self.dataset):
             raise ValueError(
                 f"dataset must be one of {[*DATASETS]} or 'tfds:NAME'. "
                 f"Received: dataset={self.dataset!r}."
@@ -316,7 +316,7 @@ _ENAS_DEMO = dataclasses.replace(
 # training of its children. Ours: where both are.
 _ZOPH2016_PTB = SearchConfig(
     preset="zoph2016_ptb",
-    dataset="",  # Penn Treebank is not free to download: --text_file.
+    dataset="ptb",
     level="word",
     max_vocabulary=10_000,  # Of Mikolov's preprocessing.
     base=8,  # ZL.
@@ -338,11 +338,11 @@ _ZOPH2016_PTB = SearchConfig(
         num_updates=0,
         num_epochs=35,  # (ZL).
         optimizer="sgd",  # Z.
-        learning_rate=1.0,  # Z.
+        learning_rate=35.0,  # Z: 1 of the sum over 35 steps; ours is a mean.
         schedule="step",  # Z.
         decay=1.2,  # Z, medium.
         decay_epoch=6,  # Z, medium.
-        clip_norm=5.0,  # Z, medium.
+        clip_norm=5.0 / 35,  # Z, medium: 5 of the sum.
         init_scale=0.05,  # Z, medium.
         embedding_dropout=0.2,  # (ZL) has both; the rates are ours.
         recurrent_dropout=0.2,
@@ -355,11 +355,11 @@ _ZOPH2016_PTB = SearchConfig(
         num_updates=0,
         num_epochs=55,  # Z, large.
         optimizer="sgd",  # Z.
-        learning_rate=1.0,  # Z.
+        learning_rate=35.0,  # Z: 1 of the sum over 35 steps.
         schedule="step",  # Z.
         decay=1.15,  # Z, large.
         decay_epoch=14,  # Z, large.
-        clip_norm=10.0,  # Z, large.
+        clip_norm=10.0 / 35,  # Z, large: 10 of the sum.
         init_scale=0.04,  # Z, large.
         input_dropout=0.5,  # Ours, and so are the next four.
         layer_dropout=0.5,
@@ -377,7 +377,7 @@ _ZOPH2016_PTB = SearchConfig(
 # their later one, github.com/google-research/google-research, folder enas_lm.
 _ENAS2018_PTB = SearchConfig(
     preset="enas2018_ptb",
-    dataset="",
+    dataset="ptb",
     level="word",
     max_vocabulary=10_000,
     space="enas_recurrent",

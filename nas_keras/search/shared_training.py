@@ -64,7 +64,7 @@ class TrainedWeights:
         )
         self._gradients = tf.function(
             self._loss_and_gradients,
-            jit_compile=training.uses_xla(self._config),
+            jit_compile=self._config.uses_xla,
         )
         self._update = tf.function(self._apply)
 
@@ -189,7 +189,7 @@ class ScoredText:
         self._data = training.streams(tokens, task.config)
         self.num_windows = training.num_windows(self._data, task.config)
         self._losses = tf.function(
-            self._sum_of_losses, jit_compile=training.uses_xla(task.config)
+            self._sum_of_losses, jit_compile=task.config.uses_xla
         )
 
     def loss(self, tokens: tuple[int, ...], first: int, num: int) -> float:

@@ -10,6 +10,7 @@ from nas_keras.data.text import Corpus
 
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "cosine", "step")
+_MAX_XLA_UNITS = 128
 DROPOUTS = (
     "embedding_dropout",
     "input_dropout",
@@ -124,6 +125,13 @@ class LanguageModelConfig:
                 f"0. Received: num_updates={self.num_updates}, "
                 f"num_epochs={self.num_epochs}."
             )
+
+    @property
+    def uses_xla(self) -> bool:
+        """Whether XLA compiles the training."""
+        if self.jit_compile is None:
+            return self.units <= _MAX_XLA_UNITS
+        return self.jit_compile
 
     @property
     def embedding_width(self) -> int:

@@ -371,6 +371,12 @@ class _Training:
         epoch = self._place.epoch + 1
         updates = self._place.updates
         self._restore()
+        if updates == 0:
+            raise TrainingError(
+                f"diverged before the first update: {reason}, of the first "
+                "weights. Choose a smaller init_scale; for some cells there is "
+                "none that serves many layers or units."
+            )
         if self._place.rollbacks == MAX_ROLLBACKS:
             raise TrainingError(
                 f"diverged in epoch {epoch}, at update {updates}: {reason}. "

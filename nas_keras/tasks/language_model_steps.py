@@ -63,7 +63,8 @@ class LanguageModelSteps:
             *self._averages,
             *self._sums,
         ]
-        jit_compile = bool(task.config.jit_compile)
+        # XLA would compile anew for every length of a window.
+        jit_compile = task.config.uses_xla and not config.vary_steps
         num_varying = 2 if config.vary_steps else 0  # Inputs and targets.
 
         def compiled(function, num_varying=0):

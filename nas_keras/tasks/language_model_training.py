@@ -22,7 +22,6 @@ from nas_keras.tasks.scores import loss_metrics
 
 # Updates in one call: short enough that Ctrl-C and a NaN are noticed soon.
 _UPDATES_PER_CALL = 50
-MAX_XLA_UNITS = 128
 # A uniform guess among a million tokens costs 14 nats: beyond this, finite or
 # not, a model has diverged.
 MAX_LOSS_NATS = 100.0
@@ -52,7 +51,7 @@ class LanguageModelTrainer:
         )
         self._optimizer.build(model.trainable_variables)
         self._slots = [np.array(v) for v in self._optimizer.variables]
-        jit_compile = uses_xla(config)
+        jit_compile = config.uses_xla
         self._train = tf.function(self._updates, jit_compile=jit_compile)
         self._score = tf.function(self._losses, jit_compile=jit_compile)
 
@@ -195,13 +194,6 @@ def begin(model: LanguageModel, seed: int) -> None:
     ]
     for place, variable in enumerate(generators):
         variable.assign(np.array([seed % 2**31, place]))
-
-
-def uses_xla(config: LanguageModelConfig) -> bool:
-    """Returns whether XLA compiles the training: where it is faster."""
-    if config.jit_compile is None:
-        return config.units <= MAX_XLA_UNITS
-    return config.jit_compile
 
 
 def window_of(

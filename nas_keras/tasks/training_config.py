@@ -40,7 +40,7 @@ class TrainingConfig:
         average_patience: See `average`, epochs.
         vary_steps: Whether windows have lengths of their own: of mean T, or
             of T / 2 for one in twenty, with the rate in proportion (Merity et
-            al., 2017, section 4.1).
+            al., 2017, section 4.1). XLA does not compile them.
         micro_batches: Parts of equal size that a batch is computed in, one
             after the other, to save memory; their gradients are averaged.
         precision: Keras dtype policy: `"float32"` or `"mixed_bfloat16"`.

@@ -20,6 +20,7 @@ _TINY = TrainingConfig(
         batch_size=4,
         num_steps=8,
         num_updates=60,
+        jit_compile=False,  # Compiling would take longer than running.
         learning_rate=1e-2,
         init_scale=0.1,
     ),
