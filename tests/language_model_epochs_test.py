@@ -613,14 +613,82 @@ def test_half_the_rate_outlives_an_interruption(tmp_path, monkeypatch):
 def test_after_three_times_the_training_ends(tmp_path, monkeypatch):
     _diverging(monkeypatch, range(10, 10_000))
     message = (
-        "diverged in epoch 1, at update 7: a training loss of nan nats. Gone "
+        "diverged in epoch 1, at update 0: a training loss of nan nats. Gone "
         "back 3 times already"
     )
     with pytest.raises(TrainingError, match=re.escape(message)):
         _train(_config(), tmp_path)
-    _, _, place = _last(tmp_path)
-    assert (place["rollbacks"], place["rate_scale"]) == (3, 0.125)
-    assert place["updates"] == 7  # What was learnt by then is kept.
+    number = json.loads((tmp_path / "rollbacks.json").read_text())["number"]
+    assert number == 3
+
+
+def test_a_snapshot_of_bad_weights_is_passed_over(tmp_path, monkeypatch):
+    # The loss of update 15 is of the weights that the snapshot after 14 holds.
+    _diverging(monkeypatch, {15})
+    seen = []
+    epochs = _train(_config(), tmp_path, on_update=seen.append)
+    assert epochs[-1].rollbacks == 1
+    assert [u.window for u in seen[:16]] == [*range(1, 15), 8, 9]
+
+
+def test_an_interrupted_going_back_costs_no_snapshot(tmp_path, monkeypatch):
+    _diverging(monkeypatch, {10})
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as during:
+        during.setattr(language_model_epochs.logging, "warning", full)
+        with pytest.raises(OSError, match="No space left"):
+            _train(_config(), tmp_path)
+    epochs = _train(_config(), tmp_path)
+    assert [e.learning_rate for e in epochs] == [0.25, 0.25]
+
+
+def test_dynamic_evaluation_that_diverges_is_left_out(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        language_model_epochs.logging,
+        "warning",
+        lambda text, *values: said.append(text % values),
+    )
+    config = _config({"clip_norm": 1e6}, dynamic_rate=1e6)
+    config = dataclasses.replace(
+        config, model=dataclasses.replace(config.model, learning_rate=1e-9)
+    )
+    _train(config, tmp_path)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert "test_loss_nats" in result["metrics"]
+    assert "test_dynamic_loss_nats" not in result["metrics"]
+    assert said[-1] == (
+        "Dynamic evaluation diverged on the test text, with "
+        "dynamic_rate=1e+06: it is left out of the result."
+    )
+
+
+def test_best_weights_that_are_damaged_are_not_replaced_by_older(tmp_path):
+    _train(_config({"num_epochs": 4}), tmp_path)
+    newest = max((tmp_path / "best").glob("step_*"))
+    newest.write_bytes(newest.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="no best weights that are whole"):
+        language_model_epochs.best_weights(tmp_path)
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    _train(_config(), tmp_path)
+    for folder in (".", "best", "checkpoints"):
+        (tmp_path / folder / ".step_1.npz.7.tmp").touch()
+    _train(_config(), tmp_path)
+    assert not list(tmp_path.rglob(".*.tmp"))
+
+
+def test_another_backend_may_not_go_on(tmp_path, monkeypatch):
+    _train(_config(), tmp_path)
+    monkeypatch.setattr(
+        language_model_epochs.keras.backend, "backend", lambda: "jax"
+    )
+    with pytest.raises(ValueError, match="backend was 'tensorflow', is 'jax'"):
+        _train(_config(), tmp_path)
 
 
 def test_first_weights_that_are_of_no_use_end_it_at_once(tmp_path, monkeypatch):

@@ -62,6 +62,7 @@ def test_a_training_leaves_its_files_and_says_what_it_came_to(finished):
     assert f"test: {bits:.4f} bits per character" in result.stdout
     assert "epoch 2  training" in result.stdout
     assert "lstm, 8 units, " in result.stdout
+    assert "lstm 2/2" in result.stdout
     assert (cwd / "run" / "learning_curve.png").read_bytes()[1:4] == b"PNG"
     with open(cwd / "run" / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -210,6 +211,12 @@ def test_a_training_that_diverges_ends_with_status_1(tmp_path):
          ["--export must end in '.keras'"]),
         (["--workdir=run", "--generate=5", "--temperature=-1"],
          ["temperature"]),
+        (["--workdir=run", "--temperature=inf"],
+         ["--temperature must be finite. Received: --temperature=inf."]),
+        (["--workdir=run", "--export=nowhere/model.keras"],
+         ["--export must be in a folder that is there"]),
+        (["--workdir=run", "--units=8", "--parameters=5e3"],
+         ["--units and --parameters exclude one another"]),
         (["--workdir=text.txt"], ["'text.txt' is not a folder"]),
     ],
 )  # fmt: skip

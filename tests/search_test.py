@@ -793,7 +793,7 @@ def test_a_journal_without_its_configuration_is_refused(tmp_path):
     _stop_after(workdir, 3)
     (workdir / "config.json").unlink()
     before = _tree(workdir)
-    with _raises(f"{workdir / 'config.json'} is missing beside a journal"):
+    with _raises(f"{workdir / 'config.json'} is missing beside what a run"):
         _run(workdir)
     assert _tree(workdir) == before
 

@@ -25,6 +25,7 @@ import dataclasses
 import importlib.util
 import json
 import logging
+import math
 import os
 import pathlib
 import re
@@ -45,6 +46,7 @@ from nas_keras.search.progress import Progress
 from nas_keras.storage import configuration
 from nas_keras.tasks.language_model_config import LanguageModelConfig
 from nas_keras.tasks.training_config import TrainingConfig
+from nas_keras.tasks.training_config import TrainingError
 from nas_keras.tasks.training_presets import TRAINING_PRESETS
 
 _NAME = "nas-language-model"
@@ -132,6 +134,12 @@ def config_from_flags() -> TrainingConfig:
                 "--parameters must be in [0, 2**63). Received: "
                 f"--parameters={_PARAMETERS.value}."
             )
+        if "units" in of_model:
+            raise ValueError(
+                "--units and --parameters exclude one another. Received: "
+                f"--units={of_model['units']} "
+                f"--parameters={_PARAMETERS.value:g}."
+            )
         changes["parameters"] = int(_PARAMETERS.value)
     elif "units" in of_model:
         changes["parameters"] = 0
@@ -158,7 +166,7 @@ def main(argv: Sequence[str]) -> None:
         _use(config, corpus, workdir)
     except ValueError as error:
         _fail(str(error), stopping.USAGE)
-    except RuntimeError as error:
+    except TrainingError as error:
         _fail(str(error), stopping.FAILED)
     except OSError as error:
         _fail(f"{error}. What was finished is kept.", stopping.DISK)
@@ -182,6 +190,16 @@ def _checked_arguments(
         raise ValueError(
             f"--export must end in '.keras'. Received: {_EXPORT.value!r}."
         )
+    if _EXPORT.value and not pathlib.Path(_EXPORT.value).parent.is_dir():
+        raise ValueError(
+            "--export must be in a folder that is there. Received: "
+            f"{_EXPORT.value!r}."
+        )
+    if not math.isfinite(_TEMPERATURE.value):
+        raise ValueError(
+            "--temperature must be finite. Received: "
+            f"--temperature={_TEMPERATURE.value}."
+        )
     if _TENSORBOARD.value and importlib.util.find_spec("tensorboard") is None:
         raise ValueError(
             "--tensorboard needs tensorboard: pip install "
@@ -198,7 +216,7 @@ def _checked_arguments(
     )
     config.sized(spec, corpus)
     if _GENERATE.value:
-        corpus.encode(_PROMPT.value or "\n")
+        corpus.encode(_PROMPT.value if _PROMPT.value.strip() else "\n")
     workdir = pathlib.Path(_WORKDIR.value)
     settings = {"settings": config.settings(spec, corpus)}
     configuration.check(workdir, settings)
@@ -215,14 +233,12 @@ def _train(
 
     console = rich.console.Console(soft_wrap=True, highlight=False)
     spec = load_spec(config.cell)
-    sized = config.sized(spec, corpus)
-    total = sized.num_epochs or 0
     epochs: list[dict[str, float]] = []
     log = _TENSORBOARD.value and report.ScalarLog(workdir / "tensorboard")
     with Progress(
         spec.name,
-        total or sized.num_updates,
-        "epochs" if total else "updates",
+        _num_epochs(config.sized(spec, corpus), corpus),
+        "epochs",
         console=console,
         plain_interval_s=_PLAIN_INTERVAL_S,
     ) as display:
@@ -231,15 +247,31 @@ def _train(
             config, corpus, workdir, speed.tell
         ):
             epochs.append(dataclasses.asdict(epoch))
-            report.write_history(epochs, workdir / "history.csv")
-            if importlib.util.find_spec("matplotlib") is not None:
-                path = workdir / "learning_curve.png"
-                report.plot_history(epochs, path)
-            if log:
-                log.add(epochs[-1], time.time())
-            console.print(_line_of(epoch, corpus.level), markup=False)
+            line = _line_of(epoch, corpus.level)
+            display.advance(epoch.epoch, epoch.elapsed_s, text="")
+            console.print(line, markup=False)
+            if speed.has_been_told():  # Not one of an earlier call.
+                _write(epochs, workdir)
+                if log:
+                    log.add(epochs[-1], time.time())
+    _write(epochs, workdir)
     if log:
         log.close()
+
+
+def _num_epochs(model: LanguageModelConfig, corpus: data.Corpus) -> int:
+    """Returns the epochs of a training, the last perhaps not whole."""
+    length = len(corpus.train) // model.batch_size
+    num_windows = (length - 1) // model.num_steps
+    return model.num_epochs or math.ceil(model.num_updates / num_windows)
+
+
+def _write(epochs: list[dict[str, float]], workdir: pathlib.Path) -> None:
+    from nas_keras import report
+
+    report.write_history(epochs, workdir / "history.csv")
+    if importlib.util.find_spec("matplotlib") is not None:
+        report.plot_history(epochs, workdir / "learning_curve.png")
 
 
 def _limit_threads(num_threads: int) -> None:
@@ -260,8 +292,15 @@ class _Speed:
     def __init__(self, display: Progress):
         self._display = display
         self._rate = 0.0  # Tokens a second, over the last updates.
+        self._is_told = False
+
+    def has_been_told(self) -> bool:
+        """Returns whether there was an update since this was last asked."""
+        is_told, self._is_told = self._is_told, False
+        return is_told
 
     def tell(self, update: Any) -> None:
+        self._is_told = True
         rate = update.num_tokens / max(update.elapsed_s, 1e-9)
         # The first update compiles.
         weight = 0.02 if self._rate else 1.0
@@ -331,7 +370,8 @@ def _use(
             _TEMPERATURE.value,
             config.seed,
         )
-        print(f"{_PROMPT.value}{text}")
+        is_apart = corpus.level == "word" and not text.startswith("\n")
+        print(_PROMPT.value, text, sep=" " if is_apart else "")
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:

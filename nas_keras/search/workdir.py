@@ -261,5 +261,4 @@ def remove_temporary(workdir: Path) -> None:
     """Removes what writers that were killed have left unfinished."""
     for part in (workdir, workdir / "random"):
         for name in (".", "checkpoints", "pending", "pending_retraining"):
-            for path in (part / name).glob(".*.*.tmp"):
-                path.unlink(missing_ok=True)
+            files.remove_temporary(part / name)

@@ -44,10 +44,9 @@ def latest(folder: Path) -> tuple[int, dict[str, np.ndarray]] | None:
     """
     manifest = _manifest(folder)
     for name in sorted(manifest, reverse=True):
-        step = int(Path(name).stem.split("_")[1])
         arrays = _read(folder / name, manifest[name])
         if arrays is not None:
-            return step, arrays
+            return _step(name), arrays
     return None
 
 
@@ -59,6 +58,26 @@ def load(folder: Path, step: int) -> dict[str, np.ndarray] | None:
     name = _name(step)
     manifest = _manifest(folder)
     return _read(folder / name, manifest[name]) if name in manifest else None
+
+
+def newest_step(folder: Path) -> int | None:
+    """Returns the step of the newest snapshot, whole or not, or None."""
+    manifest = _manifest(folder)
+    return _step(max(manifest)) if manifest else None
+
+
+def forget_newest(folder: Path) -> None:
+    """Drops the newest snapshot, unless it is the only one."""
+    manifest = _manifest(folder)
+    if len(manifest) > 1:
+        name = max(manifest)
+        del manifest[name]
+        files.write_json(folder / "manifest.json", manifest)
+        (folder / name).unlink(missing_ok=True)
+
+
+def _step(name: str) -> int:
+    return int(Path(name).stem.split("_")[1])
 
 
 def _name(step: int) -> str:

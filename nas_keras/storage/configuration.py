@@ -81,8 +81,8 @@ def _stored(workdir: Path) -> dict[str, Any] | None:
     if not path.exists():
         if any((workdir / name).exists() for name in _OF_A_RUN):
             raise ValueError(
-                f"{path} is missing beside a journal. Restore it from a copy, "
-                "or choose another workdir; nothing was changed."
+                f"{path} is missing beside what a run has left. Restore it "
+                "from a copy, or choose another workdir; nothing was changed."
             )
         return None
     stored = files.read_json(path)
@@ -112,7 +112,7 @@ def environment() -> dict[str, str]:
         "platform": platform.platform(),
         "git": _git_hash(),
     }
-    for name in ("tensorflow", "keras", "numpy"):
+    for name in ("tensorflow", "jax", "keras", "numpy"):
         module = sys.modules.get(name)
         versions[name] = getattr(module, "__version__", "not imported")
     return versions

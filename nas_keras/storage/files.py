@@ -33,6 +33,12 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def remove_temporary(folder: Path) -> None:
+    """Removes what writers that were killed have left in a folder."""
+    for path in folder.glob(".*.*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def make_folder(folder: Path) -> None:
     """Makes a folder; its name survives a crash once this returns."""
     if not folder.exists():

@@ -9,12 +9,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "language_model_config": ["LanguageModelConfig"],
         "language_model_epochs": [
             "Epoch",
-            "TrainingError",
             "train_language_model",
         ],
         "language_model_training": ["LanguageModelTrainer"],
         "language_model_use": ["export", "generate", "trained_model"],
-        "training_config": ["TrainingConfig"],
+        "training_config": ["TrainingConfig", "TrainingError"],
         "training_presets": ["TRAINING_PRESETS"],
     },
 )

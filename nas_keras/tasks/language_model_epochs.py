@@ -10,13 +10,13 @@ stream.
 
 import dataclasses
 import json
-import math
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from absl import logging
 
@@ -33,6 +33,7 @@ from nas_keras.tasks.language_model_steps import LanguageModelSteps
 from nas_keras.tasks.language_model_steps import States
 from nas_keras.tasks.scores import loss_metrics
 from nas_keras.tasks.training_config import TrainingConfig
+from nas_keras.tasks.training_config import TrainingError
 from nas_keras.tasks.windows import rate_at
 from nas_keras.tasks.windows import stream_array
 from nas_keras.tasks.windows import windows_of
@@ -41,10 +42,6 @@ MAX_ROLLBACKS = 3
 # A uniform guess among a million tokens costs 14 nats: beyond this, finite or
 # not, a model has diverged.
 _MAX_LOSS_NATS = 100.0
-
-
-class TrainingError(RuntimeError):
-    """A training that diverged too often to go on."""
 
 
 class _Diverged(Exception):
@@ -107,8 +104,6 @@ class _Place:
     window: int = 0  # In the epoch.
     updates: int = 0
     loss_sum: float = 0.0  # Of the epoch's windows.
-    rate_scale: float = 1.0
-    rollbacks: int = 0
     average_from: int | None = None  # Update that averages begin with.
     elapsed_s: float = 0.0  # Of the epoch.
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -140,12 +135,17 @@ def train_language_model(
             back to a snapshot with half the rate.
     """
     spec = load_spec(config.cell)
-    settings = {"settings": config.settings(spec, corpus)}
+    settings = {
+        "settings": config.settings(spec, corpus),
+        "backend": keras.backend.backend(),  # The last digits depend on it.
+    }
     workdir = Path(workdir)
     config.sized(spec, corpus)  # Refuses before anything is written.
     configuration.check(workdir, settings)
     workdir.mkdir(parents=True, exist_ok=True)
     with locks.exclusive(workdir):
+        for folder in (workdir, workdir / "checkpoints", workdir / "best"):
+            files.remove_temporary(folder)
         configuration.write(workdir, settings)
         yield from _Training(config, spec, corpus, workdir, on_update).run()
 
@@ -174,6 +174,10 @@ class _Training:
         )
         self._place = _Place()
         self._states: list[States] = []
+        # Not in the snapshots: one that is gone back to stays as it is.
+        self._rollbacks = 0
+        if self._rollbacks_path.exists():
+            self._rollbacks = files.read_json(self._rollbacks_path)["number"]
 
     def _windows(self, epoch: int) -> list[tuple[int, int]]:
         return windows_of(
@@ -263,7 +267,7 @@ class _Training:
         """Returns the rate of an update at a fraction of the epoch."""
         epochs = self._place.epoch + fraction
         rate = rate_at(self._recipe, epochs, self._num_epochs)
-        return rate * self._place.rate_scale
+        return rate * 0.5**self._rollbacks
 
     def _average_rate(self) -> float:
         """Returns 1 / number of averaged weights, those of the update too."""
@@ -286,7 +290,7 @@ class _Training:
             train_loss_nats=place.loss_sum / place.window,
             validation_loss_nats=loss_nats,
             averaged=place.average_from is not None,
-            rollbacks=place.rollbacks,
+            rollbacks=self._rollbacks,
             elapsed_s=place.elapsed_s,
         )
         if not earlier or loss_nats < min(earlier):
@@ -325,18 +329,18 @@ class _Training:
 
     def _finite_arrays(self) -> dict[str, np.ndarray]:
         arrays = self._steps.arrays()
-        for name, array in arrays.items():
-            if not np.isfinite(array).all():
-                raise _Diverged(f"a weight that is not finite ({name})")
-        return arrays
-
-    def _save(self) -> None:
-        arrays = self._finite_arrays()
         for part, states in enumerate(self._states):
             for layer, tensors in enumerate(states):
                 for place, tensor in enumerate(tensors):
                     name = f"state/{part:04d}/{layer:04d}/{place:04d}"
                     arrays[name] = np.array(tensor).astype(np.float32)
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise _Diverged(f"a {name.split('/')[0]} that is not finite")
+        return arrays
+
+    def _save(self) -> None:
+        arrays = self._finite_arrays()
         text = json.dumps(dataclasses.asdict(self._place))
         arrays["place"] = np.frombuffer(text.encode(), np.uint8)
         checkpoints.save(self._folder, self._place.updates, arrays)
@@ -344,6 +348,10 @@ class _Training:
     @property
     def _folder(self) -> Path:
         return self._workdir / "checkpoints"
+
+    @property
+    def _rollbacks_path(self) -> Path:
+        return self._workdir / "rollbacks.json"
 
     def _restore(self) -> bool:
         """Goes to the newest snapshot, if there is one."""
@@ -368,23 +376,25 @@ class _Training:
 
     def _roll_back(self, reason: str) -> None:
         """Goes back to the newest snapshot and halves the rate."""
-        epoch = self._place.epoch + 1
-        updates = self._place.updates
-        self._restore()
-        if updates == 0:
+        epoch, updates = self._place.epoch + 1, self._place.updates
+        if updates == 0 and not self._rollbacks:
             raise TrainingError(
                 f"diverged before the first update: {reason}, of the first "
                 "weights. Choose a smaller init_scale; for some cells there is "
                 "none that serves many layers or units."
             )
-        if self._place.rollbacks == MAX_ROLLBACKS:
+        if checkpoints.newest_step(self._folder) == updates:
+            # A loss is of the weights before its update: those were bad.
+            checkpoints.forget_newest(self._folder)
+        self._restore()
+        if self._rollbacks == MAX_ROLLBACKS:
             raise TrainingError(
                 f"diverged in epoch {epoch}, at update {updates}: {reason}. "
                 f"Gone back {MAX_ROLLBACKS} times already, with half the rate "
                 "each; choose a smaller learning_rate or clip_norm."
             )
-        self._place.rollbacks += 1
-        self._place.rate_scale /= 2
+        self._rollbacks += 1
+        files.write_json(self._rollbacks_path, {"number": self._rollbacks})
         logging.warning(
             "Diverged in epoch %d, at update %d: %s. Back to update %d, with "
             "half the rate: time %d of %d.",
@@ -392,16 +402,14 @@ class _Training:
             updates,
             reason,
             self._place.updates,
-            self._place.rollbacks,
+            self._rollbacks,
             MAX_ROLLBACKS,
         )
-        self._save()
 
     # The end.
 
     def _write_result(self) -> None:
-        weights = best_weights(self._workdir)
-        self._steps.set_weights(weights)
+        self._steps.set_weights(best_weights(self._workdir))
         metrics: dict[str, float] = {}
         texts = {
             "validation": self._corpus.validation,
@@ -410,14 +418,7 @@ class _Training:
         for part, tokens in texts.items():
             self._put(metrics, part, loss_of_text(self._steps, tokens))
             if self._config.dynamic_rate:
-                with self._steps.using(weights):
-                    loss_nats = loss_of_text(
-                        self._steps,
-                        tokens,
-                        dynamic_rate=self._config.dynamic_rate,
-                        num_steps=self._recipe.num_steps,
-                    )
-                self._put(metrics, f"{part}_dynamic", loss_nats)
+                self._put_dynamic(metrics, part, tokens)
         history = self._place.history
         best = min(history, key=lambda past: past["validation_loss_nats"])
         result = {
@@ -425,7 +426,7 @@ class _Training:
             "best_epoch": best["epoch"],
             "epochs": len(history),
             "updates": self._place.updates,
-            "rollbacks": self._place.rollbacks,
+            "rollbacks": self._rollbacks,
             "elapsed_s": sum(past["elapsed_s"] for past in history),
             "cell": self._spec.to_dict(),
             "units": self._recipe.units,
@@ -439,9 +440,30 @@ class _Training:
     def _put(
         self, metrics: dict[str, float], part: str, loss_nats: float
     ) -> None:
-        if not math.isfinite(loss_nats):
-            raise TrainingError(f"the {part} loss is {loss_nats} nats")
+        if not loss_nats < _MAX_LOSS_NATS:
+            raise TrainingError(f"the {part} loss is {loss_nats:.4g} nats")
         metrics |= loss_metrics(part, loss_nats, self._corpus.level)
+
+    def _put_dynamic(
+        self, metrics: dict[str, float], part: str, tokens: np.ndarray
+    ) -> None:
+        """Adds the figures of dynamic evaluation, if it does not diverge."""
+        with self._steps.using(self._steps.weights()):
+            loss_nats = loss_of_text(
+                self._steps,
+                tokens,
+                dynamic_rate=self._config.dynamic_rate,
+                num_steps=self._recipe.num_steps,
+            )
+        if loss_nats < _MAX_LOSS_NATS:
+            self._put(metrics, f"{part}_dynamic", loss_nats)
+        else:
+            logging.warning(
+                "Dynamic evaluation diverged on the %s text, with "
+                "dynamic_rate=%g: it is left out of the result.",
+                part,
+                self._config.dynamic_rate,
+            )
 
 
 def best_weights(workdir: Path) -> list[np.ndarray]:
@@ -450,9 +472,10 @@ def best_weights(workdir: Path) -> list[np.ndarray]:
     Raises:
         ValueError: If there are none, or they are damaged.
     """
-    found = checkpoints.latest(Path(workdir) / "best")
-    if found is None:
-        raise ValueError(
-            f"{Path(workdir) / 'best'}: no weights that are whole."
-        )
-    return [array for _, array in sorted(found[1].items())]
+    folder = Path(workdir) / "best"
+    step = checkpoints.newest_step(folder)
+    # Not an older one in its place: that is not the best.
+    arrays = None if step is None else checkpoints.load(folder, step)
+    if arrays is None:
+        raise ValueError(f"{folder}: no best weights that are whole.")
+    return [array for _, array in sorted(arrays.items())]

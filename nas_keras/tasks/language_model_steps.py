@@ -122,6 +122,10 @@ class LanguageModelSteps:
         for name, variable in self._kept().items():
             variable.assign(arrays[name])
 
+    def weights(self) -> list[np.ndarray]:
+        """Returns the model's trainable weights."""
+        return [np.array(w) for w in self._weights]
+
     def result_arrays(self) -> list[np.ndarray]:
         """Returns the weights that stand for the training: their averages."""
         return [np.array(v) for v in self._averages or self._weights]
@@ -129,7 +133,7 @@ class LanguageModelSteps:
     @contextlib.contextmanager
     def using(self, arrays: Sequence[np.ndarray]) -> Iterator[None]:
         """Puts other weights into the model for the time of a block."""
-        held = [np.array(w) for w in self._weights]
+        held = self.weights()
         self.set_weights(arrays)
         try:
             yield
