@@ -119,7 +119,7 @@ def _oracle(space, task, tokens, weights):
         inputs, targets = tokens_of_text[:, :-1], tokens_of_text[:, 1:]
         with tf.GradientTape() as tape:
             if space is _TREE:
-                logits, states = model(tf.constant(inputs), states)
+                logits, states, *_ = model(tf.constant(inputs), states)
             else:
                 logits, states = _dag_logits(
                     space, tokens, variables, inputs, states
