@@ -61,6 +61,7 @@ _WITHOUT_KERAS = (
     "tasks/language_model_config.py",
     "tasks/scores.py",
     "tasks/training_config.py",
+    "tasks/training_loop.py",
     "tasks/training_presets.py",
     "tasks/windows.py",
 )

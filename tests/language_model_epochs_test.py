@@ -23,6 +23,7 @@ from nas_keras.tasks import TrainingError
 from nas_keras.tasks import compilation
 from nas_keras.tasks import language_model_epochs
 from nas_keras.tasks import train_language_model
+from nas_keras.tasks import training_loop
 from nas_keras.tasks.language_model_scoring import loss_of_text
 from nas_keras.tasks.language_model_steps import LanguageModelSteps
 from nas_keras.tasks.language_model_training import optimizer_of
@@ -408,7 +409,7 @@ def test_the_best_weights_are_those_of_the_best_epoch(tmp_path, monkeypatch):
         language_model_epochs._Training, "_validation_loss", scripted
     )
     _train(_config({"num_epochs": 4}), tmp_path)
-    best = language_model_epochs.best_weights(tmp_path)
+    best = training_loop.best_arrays(tmp_path)
     for got, want in zip(best, kept[1], strict=True):
         np.testing.assert_array_equal(got, want)
     assert (best[0] != kept[3][0]).any()
@@ -582,7 +583,7 @@ def test_a_loss_of_nan_goes_back_with_half_the_rate(
     assert [e.rollbacks for e in epochs] == [1, 1]
     assert [e.learning_rate for e in epochs] == [0.25, 0.25]
     # Updates 1 to 9, then from the snapshot after 7 on.
-    assert [u.window for u in seen[:12]] == [*range(1, 10), 8, 9, 10]
+    assert [u.batch for u in seen[:12]] == [*range(1, 10), 8, 9, 10]
     # The sum of the epoch's losses goes back, too.
     assert epochs[0].train_loss_nats < 5
     result = json.loads((tmp_path / "result.json").read_text())
@@ -592,7 +593,7 @@ def test_a_loss_of_nan_goes_back_with_half_the_rate(
 def test_going_back_is_said(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(
-        language_model_epochs.logging,
+        training_loop.logging,
         "warning",
         lambda text, *values: said.append(text % values),
     )
@@ -628,7 +629,7 @@ def test_a_snapshot_of_bad_weights_is_passed_over(tmp_path, monkeypatch):
     seen = []
     epochs = _train(_config(), tmp_path, on_update=seen.append)
     assert epochs[-1].rollbacks == 1
-    assert [u.window for u in seen[:16]] == [*range(1, 15), 8, 9]
+    assert [u.batch for u in seen[:16]] == [*range(1, 15), 8, 9]
 
 
 def test_an_interrupted_going_back_costs_no_snapshot(tmp_path, monkeypatch):
@@ -638,7 +639,7 @@ def test_an_interrupted_going_back_costs_no_snapshot(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as during:
-        during.setattr(language_model_epochs.logging, "warning", full)
+        during.setattr(training_loop.logging, "warning", full)
         with pytest.raises(OSError, match="No space left"):
             _train(_config(), tmp_path)
     epochs = _train(_config(), tmp_path)
@@ -648,7 +649,7 @@ def test_an_interrupted_going_back_costs_no_snapshot(tmp_path, monkeypatch):
 def test_dynamic_evaluation_that_diverges_is_left_out(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(
-        language_model_epochs.logging,
+        training_loop.logging,
         "warning",
         lambda text, *values: said.append(text % values),
     )
@@ -671,7 +672,7 @@ def test_best_weights_that_are_damaged_are_not_replaced_by_older(tmp_path):
     newest = max((tmp_path / "best").glob("step_*"))
     newest.write_bytes(newest.read_bytes()[:-9])
     with pytest.raises(ValueError, match="no best weights that are whole"):
-        language_model_epochs.best_weights(tmp_path)
+        training_loop.best_arrays(tmp_path)
 
 
 def test_what_killed_writers_left_is_removed(tmp_path):

@@ -46,7 +46,7 @@ from nas_keras.search.progress import Progress
 from nas_keras.storage import configuration
 from nas_keras.tasks.language_model_config import LanguageModelConfig
 from nas_keras.tasks.training_config import TrainingConfig
-from nas_keras.tasks.training_config import TrainingError
+from nas_keras.tasks.training_loop import TrainingError
 from nas_keras.tasks.training_presets import TRAINING_PRESETS
 
 _NAME = "nas-language-model"
@@ -308,7 +308,7 @@ class _Speed:
         left_s = round(update.tokens_left / self._rate)
         minutes, seconds = divmod(left_s, 60)
         self._display.note(
-            f"epoch {update.epoch} {update.window}/{update.num_windows}  "
+            f"epoch {update.epoch} {update.batch}/{update.num_batches}  "
             f"loss {update.train_loss_nats:.4f}  {self._rate:,.0f} tokens/s  "
             f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
         )

@@ -13,7 +13,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "language_model_training": ["LanguageModelTrainer"],
         "language_model_use": ["export", "generate", "trained_model"],
-        "training_config": ["TrainingConfig", "TrainingError"],
+        "training_config": ["TrainingConfig"],
+        "training_loop": ["TrainingError"],
         "training_presets": ["TRAINING_PRESETS"],
     },
 )

@@ -16,8 +16,8 @@ from nas_keras.data.text import Corpus
 from nas_keras.tasks import compilation
 from nas_keras.tasks.language_model import LanguageModel
 from nas_keras.tasks.language_model import LanguageModelTask
-from nas_keras.tasks.language_model_epochs import best_weights
 from nas_keras.tasks.training_config import TrainingConfig
+from nas_keras.tasks.training_loop import best_arrays
 
 
 def trained_model(
@@ -28,7 +28,7 @@ def trained_model(
     Raises:
         ValueError: If the workdir has no weights that are whole.
     """
-    weights = best_weights(Path(workdir))
+    weights = best_arrays(Path(workdir))
     spec = load_spec(config.cell)
     task = LanguageModelTask(config.sized(spec, corpus), corpus)
     model = task.model(spec)

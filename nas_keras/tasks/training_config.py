@@ -20,10 +20,6 @@ AVERAGES = ("none", "nonmonotone")
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
-class TrainingError(Exception):
-    """A training that diverged too often to go on."""
-
-
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """A language model trained from its beginning to its test figures.
