@@ -10,6 +10,7 @@ _VERSION = runpy.run_path(str(_ROOT / "nas_keras" / "version.py"))
 
 _REPORT = ["matplotlib", "scipy>=1.13"]
 _TENSORBOARD = ["tensorboard>=2.19"]
+_TRANSLATION = ["babel", "sacrebleu>=2.4", "sentencepiece>=0.2"]
 _TEST = [
     "hypothesis",
     "pre-commit",
@@ -19,6 +20,7 @@ _TEST = [
     "ruff==0.17.*",  # Its formatting may change from one minor to the next.
     *_REPORT,
     *_TENSORBOARD,
+    *_TRANSLATION,
 ]
 
 setuptools.setup(
@@ -75,6 +77,7 @@ setuptools.setup(
         "report": _REPORT,
         "tensorboard": _TENSORBOARD,
         "test": _TEST,
+        "translation": _TRANSLATION,
         "all": sorted({*_REPORT, *_TEST}),
     },
     entry_points={
@@ -83,6 +86,7 @@ setuptools.setup(
             "nas-language-model = nas_keras.train.language_model:run",
             "nas-report = nas_keras.train.report:run",
             "nas-search = nas_keras.train.search:run",
+            "nas-translation = nas_keras.train.translation:run",
         ],
     },
 )

@@ -59,10 +59,15 @@ _WITHOUT_KERAS = (
     "spaces",
     "storage",
     "tasks/language_model_config.py",
+    "tasks/replicas.py",
     "tasks/scores.py",
     "tasks/training_config.py",
     "tasks/training_loop.py",
+    "tasks/sentence_batches.py",
     "tasks/training_presets.py",
+    "tasks/translation_config.py",
+    "tasks/translation_presets.py",
+    "tasks/translation_scores.py",
     "tasks/windows.py",
 )
 # Keras and NumPy, so that other backends than TensorFlow's can use them. These
@@ -75,6 +80,9 @@ _WITHOUT_TENSORFLOW = (
     "tasks/language_model_scoring.py",
     "tasks/language_model_steps.py",
     "tasks/language_model_use.py",
+    "tasks/translation_model.py",
+    "tasks/translation_search.py",
+    "tasks/attention.py",
 )
 _FOR_TENSORFLOW = ("compilation.py", "fast_path.py", "recurrence.py")
 

@@ -28,7 +28,6 @@ import logging
 import math
 import os
 import pathlib
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -43,6 +42,7 @@ from nas_keras import data
 from nas_keras.cells.spec import load_spec
 from nas_keras.search import stopping
 from nas_keras.search.progress import Progress
+from nas_keras.search.progress import TokenSpeed
 from nas_keras.storage import configuration
 from nas_keras.tasks.language_model_config import LanguageModelConfig
 from nas_keras.tasks.training_config import TrainingConfig
@@ -81,13 +81,6 @@ _TENSORBOARD = flags.DEFINE_boolean(
 )
 
 
-def _help_of(kind: type) -> dict[str, str]:
-    """Returns what a dataclass's docstring says of each attribute."""
-    text = (kind.__doc__ or "").split("Attributes:")[1].split("Raises:")[0]
-    found = re.findall(r"^ {8}(\w+): (.*?)(?=^ {8}\w|\Z)", text, re.S | re.M)
-    return {name: " ".join(rest.split()) for name, rest in found}
-
-
 def _define_flags(kind: type, without: Sequence[str]) -> dict[str, Any]:
     """Defines a flag for each attribute of a configuration."""
     define = {
@@ -98,7 +91,7 @@ def _define_flags(kind: type, without: Sequence[str]) -> dict[str, Any]:
         str: flags.DEFINE_string,
         str | None: flags.DEFINE_string,
     }
-    texts = _help_of(kind)
+    texts = configuration.attribute_docs(kind)
     return {
         field.name: define[field.type](field.name, None, texts[field.name])
         for field in dataclasses.fields(kind)
@@ -110,7 +103,9 @@ _OF_MODEL = _define_flags(LanguageModelConfig, ["max_validation_tokens"])
 _OF_TRAINING = _define_flags(TrainingConfig, ["preset", "model", "parameters"])
 # A float, so that 5e6 can be written.
 _PARAMETERS = flags.DEFINE_float(
-    "parameters", None, _help_of(TrainingConfig)["parameters"]
+    "parameters",
+    None,
+    configuration.attribute_docs(TrainingConfig)["parameters"],
 )
 
 
@@ -242,7 +237,7 @@ def _train(
         console=console,
         plain_interval_s=_PLAIN_INTERVAL_S,
     ) as display:
-        speed = _Speed(display)
+        speed = TokenSpeed(display)
         for epoch in language_model_epochs.train_language_model(
             config, corpus, workdir, speed.tell
         ):
@@ -284,34 +279,6 @@ def _limit_threads(num_threads: int) -> None:
         from nas_keras.search.cluster import limit_threads
 
         limit_threads(num_threads)
-
-
-class _Speed:
-    """Shows how far a training is, its speed and the time left."""
-
-    def __init__(self, display: Progress):
-        self._display = display
-        self._rate = 0.0  # Tokens a second, over the last updates.
-        self._is_told = False
-
-    def has_been_told(self) -> bool:
-        """Returns whether there was an update since this was last asked."""
-        is_told, self._is_told = self._is_told, False
-        return is_told
-
-    def tell(self, update: Any) -> None:
-        self._is_told = True
-        rate = update.num_tokens / max(update.elapsed_s, 1e-9)
-        # The first update compiles.
-        weight = 0.02 if self._rate else 1.0
-        self._rate += weight * (rate - self._rate)
-        left_s = round(update.tokens_left / self._rate)
-        minutes, seconds = divmod(left_s, 60)
-        self._display.note(
-            f"epoch {update.epoch} {update.batch}/{update.num_batches}  "
-            f"loss {update.train_loss_nats:.4f}  {self._rate:,.0f} tokens/s  "
-            f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
-        )
 
 
 def _line_of(epoch: Any, level: str) -> str:

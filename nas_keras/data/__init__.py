@@ -6,6 +6,9 @@ Needs NumPy only; TensorFlow Datasets is imported when a data set of it is
 asked for. What a batch looks like is the business of `nas_keras.tasks`.
 """
 
+from nas_keras.data.parallel import ParallelCorpus as ParallelCorpus
+from nas_keras.data.parallel import parallel_corpus as parallel_corpus
+from nas_keras.data.parallel_sources import open_pairs as open_pairs
 from nas_keras.data.sources import DATASETS as DATASETS
 from nas_keras.data.sources import embedded_text as embedded_text
 from nas_keras.data.sources import is_dataset as is_dataset
@@ -14,6 +17,8 @@ from nas_keras.data.sources import read_folder as read_folder
 from nas_keras.data.sources import read_text_file as read_text_file
 from nas_keras.data.sources import tfds_parts as tfds_parts
 from nas_keras.data.sources import tiny_shakespeare as tiny_shakespeare
+from nas_keras.data.subwords import Subwords as Subwords
+from nas_keras.data.subwords import train_subwords as train_subwords
 from nas_keras.data.text import LEVELS as LEVELS
 from nas_keras.data.text import Corpus as Corpus
 from nas_keras.data.text import build_corpus as build_corpus

@@ -5,9 +5,12 @@ imported when a data set of it is asked for, and nothing else is.
 """
 
 import errno
+import gzip
 import os
 import pathlib
 import re
+import zlib
+from collections.abc import Iterable
 from pydoc_data import topics
 
 from nas_keras.data import penn_treebank
@@ -19,11 +22,11 @@ from nas_keras.data.text import build_corpus
 from nas_keras.data.text import corpus_of_parts
 
 DATASETS = ("embedded", "tiny_shakespeare", "ptb", "folder")
-_TFDS = "tfds:"  # What the name of any other data set of TFDS follows.
+TFDS = "tfds:"  # What the name of any other data set of TFDS follows.
 _FROM_DATA_DIR = ("tiny_shakespeare", "ptb", "folder")
 
 # How files and splits are named that hold a part of a text.
-_NAMES = {
+PART_NAMES = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing"),
@@ -33,7 +36,7 @@ _Path = str | os.PathLike
 
 def is_dataset(name: str) -> bool:
     """Returns whether `open_corpus` knows a data set of this name."""
-    return name in DATASETS or (name.startswith(_TFDS) and name != _TFDS)
+    return name in DATASETS or (name.startswith(TFDS) and name != TFDS)
 
 
 def embedded_text() -> str:
@@ -44,23 +47,30 @@ def embedded_text() -> str:
     return "\n".join(text for _, text in sorted(topics.topics.items()))
 
 
-def read_text_file(path: _Path, argument: str = "text_file") -> str:
+def read_text_file(
+    path: _Path, argument: str = "text_file", gzipped: bool = False
+) -> str:
     """Returns the text of a UTF-8 file as it is, less a byte order mark.
 
     Args:
         path: Of the file.
         argument: What messages call it.
+        gzipped: Whether the text is compressed.
 
     Raises:
-        ValueError: If it cannot be read, is not UTF-8, or is binary, blank or
-            a web page.
+        ValueError: If it cannot be read, is not UTF-8, or is binary, blank,
+            a web page or damaged.
     """
     path = pathlib.Path(path)
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise OSError(errno.EINVAL, "not a file")  # A pipe never ends.
         data = path.read_bytes()
+        if gzipped and not penn_treebank.is_html(data):
+            data = gzip.decompress(data)
         text = data.decode("utf-8").removeprefix("\ufeff")
+    except (gzip.BadGzipFile, EOFError, zlib.error) as e:
+        problem = f"is damaged or not gzip: {e}"
     except OSError as e:
         problem = f"cannot be read: {e.strerror}"
     except UnicodeDecodeError as e:
@@ -97,7 +107,7 @@ def read_folder(folder: _Path) -> dict[str, str]:
         if path.is_file() and not path.name.startswith(".")
     )
     texts, taken = {}, []
-    for part, names in _NAMES.items():
+    for part, names in PART_NAMES.items():
         found = [
             path
             for path in files
@@ -150,6 +160,29 @@ def tfds_parts(
         ValueError: If there is no such data set, it is not there and
             `download` is false, or it lacks a part or a feature `text`.
     """
+    builder = open_tfds(name, data_dir, download)
+    if "text" not in string_features(builder):
+        received = " ".join(repr(builder.info.features).split())[:200]
+        raise ValueError(
+            f"dataset={TFDS + name!r} must have a feature 'text' that is a "
+            f"string. Received: {received}."
+        )
+    return {
+        part: "".join(row["text"].decode("utf-8") + "\n" for row in rows)
+        for part, rows in tfds_rows(builder, name).items()
+    }
+
+
+def open_tfds(name: str, data_dir: _Path | None = None, download: bool = False):
+    """Returns the builder of a set of TensorFlow Datasets that is prepared.
+
+    Args:
+        name, data_dir, download: As for `tfds_parts`.
+
+    Raises:
+        ValueError: If there is no such data set, or it is not there and
+            `download` is false.
+    """
     import tensorflow_datasets as tfds  # Imports TensorFlow when first used.
 
     from nas_keras.data import builders  # noqa: F401  (registers ours)
@@ -164,7 +197,7 @@ def tfds_parts(
     ) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"dataset={_TFDS + name!r}: TensorFlow Datasets has none of this "
+            f"dataset={TFDS + name!r}: TensorFlow Datasets has none of this "
             f"name: {reason}"
         ) from None
     # Where there is no folder, `is_prepared` logs a warning of its own.
@@ -172,33 +205,30 @@ def tfds_parts(
         if not download:
             raise ValueError(_how_to_prepare(builder, name, data_dir))
         builder.download_and_prepare()
-    features = builder.info.features
-    if not _has_text(features):
-        received = " ".join(repr(features).split())[:200]
-        raise ValueError(
-            f"dataset={_TFDS + name!r} must have a feature 'text' that is a "
-            f"string. Received: {received}."
-        )
-    return {
-        part: _split_text(builder, name, part, names)
-        for part, names in _NAMES.items()
-    }
+    return builder
 
 
-def _has_text(features) -> bool:
+def string_features(builder) -> list[str]:
+    """Returns the names of the features of a data set that are strings."""
     import tensorflow_datasets as tfds
 
-    named = isinstance(features, tfds.features.FeaturesDict)
-    if not named or "text" not in features:
-        return False
-    info = features["text"].get_tensor_info()
-    return getattr(info, "shape", None) == () and info.tf_dtype.name == "string"
+    features = builder.info.features
+    if not isinstance(features, tfds.features.FeaturesDict):
+        return []
+    infos = {
+        name: feature.get_tensor_info() for name, feature in features.items()
+    }
+    return sorted(
+        name
+        for name, info in infos.items()
+        if getattr(info, "shape", None) == () and info.tf_dtype.name == "string"
+    )
 
 
 def _how_to_prepare(builder, name: str, data_dir: _Path | None) -> str:
     from nas_keras.data import builders
 
-    dataset = name if name in DATASETS else _TFDS + name
+    dataset = name if name in DATASETS else TFDS + name
     missing = f"dataset={dataset!r} is not at {builder.data_path}. "
     if isinstance(builder, builders.PtbWords | builders.PtbCharacters):
         return missing + (
@@ -213,18 +243,29 @@ def _how_to_prepare(builder, name: str, data_dir: _Path | None) -> str:
     )
 
 
-def _split_text(builder, name: str, part: str, names: tuple[str, ...]) -> str:
+def tfds_rows(builder, name: str) -> dict[str, Iterable[dict]]:
+    """Returns the examples of a prepared data set by part, in their order.
+
+    Args:
+        builder: What `open_tfds` returned.
+        name: Of the data set, for messages.
+
+    Raises:
+        ValueError: If a part has no split or several.
+    """
     import tensorflow_datasets as tfds
 
     splits = sorted(builder.info.splits)
-    found = [split for split in splits if split in names]
-    if len(found) != 1:
-        raise ValueError(
-            f"dataset={_TFDS + name!r} must have one split named one "
-            f"of {list(names)} for {part!r}. Received: splits {splits}."
-        )
-    rows = tfds.as_numpy(builder.as_dataset(split=found[0]))
-    return "".join(row["text"].decode("utf-8") + "\n" for row in rows)
+    rows = {}
+    for part, names in PART_NAMES.items():
+        found = [split for split in splits if split in names]
+        if len(found) != 1:
+            raise ValueError(
+                f"dataset={TFDS + name!r} must have one split named one "
+                f"of {list(names)} for {part!r}. Received: splits {splits}."
+            )
+        rows[part] = tfds.as_numpy(builder.as_dataset(split=found[0]))
+    return rows
 
 
 def open_corpus(
@@ -255,8 +296,8 @@ def open_corpus(
         ValueError: If an argument is not as above, or the text is not there.
     """
     good = isinstance(dataset, str) and is_dataset(dataset)
-    check(good, "dataset", f"one of {DATASETS} or '{_TFDS}NAME'", dataset)
-    from_tfds = dataset.startswith(_TFDS)
+    check(good, "dataset", f"one of {DATASETS} or '{TFDS}NAME'", dataset)
+    from_tfds = dataset.startswith(TFDS)
     if data_dir is not None:
         rule = f"left out with dataset={dataset!r}"
         has_folder = dataset in _FROM_DATA_DIR or from_tfds
@@ -283,7 +324,7 @@ def open_corpus(
         parts = read_folder(data_dir)
         return corpus_of_parts(parts, level, name=name, **size)
     if from_tfds:
-        parts = tfds_parts(dataset.removeprefix(_TFDS), data_dir)
+        parts = tfds_parts(dataset.removeprefix(TFDS), data_dir)
         return corpus_of_parts(parts, level, name=dataset, **size)
     if text_file is not None:
         name, text = pathlib.Path(text_file).name, read_text_file(text_file)

@@ -4,6 +4,7 @@ Needs no TensorFlow and no Keras; the figures need matplotlib and the rank
 correlations scipy, which the extra `nas_keras[report]` installs.
 """
 
+from nas_keras.report.alignment import plot_alignment
 from nas_keras.report.html import write_report
 from nas_keras.report.ranking import RankCorrelation
 from nas_keras.report.ranking import describe_ranking
@@ -29,6 +30,7 @@ __all__ = (
     "describe_ranking",
     "describe_workers",
     "format_table",
+    "plot_alignment",
     "plot_history",
     "rank_correlation",
     "read_run",

@@ -247,6 +247,20 @@ def limit_threads(num_threads: int) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(num_threads)
 
 
+def mirrored_strategy(devices: Sequence[str]):
+    """Returns a `tf.distribute.MirroredStrategy` of devices of this machine."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(list(devices))
+
+
+def replica_context():
+    """Returns TensorFlow's context of the replica that is being traced."""
+    import tensorflow as tf
+
+    return tf.distribute.get_replica_context()
+
+
 def _strategy(topology: Topology):
     import tensorflow as tf
 
@@ -279,8 +293,7 @@ def _strategy(topology: Topology):
 def _average(values):
     import tensorflow as tf
 
-    context = tf.distribute.get_replica_context()
-    return context.all_reduce("MEAN", tf.identity(values))
+    return replica_context().all_reduce("MEAN", tf.identity(values))
 
 
 def _summation(strategy) -> Callable:
@@ -289,8 +302,7 @@ def _summation(strategy) -> Callable:
 
     def add(values):
         # All-reduce of a raw argument fails: it has no device.
-        context = tf.distribute.get_replica_context()
-        return context.all_reduce("SUM", tf.identity(values))
+        return replica_context().all_reduce("SUM", tf.identity(values))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
     def summed(values):

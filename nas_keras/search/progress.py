@@ -15,6 +15,8 @@ from typing import Any
 import rich.console
 import rich.progress
 
+from nas_keras.tasks.training_loop import Update
+
 _WINDOW = 20  # Items that the rate is taken over.
 _KEY = "progress"  # Of the JSON objects that a worker sends: label, and
 _PHASE = (int, str, int)  # total, noun, number of workers; or
@@ -205,3 +207,36 @@ class ReceivedProgress:
         if self._phase is not None:
             self._phase.__exit__(None, None, None)
             self._phase = None
+
+
+class TokenSpeed:
+    """Shows how far a training is, its speed and the time left.
+
+    Args:
+        display: A `Progress` that counts epochs.
+    """
+
+    def __init__(self, display: Progress):
+        self._display = display
+        self._rate = 0.0  # Tokens a second, over the last updates.
+        self._is_told = False
+
+    def has_been_told(self) -> bool:
+        """Returns whether there was an update since this was last asked."""
+        is_told, self._is_told = self._is_told, False
+        return is_told
+
+    def tell(self, update: Update) -> None:
+        """Shows an update."""
+        self._is_told = True
+        rate = update.num_tokens / max(update.elapsed_s, 1e-9)
+        # The first update compiles.
+        weight = 0.02 if self._rate else 1.0
+        self._rate += weight * (rate - self._rate)
+        left_s = round(update.tokens_left / self._rate)
+        minutes, seconds = divmod(left_s, 60)
+        self._display.note(
+            f"epoch {update.epoch} {update.batch}/{update.num_batches}  "
+            f"loss {update.train_loss_nats:.4f}  {self._rate:,.0f} tokens/s  "
+            f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
+        )

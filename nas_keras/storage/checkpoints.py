@@ -1,7 +1,7 @@
 """Snapshots of a run: named arrays, checked when they are read.
 
 Each is one `.npz` file, written whole or not at all; `manifest.json` holds
-the SHA-256 of those that count. The last two are kept.
+the SHA-256 of those that count. The last ones are kept, two unless told.
 """
 
 import hashlib
@@ -20,8 +20,13 @@ from nas_keras.storage.files import write_atomically
 NUM_KEPT = 2
 
 
-def save(folder: Path, step: int, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes the snapshot taken after `step` updates."""
+def save(
+    folder: Path,
+    step: int,
+    arrays: Mapping[str, np.ndarray],
+    num_kept: int = NUM_KEPT,
+) -> None:
+    """Writes the snapshot taken after `step` updates; the last are kept."""
     files.make_folder(folder)
     data = encode(arrays)
     path = folder / _name(step)
@@ -30,7 +35,7 @@ def save(folder: Path, step: int, arrays: Mapping[str, np.ndarray]) -> None:
     manifest[path.name] = hashlib.sha256(data).hexdigest()
     # None is newer; a damaged manifest may say so.
     older = [name for name in sorted(manifest) if name <= path.name]
-    kept = {name: manifest[name] for name in older[-NUM_KEPT:]}
+    kept = {name: manifest[name] for name in older[-num_kept:]}
     files.write_json(folder / "manifest.json", kept)
     for old in folder.glob("step_*.npz"):
         if old.name not in kept:

@@ -6,6 +6,7 @@ the folder is touched. No TensorFlow, no Keras.
 
 import json
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -102,6 +103,13 @@ def _differences(
             yield from _differences(old.get(key), new.get(key), dotted)
     elif old != new:
         yield name, old, new
+
+
+def attribute_docs(kind: type) -> dict[str, str]:
+    """Returns what a dataclass's docstring says of each attribute."""
+    text = (kind.__doc__ or "").split("Attributes:")[1].split("Raises:")[0]
+    found = re.findall(r"^ {8}(\w+): (.*?)(?=^ {8}\w|\Z)", text, re.S | re.M)
+    return {name: " ".join(rest.split()) for name, rest in found}
 
 
 def environment() -> dict[str, str]:

@@ -16,5 +16,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "training_config": ["TrainingConfig"],
         "training_loop": ["TrainingError"],
         "training_presets": ["TRAINING_PRESETS"],
+        "translation": ["TranslationEpoch", "train_translation"],
+        "translation_config": [
+            "TranslationConfig",
+            "TranslationModelConfig",
+        ],
+        "translation_model": ["TranslationModel"],
+        "translation_presets": ["TRANSLATION_PRESETS"],
+        "translator": ["Translation", "Translator"],
     },
 )

@@ -237,7 +237,7 @@ class LanguageModelSteps:
         return rate
 
     def _step(self, gradients, rate, average_rate):
-        gradients = _clipped(gradients, self._recipe.clip_norm)
+        gradients = clipped(gradients, self._recipe.clip_norm)
         decay = self._recipe.weight_decay
         if decay:
             gradients = [
@@ -266,7 +266,7 @@ class LanguageModelSteps:
         _, gradients, losses = compilation.value_and_gradients(
             objective, self._weights, self._others
         )
-        gradients = _clipped(gradients, self._recipe.clip_norm)
+        gradients = clipped(gradients, self._recipe.clip_norm)
         for weight, gradient in zip(self._weights, gradients, strict=True):
             weight.assign(weight - rate * gradient)
         return losses.nats, losses.states
@@ -285,7 +285,7 @@ def _float(value: float) -> Any:
     return keras.ops.convert_to_tensor(value, "float32")
 
 
-def _clipped(gradients: Sequence[Any], clip_norm: float) -> list[Any]:
+def clipped(gradients: Sequence[Any], clip_norm: float) -> list[Any]:
     """Returns gradients scaled to a global norm of at most `clip_norm`."""
     squares = [keras.ops.sum(keras.ops.square(g)) for g in gradients]
     norm = keras.ops.sqrt(sum(squares))

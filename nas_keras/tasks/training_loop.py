@@ -18,13 +18,14 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from typing import Protocol
 
 import numpy as np
 from absl import logging
 
 from nas_keras.storage import checkpoints
 from nas_keras.storage import files
+from nas_keras.tasks.replicas import OneReplica
+from nas_keras.tasks.replicas import Replicas
 
 MAX_ROLLBACKS = 3
 # A uniform guess among a million tokens costs 14 nats: beyond this, finite or
@@ -88,26 +89,6 @@ class Place:
     history: list[Record] = dataclasses.field(default_factory=list)
 
 
-class Workers(Protocol):
-    """The processes that train together; `nas_keras.search.Cluster` is one."""
-
-    @property
-    def is_chief(self) -> bool:
-        """Whether this is the process that writes."""
-
-    def broadcast(self, message: bytes) -> bytes:
-        """Returns the chief's message."""
-
-
-class Alone:
-    """One process."""
-
-    is_chief = True
-
-    def broadcast(self, message: bytes) -> bytes:
-        return message
-
-
 class TrainingLoop(abc.ABC):
     """Takes updates, epoch after epoch, and survives what goes wrong.
 
@@ -117,7 +98,8 @@ class TrainingLoop(abc.ABC):
         num_updates: Updates in all, if they end the training; else 0.
         snapshot_updates: Updates between snapshots, besides one an epoch.
         on_update: Is told of every update.
-        workers: The processes that call this alike; the chief writes.
+        replicas: What trains together; of several processes, which call all
+            of this alike, the chief scores and writes.
 
     Attributes:
         place: Where it is.
@@ -131,7 +113,7 @@ class TrainingLoop(abc.ABC):
         num_updates: int,
         snapshot_updates: int,
         on_update: Callable[[Update], None],
-        workers: Workers | None = None,
+        replicas: Replicas | None = None,
     ):
         self.workdir = workdir
         self.place = Place()
@@ -141,7 +123,7 @@ class TrainingLoop(abc.ABC):
         self._num_updates = num_updates
         self._snapshot_updates = snapshot_updates
         self._on_update = on_update
-        self._workers: Workers = workers or Alone()
+        self.replicas: Replicas = replicas or OneReplica()
 
     # What a task has of its own.
 
@@ -207,7 +189,7 @@ class TrainingLoop(abc.ABC):
                 self._roll_back(str(error))
             else:
                 yield record
-        if self._workers.is_chief and not self._result_path.exists():
+        if self.replicas.is_chief and not self._result_path.exists():
             self.write_result()
 
     def rate_factor(self) -> float:
@@ -273,7 +255,7 @@ class TrainingLoop(abc.ABC):
     def _end_epoch(self) -> Record:
         place, begin_s = self.place, time.monotonic()
         self.finite_arrays()  # Before any are kept as the best.
-        record = self.end_epoch()
+        record = self._scored()
         place.elapsed_s += time.monotonic() - begin_s
         record = {**record, "elapsed_s": place.elapsed_s}
         place.history.append(record)
@@ -282,6 +264,20 @@ class TrainingLoop(abc.ABC):
         self.begin_epoch()
         self._save()
         return record
+
+    def _scored(self) -> Record:
+        """Returns the chief's record of the epoch, on all processes."""
+        answer = {}
+        if self.replicas.is_chief:
+            try:
+                answer = {"record": self.end_epoch()}
+            except Diverged as error:
+                answer = {"diverged": str(error)}
+        message = json.dumps(answer).encode()
+        answer = json.loads(self.replicas.broadcast(message))
+        if "diverged" in answer:
+            raise Diverged(answer["diverged"])
+        return answer["record"]
 
     # Snapshots.
 
@@ -299,13 +295,13 @@ class TrainingLoop(abc.ABC):
 
     def _stored_rollbacks(self) -> int:
         number = 0
-        if self._workers.is_chief and self._rollbacks_path.exists():
+        if self.replicas.is_chief and self._rollbacks_path.exists():
             number = files.read_json(self._rollbacks_path)["number"]
-        return int(self._workers.broadcast(str(number).encode()))
+        return int(self.replicas.broadcast(str(number).encode()))
 
     def _save(self) -> None:
         arrays = self.finite_arrays()  # On all workers, to diverge together.
-        if self._workers.is_chief:
+        if self.replicas.is_chief:
             text = json.dumps(dataclasses.asdict(self.place))
             arrays["place"] = np.frombuffer(text.encode(), np.uint8)
             checkpoints.save(self._folder, self.place.updates, arrays)
@@ -313,7 +309,7 @@ class TrainingLoop(abc.ABC):
     def _go_to_newest(self) -> bool:
         """Goes to the newest snapshot, if there is one."""
         message = b""
-        if self._workers.is_chief:
+        if self.replicas.is_chief:
             found = checkpoints.latest(self._folder)
             if found is not None:
                 message = checkpoints.encode(found[1])
@@ -322,7 +318,7 @@ class TrainingLoop(abc.ABC):
                     f"{self._folder}: all snapshots are damaged. Remove the "
                     "folder to train from the beginning."
                 )
-        message = self._workers.broadcast(message)
+        message = self.replicas.broadcast(message)
         if not message:
             return False
         arrays = checkpoints.decode(message)
@@ -340,7 +336,7 @@ class TrainingLoop(abc.ABC):
                 "none that serves many layers or units."
             )
         if (
-            self._workers.is_chief
+            self.replicas.is_chief
             and checkpoints.newest_step(self._folder) == updates
         ):
             # A loss is of the weights before its update: those were bad.
@@ -353,7 +349,7 @@ class TrainingLoop(abc.ABC):
                 "each; choose a smaller learning_rate or clip_norm."
             )
         self.rollbacks += 1
-        if self._workers.is_chief:
+        if self.replicas.is_chief:
             files.write_json(self._rollbacks_path, {"number": self.rollbacks})
         logging.warning(
             "Diverged in epoch %d, at update %d: %s. Back to update %d, with "

@@ -1,0 +1,458 @@
+"""A long training of a translation model, to its figures.
+
+    train_translation(config, corpus, workdir) -> TranslationEpoch, ...
+
+Killed anywhere and continued, it ends with the same weights: see
+`training_loop.py`. Axes: B pairs of a batch, S source and T target subwords.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from absl import logging
+
+from nas_keras.cells.spec import CellSpec
+from nas_keras.cells.spec import load_spec
+from nas_keras.data.parallel import Pair
+from nas_keras.data.parallel import ParallelCorpus
+from nas_keras.data.subwords import END
+from nas_keras.data.subwords import Subwords
+from nas_keras.data.subwords import train_subwords
+from nas_keras.storage import checkpoints
+from nas_keras.storage import configuration
+from nas_keras.storage import files
+from nas_keras.storage import locks
+from nas_keras.tasks.replicas import OneReplica
+from nas_keras.tasks.replicas import Replicas
+from nas_keras.tasks.scores import perplexity
+from nas_keras.tasks.sentence_batches import batches_of
+from nas_keras.tasks.sentence_batches import padded
+from nas_keras.tasks.sentence_batches import rate_at
+from nas_keras.tasks.training_loop import MAX_LOSS_NATS
+from nas_keras.tasks.training_loop import Diverged
+from nas_keras.tasks.training_loop import Record
+from nas_keras.tasks.training_loop import TrainingLoop
+from nas_keras.tasks.training_loop import Update
+from nas_keras.tasks.training_loop import best_arrays
+from nas_keras.tasks.training_loop import keep_as_best
+from nas_keras.tasks.translation_config import TranslationConfig
+from nas_keras.tasks.translation_config import TranslationModelConfig
+from nas_keras.tasks.translation_model import TranslationModel
+from nas_keras.tasks.translation_scores import TranslationScores
+from nas_keras.tasks.translation_scores import scores_of
+from nas_keras.tasks.translation_steps import TranslationSteps
+from nas_keras.tasks.translator import Translator
+
+_SCORE_SENTENCES = 64  # Of a batch that is scored.
+
+
+@dataclasses.dataclass(frozen=True)
+class TranslationEpoch:
+    """What one pass over the training pairs came to.
+
+    Attributes:
+        epoch: From 1.
+        updates: Taken in all.
+        learning_rate: Of its last update.
+        train_loss_nats: Mean over its updates, of a target subword.
+        validation_loss_nats: After it, likewise.
+        validation_bleu: Of greedy translations.
+        rollbacks: In all.
+        elapsed_s: Of training and scoring, sum of all calls that took part.
+    """
+
+    epoch: int
+    updates: int
+    learning_rate: float
+    train_loss_nats: float
+    validation_loss_nats: float
+    validation_bleu: float
+    rollbacks: int
+    elapsed_s: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EncodedPairs:
+    """Pairs as ids, each sentence with its end.
+
+    Attributes:
+        source: Ids of each sentence.
+        target: Ids of each translation.
+    """
+
+    source: list[list[int]]
+    target: list[list[int]]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def batch(self, places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns int32 [B, S] and [B, T] of some pairs."""
+        return (
+            padded([self.source[k] for k in places]),
+            padded([self.target[k] for k in places]),
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TranslationTask:
+    """Pairs to learn from and the subwords they are made of.
+
+    Attributes:
+        corpus: The pairs as text.
+        source_subwords: Those of the source.
+        target_subwords: Those of the target; the same if they are shared.
+    """
+
+    corpus: ParallelCorpus
+    source_subwords: Subwords
+    target_subwords: Subwords
+
+    @classmethod
+    def of(
+        cls, config: TranslationConfig, corpus: ParallelCorpus
+    ) -> "TranslationTask":
+        """Returns the task of a training, its subwords learnt from the pairs.
+
+        Raises:
+            ValueError: If the text allows no vocabulary of this size.
+        """
+        source, target = (
+            [pair[side] for pair in corpus.train] for side in (0, 1)
+        )
+        size, kind = config.vocabulary_size, config.subword_kind
+        if config.model.shared_embeddings:
+            shared = train_subwords([*source, *target], size, kind)
+            return cls(corpus, shared, shared)
+        both = (train_subwords(lines, size, kind) for lines in (source, target))
+        return cls(corpus, *both)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """V of the source and of the target."""
+        return (
+            self.source_subwords.vocabulary_size,
+            self.target_subwords.vocabulary_size,
+        )
+
+    def encoded(
+        self, pairs: Sequence[Pair], max_length: int | None = None
+    ) -> EncodedPairs:
+        """Returns pairs as ids, without those of a side that is too long.
+
+        Args:
+            pairs: Text.
+            max_length: Most subwords of a side, or None for any number.
+
+        Raises:
+            ValueError: If no pair is short enough.
+        """
+        source = self.source_subwords.encode([pair[0] for pair in pairs])
+        target = self.target_subwords.encode([pair[1] for pair in pairs])
+        both = [
+            ([*of_source, END], [*of_target, END])
+            for of_source, of_target in zip(source, target, strict=True)
+            if max_length is None
+            or max(len(of_source), len(of_target)) <= max_length
+        ]
+        if not both:
+            raise ValueError(
+                "max_length must leave a pair to train on. Received: "
+                f"max_length={max_length}, of {len(pairs)} pairs that are all "
+                "longer."
+            )
+        if len(both) < len(pairs):
+            logging.warning(
+                "%s: left out %d of the %d training pairs: longer than "
+                "max_length=%d subwords.",
+                self.corpus.name,
+                len(pairs) - len(both),
+                len(pairs),
+                max_length,
+            )
+        return EncodedPairs(*(list(side) for side in zip(*both, strict=True)))
+
+
+def train_translation(
+    config: TranslationConfig,
+    corpus: ParallelCorpus,
+    workdir: Path,
+    on_update: Callable[[Update], None] = lambda update: None,
+    replicas: Replicas | None = None,
+) -> Iterator[TranslationEpoch]:
+    """Trains a translation model to its test figures, or continues to.
+
+    Args:
+        config: `TranslationConfig`.
+        corpus: The pairs.
+        workdir: Folder of `config.json`, `checkpoints/`, the best weights in
+            `best/`, and at the end `result.json`, the translations of the
+            test set and `model/`, which a `Translator` loads. The epochs of
+            an earlier call are yielded again.
+        on_update: Is told of every update.
+        replicas: What trains together. All processes call this alike, with
+            the same workdir or one of their own, of which only the chief's
+            is used.
+
+    Yields:
+        A `TranslationEpoch` after each pass.
+
+    Raises:
+        ValueError: If the workdir belongs to another configuration or is in
+            use, or Keras's backend is not TensorFlow.
+        TrainingError: If the training diverged again after three times going
+            back to a snapshot with half the rate.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "KERAS_BACKEND must be 'tensorflow' to train a translation model. "
+            f"Received: {keras.backend.backend()!r}."
+        )
+    replicas = replicas or OneReplica()
+    spec, workdir = load_spec(config.cell), Path(workdir)
+    settings = {"settings": config.settings(spec, corpus)}
+    task = TranslationTask.of(config, corpus)  # Refuses before any writing.
+    recipe = config.sized(spec, *task.sizes)
+    arguments = (config, recipe, spec, task, workdir, on_update, replicas)
+    if not replicas.is_chief:
+        for record in _Training(*arguments).run():
+            yield TranslationEpoch(**record)
+        return
+    configuration.check(workdir, settings)
+    workdir.mkdir(parents=True, exist_ok=True)
+    with locks.exclusive(workdir):
+        for folder in ("", "checkpoints", "best", "epochs"):
+            files.remove_temporary(workdir / folder)
+        configuration.write(workdir, settings)
+        for record in _Training(*arguments).run():
+            yield TranslationEpoch(**record)
+
+
+class _Training(TrainingLoop):
+    """Of batches of pairs of like length."""
+
+    def __init__(
+        self,
+        config: TranslationConfig,
+        recipe: TranslationModelConfig,
+        spec: CellSpec,
+        task: TranslationTask,
+        workdir: Path,
+        on_update: Callable[[Update], None],
+        replicas: Replicas,
+    ):
+        self._config = config
+        self._recipe = recipe
+        self._spec = spec
+        self._task = task
+        corpus = task.corpus
+        self._pairs = task.encoded(corpus.train, config.max_length)
+        self._lengths = [
+            np.array([len(ids) for ids in side])
+            for side in (self._pairs.source, self._pairs.target)
+        ]
+        self._steps = TranslationSteps(
+            lambda: TranslationModel(recipe, spec, *task.sizes),
+            config,
+            replicas,
+        )
+        self._translator = Translator(
+            self._steps.model,
+            task.source_subwords,
+            task.target_subwords,
+            corpus.source_language,
+            corpus.target_language,
+        )
+        self._rate = 0.0
+        super().__init__(
+            workdir,
+            config.num_epochs or config.num_updates / len(self.batches(0)),
+            config.num_updates,
+            config.snapshot_updates,
+            on_update,
+            replicas,
+        )
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        return batches_of(
+            *self._lengths,
+            epoch,
+            self._config.seed,
+            self._config.batch_tokens,
+            self._config.batch_sentences,
+            self._config.bucket_width,
+        )
+
+    def num_tokens(self, batch: np.ndarray) -> int:
+        return int(self._lengths[1][batch].sum())
+
+    def begin_epoch(self) -> None:
+        """Batches have no state."""
+
+    def update(self, batch: np.ndarray, epochs: float) -> float:
+        config, updates = self._config, self.place.updates
+        rate = rate_at(
+            config.learning_rate,
+            config.schedule,
+            min(epochs / self.num_epochs, 1.0),
+            config.decay_from,
+            config.num_halvings,
+        )
+        if updates < config.warmup_updates:
+            rate *= (updates + 1) / config.warmup_updates
+        self._rate = rate * self.rate_factor()
+        return self._steps.update(
+            *self._pairs.batch(batch), self._rate, updates
+        )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return self._steps.arrays()
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._steps.restore(arrays)
+
+    def end_epoch(self) -> Record:
+        place, weights = self.place, self._steps.weights()
+        pairs = self._task.corpus.validation
+        loss_nats = self._loss_nats(pairs)
+        if not loss_nats < MAX_LOSS_NATS:
+            raise Diverged(f"a validation loss of {loss_nats:.4g} nats")
+        bleu = self._validation_bleu()
+        best = max((r["validation_bleu"] for r in place.history), default=-1.0)
+        if bleu > best:
+            keep_as_best(self.workdir, place.updates, weights)
+        if self._config.average_epochs > 1:
+            arrays = {f"{k:04d}": array for k, array in enumerate(weights)}
+            checkpoints.save(
+                self.workdir / "epochs",
+                place.updates,
+                arrays,
+                self._config.average_epochs,
+            )
+        return {
+            "epoch": place.epoch + 1,
+            "updates": place.updates,
+            "learning_rate": self._rate,
+            "train_loss_nats": place.loss_sum / place.batch,
+            "validation_loss_nats": loss_nats,
+            "validation_bleu": bleu,
+            "rollbacks": self.rollbacks,
+        }
+
+    def _validation_bleu(self) -> float:
+        pairs = self._task.corpus.validation
+        pairs = pairs[: self._config.num_scored or None]
+        return self._scored_texts(pairs, beam=1)[0].bleu
+
+    def _scored_texts(
+        self, pairs: Sequence[Pair], beam: int
+    ) -> tuple[TranslationScores, list[str]]:
+        found = self._translator.translate(
+            [source for source, _ in pairs],
+            beam,
+            self._config.length_penalty,
+            self._config.coverage_penalty,
+        )
+        texts = [translation.text for translation in found]
+        references = [target for _, target in pairs]
+        language = self._task.corpus.target_language
+        return scores_of(texts, references, language), texts
+
+    def _loss_nats(self, pairs: Sequence[Pair]) -> float:
+        """Returns the mean of -log p of a target subword, ends included."""
+        encoded = self._task.encoded(pairs)
+        order = sorted(
+            range(len(encoded)), key=lambda k: len(encoded.target[k])
+        )
+        total = count = 0.0
+        for begin in range(0, len(order), _SCORE_SENTENCES):
+            batch = encoded.batch(order[begin : begin + _SCORE_SENTENCES])
+            nats, num = self._steps.score(*batch)
+            total, count = total + nats, count + num
+        return total / count
+
+    # The end.
+
+    def write_result(self) -> None:
+        chosen = self._choose_weights()
+        corpus, metrics = self._task.corpus, {}
+        signatures: dict[str, str] = {}
+        for part in ("validation", "test"):
+            pairs = getattr(corpus, part)
+            loss_nats = self._loss_nats(pairs)
+            metrics[f"{part}_loss_nats"] = loss_nats
+            metrics[f"{part}_perplexity"] = perplexity(loss_nats)
+            for name, beam in (("greedy", 1), ("beam", self._config.beam)):
+                scores, texts = self._scored_texts(pairs, beam)
+                metrics[f"{part}_{name}_bleu"] = scores.bleu
+                metrics[f"{part}_{name}_chrf"] = scores.chrf
+                signatures = {
+                    "bleu": scores.bleu_signature,
+                    "chrf": scores.chrf_signature,
+                }
+                path = self.workdir / (
+                    f"{part}.{name}.{corpus.target_language}"
+                )
+                data = "".join(f"{text}\n" for text in texts)
+                files.write_atomically(path, data.encode())
+        history = self.place.history
+        settings = self._config.settings(self._spec, corpus)
+        result = {
+            "metrics": metrics,
+            "signatures": signatures,
+            "weights": chosen,
+            "epochs": len(history),
+            "updates": self.place.updates,
+            "rollbacks": self.rollbacks,
+            "elapsed_s": sum(past["elapsed_s"] for past in history),
+            "cell": self._spec.to_dict(),
+            "units": self._recipe.units,
+            "parameters": self._recipe.num_parameters(
+                self._spec, *self._task.sizes
+            ),
+            "vocabulary_sizes": self._task.sizes,
+            "training_pairs": len(self._pairs),
+            "config": settings,
+            "environment": configuration.environment(),
+        }
+        self._translator.save(
+            self.workdir / "model", {"config": settings, "metrics": metrics}
+        )
+        files.write_json(self.workdir / "result.json", result)
+
+    def _choose_weights(self) -> str:
+        """Takes the best epoch's weights, or the mean if it is no worse."""
+        history = self.place.history
+        best = max(history, key=lambda past: past["validation_bleu"])
+        self._steps.set_weights(best_arrays(self.workdir))
+        chosen = f"epoch {best['epoch']}"
+        num = min(self._config.average_epochs, len(history))
+        if num == 1:
+            return chosen
+        self._steps.set_weights(self._mean_of_epochs(history[-num:]))
+        if self._validation_bleu() >= best["validation_bleu"]:
+            return f"mean of the last {num} epochs"
+        self._steps.set_weights(best_arrays(self.workdir))
+        return chosen
+
+    def _mean_of_epochs(self, records: Sequence[Record]) -> list[np.ndarray]:
+        """Returns the mean of the weights that some epochs ended with."""
+        folder = self.workdir / "epochs"
+        sums: list[np.ndarray] = []
+        for record in records:
+            arrays = checkpoints.load(folder, record["updates"])
+            if arrays is None:
+                raise ValueError(
+                    f"{folder}: the weights of epoch {record['epoch']} are "
+                    "damaged. Set average_epochs=1, in another workdir."
+                )
+            weights = [array for _, array in sorted(arrays.items())]
+            sums = sums or [np.zeros(w.shape, np.float64) for w in weights]
+            sums = [a + w for a, w in zip(sums, weights, strict=True)]
+        return [(a / len(records)).astype(np.float32) for a in sums]

@@ -1,0 +1,250 @@
+"""The compiled steps of a translation model: update, score, search.
+
+They own the variables of a training: weights and optimizer. TensorFlow only.
+Axes: B sentences, S source steps, T target steps, V vocabulary.
+"""
+
+import functools
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nas_keras.data.subwords import BEGIN
+from nas_keras.data.subwords import PADDING
+from nas_keras.tasks import translation_search
+from nas_keras.tasks.language_model import initial_weights
+from nas_keras.tasks.language_model_steps import clipped
+from nas_keras.tasks.replicas import OneReplica
+from nas_keras.tasks.replicas import Replicas
+from nas_keras.tasks.translation_config import TranslationConfig
+from nas_keras.tasks.translation_model import Masks
+from nas_keras.tasks.translation_model import TranslationModel
+
+_IDS = tf.TensorSpec([None, None], tf.int32)
+_INTS = tf.TensorSpec([None], tf.int32)
+_FLOAT = tf.TensorSpec([], tf.float32)
+
+
+class Losses(NamedTuple):
+    """Of target tokens, sums in nats.
+
+    Attributes:
+        smoothed: What training minimises, with smoothed labels.
+        plain: -log p of the tokens.
+        num_tokens: Float.
+    """
+
+    smoothed: Any
+    plain: Any
+    num_tokens: Any
+
+
+def losses_of(logits: Any, targets: Any, smoothing: float) -> Losses:
+    """Returns the losses of logits [B, T, V] for targets int32 [B, T].
+
+    Reference:
+        [Szegedy et al., 2016](https://arxiv.org/abs/1512.00567), section 7,
+        of the smoothing.
+    """
+    is_real = keras.ops.cast(keras.ops.not_equal(targets, PADDING), "float32")
+    log_sum = keras.ops.logsumexp(logits, axis=-1)
+    chosen = keras.ops.take_along_axis(logits, targets[..., None], axis=-1)
+    plain = (log_sum - chosen[..., 0]) * is_real
+    smoothed = plain
+    if smoothing:
+        spread = (log_sum - keras.ops.mean(logits, axis=-1)) * is_real
+        smoothed = (1 - smoothing) * plain + smoothing * spread
+    return Losses(
+        keras.ops.sum(smoothed), keras.ops.sum(plain), keras.ops.sum(is_real)
+    )
+
+
+def shifted(targets: Any) -> Any:
+    """Returns what a decoder reads to say the targets int32 [B, T]."""
+    begin = keras.ops.full_like(targets[:, :1], BEGIN)
+    return keras.ops.concatenate([begin, targets[:, :-1]], axis=1)
+
+
+class TranslationSteps:
+    """A model, its optimizer, and what may be done to them.
+
+    Args:
+        model: Makes the `TranslationModel`.
+        config: The training.
+        replicas: What trains together.
+
+    Attributes:
+        model: The `TranslationModel`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        config: TranslationConfig,
+        replicas: Replicas | None = None,
+    ):
+        self._config = config
+        self._replicas: Replicas = replicas or OneReplica()
+        with self._replicas.scope():
+            self.model: TranslationModel = model()
+            self._weights = self.model.trainable_variables
+            if config.optimizer == "adam":
+                self._optimizer = keras.optimizers.Adam(config.learning_rate)
+            else:
+                self._optimizer = keras.optimizers.SGD(config.learning_rate)
+            self._optimizer.build(self._weights)
+        self._set_first_weights()
+        self._update = tf.function(
+            self._update_step,
+            input_signature=[_IDS, _IDS, _FLOAT, _INTS],
+            autograph=False,
+        )
+        self._score = tf.function(
+            self._score_step, input_signature=[_IDS, _IDS], autograph=False
+        )
+
+    def _set_first_weights(self) -> None:
+        """Matrices are uniform; biases and scales as their layers have them."""
+        shapes = [tuple(w.shape) for w in self._weights]
+        scale = self._config.model.init_scale
+        arrays = initial_weights(shapes, scale, self._config.seed)
+        for weight, array in zip(self._weights, arrays, strict=True):
+            if len(weight.shape) > 1 or weight.name == "v":
+                weight.assign(array)
+
+    # The state of a training, as named arrays.
+
+    def _kept(self) -> dict[str, keras.Variable]:
+        groups = {
+            "weight": self._weights,
+            "optimizer": self._optimizer.variables,
+        }
+        return {
+            f"{name}/{place:04d}": variable
+            for name, group in groups.items()
+            for place, variable in enumerate(group)
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns the values of all variables by name."""
+        return {name: np.array(v) for name, v in self._kept().items()}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Sets all variables to what `arrays` has returned."""
+        for name, variable in self._kept().items():
+            variable.assign(arrays[name])
+
+    def weights(self) -> list[np.ndarray]:
+        """Returns the model's weights."""
+        return [np.array(w) for w in self._weights]
+
+    def set_weights(self, arrays: Sequence[np.ndarray]) -> None:
+        """Sets the model's weights."""
+        for weight, array in zip(self._weights, arrays, strict=True):
+            weight.assign(array)
+
+    # What is done.
+
+    def update(
+        self,
+        source: np.ndarray,
+        target: np.ndarray,
+        rate: float,
+        number: int,
+    ) -> float:
+        """Takes a training step on a batch.
+
+        Args:
+            source: int32 [B, S], each sentence with its end.
+            target: int32 [B, T], likewise.
+            rate: Learning rate.
+            number: Of the update; with the seed, it decides the dropout.
+
+        Returns:
+            The mean of -log p of a target token, in nats.
+        """
+        seed = np.array([self._config.seed % 2**31, number], np.int32)
+        with self._replicas.watched():
+            loss = self._update(source, target, np.float32(rate), seed)
+            return float(loss)
+
+    def score(
+        self, source: np.ndarray, target: np.ndarray
+    ) -> tuple[float, int]:
+        """Returns the sum of -log p of the target tokens, and their number."""
+        losses = self._score(source, target)
+        return float(losses.plain), int(losses.num_tokens)
+
+    # Their programs.
+
+    def _update_step(self, source, target, rate, seed):
+        def of_replica(index):
+            gradients, loss = self._gradients(source, target, seed, index)
+            # The optimizer adds those of the replicas, which are equal by now.
+            gradients = clipped(gradients, self._config.clip_norm)
+            gradients = [g / self._replicas.num for g in gradients]
+            self._optimizer.learning_rate = rate
+            self._optimizer.apply(gradients, self._weights)
+            return loss
+
+        return self._replicas.run(of_replica)
+
+    def _gradients(self, source, target, seed, index):
+        """Returns the gradients of the batch, and its loss in nats a token."""
+        num = self._replicas.num
+        masks = self._masks(tf.shape(source)[0], seed)
+        is_real = tf.cast(tf.not_equal(target, PADDING), tf.float32)
+        num_tokens = tf.reduce_sum(is_real)
+        by_sentence = self._config.loss_mean == "sentences"
+        parts = num_tokens
+        if by_sentence:
+            parts = tf.cast(tf.shape(target)[0], tf.float32)
+        if num > 1:  # This replica's rows.
+            source, target = source[index::num], target[index::num]
+            masks = {name: mask[index::num] for name, mask in masks.items()}
+        with tf.GradientTape() as tape:
+            logits = self.model((source, shifted(target)), masks)
+            losses = losses_of(logits, target, self._config.label_smoothing)
+            objective = losses.smoothed / parts
+        gradients = tape.gradient(objective, [w.value for w in self._weights])
+        gradients = [tf.convert_to_tensor(g) for g in gradients]
+        *gradients, loss = self._replicas.sum(
+            [*gradients, losses.plain / num_tokens]
+        )
+        return gradients, loss
+
+    def _masks(self, batch_size: Any, seed: Any) -> Masks:
+        """Returns masks of the whole batch, whoever has which rows of it."""
+        masks = {}
+        for place, (name, (width, rate)) in enumerate(
+            self.model.dropout_widths().items()
+        ):
+            its_seed = tf.random.experimental.stateless_fold_in(seed, place)
+            uniform = tf.random.stateless_uniform([batch_size, width], its_seed)
+            masks[name] = tf.cast(uniform >= rate, tf.float32) / (1 - rate)
+        return masks
+
+    def _score_step(self, source, target):
+        logits = self.model((source, shifted(target)))
+        return losses_of(logits, target, 0.0)
+
+
+def compiled_search(
+    model: TranslationModel, beam: int, alpha: float, beta: float
+) -> Any:
+    """Returns a function of sentences int32 [B, S] and limits int32 [B]."""
+    search = translation_search.greedy_search
+    if beam > 1:
+        search = functools.partial(
+            translation_search.beam_search, beam=beam, alpha=alpha, beta=beta
+        )
+
+    def run(source, limits):
+        return search(model, source, limits)
+
+    return tf.function(run, input_signature=[_IDS, _INTS], autograph=False)

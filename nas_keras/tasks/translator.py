@@ -1,0 +1,251 @@
+"""`Translator`: a trained translation model and its subwords, in one folder.
+
+    Translator.load("runs/de/model").translate(["A dog runs."])
+
+TensorFlow only. Axes: S source subwords, T target subwords.
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from nas_keras.data.subwords import END
+from nas_keras.data.subwords import PADDING
+from nas_keras.data.subwords import Subwords
+from nas_keras.storage import files
+from nas_keras.tasks.sentence_batches import padded
+from nas_keras.tasks.translation_model import TranslationModel
+from nas_keras.tasks.translation_steps import compiled_search
+from nas_keras.tasks.translation_steps import shifted
+
+# Hypotheses times source subwords of a batch that is searched at once.
+_BATCH_TOKENS = 8_000
+_SPARE = 8  # Subwords that a translation may have beyond twice its source's.
+
+
+@dataclasses.dataclass(frozen=True)
+class Translation:
+    """A translation that was found.
+
+    Attributes:
+        text: Detokenised.
+        log_prob_nats: Of its subwords and its end.
+        score: What it was chosen by, `log_prob_nats` with the penalties.
+    """
+
+    text: str
+    log_prob_nats: float
+    score: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Alignment:
+    """What each subword of a translation has attended to.
+
+    Attributes:
+        source: The subwords of the source, S, with its end.
+        target: Those of the translation, T, with its end.
+        weights: float32 [T, S]; each row sums to 1.
+    """
+
+    source: list[str]
+    target: list[str]
+    weights: np.ndarray
+
+
+class Translator:
+    """Translates text.
+
+    Args:
+        model: A `TranslationModel`.
+        source_subwords: What its source was made of.
+        target_subwords: What its target was made of.
+        source_language: Names that the folder keeps.
+        target_language: Likewise.
+    """
+
+    def __init__(
+        self,
+        model: TranslationModel,
+        source_subwords: Subwords,
+        target_subwords: Subwords,
+        source_language: str = "",
+        target_language: str = "",
+    ):
+        self.model = model
+        self.source_subwords = source_subwords
+        self.target_subwords = target_subwords
+        self.source_language = source_language
+        self.target_language = target_language
+        self._searches: dict[Any, Any] = {}
+
+    def translate(
+        self,
+        lines: Sequence[str],
+        beam: int = 5,
+        length_penalty: float = 1.0,
+        coverage_penalty: float = 0.0,
+    ) -> list[Translation]:
+        """Returns the best translation of each line.
+
+        Args:
+            lines: Sentences.
+            beam: Hypotheses that are kept; 1 takes the likeliest subword at
+                each step.
+            length_penalty: alpha of `translation_search.beam_search`.
+            coverage_penalty: beta there.
+
+        Raises:
+            ValueError: If a line is empty, or a number out of range.
+        """
+        if isinstance(beam, bool) or not isinstance(beam, int) or beam < 1:
+            raise ValueError(
+                f"beam must be an int of at least 1. Received: beam={beam!r}."
+            )
+        for name, value in (
+            ("length_penalty", length_penalty),
+            ("coverage_penalty", coverage_penalty),
+        ):
+            if not 0 <= value < float("inf"):
+                raise ValueError(
+                    f"{name} must be finite and not negative. Received: "
+                    f"{name}={value!r}."
+                )
+        sentences = self._encoded(lines)
+        found: list[Translation | None] = [None] * len(lines)
+        search = self._search(beam, length_penalty, coverage_penalty)
+        for places in _batches(sentences, _BATCH_TOKENS // beam):
+            source = padded([sentences[k] for k in places])
+            limits = 2 * (source != PADDING).sum(axis=1) + _SPARE
+            ids, log_probs, scores = map(
+                np.array, search(source, limits.astype(np.int32))
+            )
+            texts = self.target_subwords.decode(ids[:, 0].tolist())
+            for row, place in enumerate(places):
+                found[place] = Translation(
+                    texts[row], float(log_probs[row, 0]), float(scores[row, 0])
+                )
+        return found
+
+    def align(self, line: str, translation: str) -> Alignment:
+        """Returns what a translation attends to when it is read out.
+
+        Raises:
+            ValueError: If a text is empty.
+        """
+        (source,) = self._encoded([line])
+        (target,) = self.target_subwords.encode([translation])
+        if not target:
+            raise ValueError("translation must have text. Received: ''.")
+        target = [*target, END]
+        ids = np.array([target], np.int32)
+        memory, state = self.model.encode(np.array([source], np.int32))
+        decoded = self.model.decode(shifted(ids), memory, state)
+        return Alignment(
+            self.source_subwords.pieces(source),
+            self.target_subwords.pieces(target),
+            np.array(decoded.weights[0]),
+        )
+
+    def _encoded(self, lines: Sequence[str]) -> list[list[int]]:
+        encoded = self.source_subwords.encode(lines)
+        for number, ids in enumerate(encoded, start=1):
+            if not ids:
+                raise ValueError(
+                    "Each line to translate must have text. Received: an "
+                    f"empty line {number} of {len(lines)}."
+                )
+        if not encoded:
+            raise ValueError("There must be a line to translate. Received: [].")
+        return [[*ids, END] for ids in encoded]
+
+    def _search(self, beam: int, alpha: float, beta: float) -> Any:
+        key = (beam, alpha, beta) if beam > 1 else (1, 0.0, 0.0)
+        if key not in self._searches:
+            self._searches[key] = compiled_search(self.model, *key)
+        return self._searches[key]
+
+    # The folder.
+
+    def save(self, folder: str | os.PathLike, facts: Mapping[str, Any]) -> None:
+        """Writes `model.keras`, the subwords, `config.json`, `metrics.json`.
+
+        Args:
+            folder: It need not exist.
+            facts: `"config"` and `"metrics"`, JSON-able.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / ".model.0.tmp.keras"
+        self.model.save(temporary)
+        temporary.replace(folder / "model.keras")
+        for name, subwords in (
+            ("source", self.source_subwords),
+            ("target", self.target_subwords),
+        ):
+            files.write_atomically(folder / f"{name}.subwords", subwords.model)
+        config = {
+            "source_language": self.source_language,
+            "target_language": self.target_language,
+            "training": facts.get("config"),
+        }
+        files.write_json(folder / "metrics.json", facts.get("metrics"))
+        files.write_json(folder / "config.json", config)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "Translator":
+        """Returns what `save` has written.
+
+        Raises:
+            ValueError: If a file is missing or damaged; the message names it.
+        """
+        folder = Path(folder)
+        names = ("model.keras", "source.subwords", "target.subwords")
+        for name in (*names, "config.json"):
+            if not (folder / name).is_file():
+                raise ValueError(
+                    "model must be a folder that a training has written, with "
+                    f"{name!r} in it. Received: model={str(folder)!r}."
+                )
+        config = files.read_json(folder / "config.json")
+        subwords = []
+        for name in names[1:]:
+            try:
+                subwords.append(Subwords((folder / name).read_bytes()))
+            except ValueError as error:
+                raise ValueError(f"{folder / name}: damaged: {error}") from None
+        try:
+            model = keras.saving.load_model(folder / names[0], compile=False)
+        except (ValueError, OSError, KeyError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"{folder / names[0]}: damaged or of another release: {reason}"
+            ) from None
+        return cls(
+            model,
+            *subwords,
+            config.get("source_language", ""),
+            config.get("target_language", ""),
+        )
+
+
+def _batches(
+    sentences: Sequence[Sequence[int]], num: int
+) -> Iterator[list[int]]:
+    """Yields places of sentences of like length, of `num` ids or one each."""
+    order = sorted(range(len(sentences)), key=lambda k: len(sentences[k]))
+    batch: list[int] = []
+    for place in order:
+        if batch and (len(batch) + 1) * len(sentences[place]) > num:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch

@@ -1,0 +1,431 @@
+r"""Trains a translation model of any cell, to its BLEU on the test set.
+
+The same command again goes on where it was stopped, or prints the result of a
+finished training. WORKDIR then has result.json, history.csv, a learning curve,
+the translations of the test set, and the folder model/, which translates.
+
+Examples:
+  nas-translation --preset=demo --workdir=runs/demo_mt
+  nas-translation --preset=multi30k --data_dir=multi30k --workdir=runs/de
+  nas-translation --preset=multi30k --data_dir=multi30k --workdir=runs/nas \
+      --cell=nascell --parameters=8e6
+  nas-translation --model=runs/de/model --translate=english.txt
+  nas-translation --model=runs/de/model --translate=english.txt \
+      --alignment=first_line.png
+
+--data_dir is a folder with two files for each part, train.en and train.de and
+so on, perhaps with .gz, or en.train.txt and de.train.txt; or of prepared
+TensorFlow Datasets. A flag that is named like an attribute of a preset
+overrides it. Where the environment names several workers (TF_CONFIG, Slurm),
+they train together, and so do the GPUs of one machine.
+
+Exit status: 0 done (and again 0 when run again), 1 the training diverged, 2
+bad input, 74 the disk failed. From 128 on, the same command goes on from
+there: 130 interrupted, 143 stopped by SIGTERM, 144 another worker was lost.
+"""
+
+import dataclasses
+import importlib.util
+import json
+import logging
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+from typing import NoReturn
+
+import rich.console
+from absl import app
+from absl import flags
+
+from nas_keras.cells.spec import load_spec
+from nas_keras.data.parallel import ParallelCorpus
+from nas_keras.data.parallel_sources import open_pairs
+from nas_keras.data.sources import read_text_file
+from nas_keras.search import cluster
+from nas_keras.search import stopping
+from nas_keras.search import topology
+from nas_keras.search.progress import Progress
+from nas_keras.search.progress import TokenSpeed
+from nas_keras.search.rendezvous import PeerLostError
+from nas_keras.storage import configuration
+from nas_keras.tasks.training_loop import TrainingError
+from nas_keras.tasks.translation_config import TranslationConfig
+from nas_keras.tasks.translation_config import TranslationModelConfig
+from nas_keras.tasks.translation_presets import TRANSLATION_PRESETS
+
+_NAME = "nas-translation"
+_PLAIN_INTERVAL_S = 30.0  # Between lines, where there is no terminal.
+
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of snapshots and results."
+)
+_PRESET = flags.DEFINE_enum(
+    "preset",
+    "demo",
+    sorted(TRANSLATION_PRESETS),
+    "Values that the other flags override.",
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Folder of the pairs' files, or of prepared TensorFlow Datasets.",
+)
+_TENSORBOARD = flags.DEFINE_boolean(
+    "tensorboard", False, "Whether to write events to WORKDIR/tensorboard."
+)
+_DEVICES = flags.DEFINE_list(
+    "devices",
+    [],
+    "Devices of this machine that train together, such as GPU:0,GPU:1; "
+    "default: its GPUs, if there are several.",
+)
+_CLUSTER = flags.DEFINE_enum(
+    "cluster",
+    "auto",
+    topology.RESOLVERS,
+    "Where the environment says who trains together.",
+)
+_MODEL = flags.DEFINE_string(
+    "model", None, "Folder model/ of a training, to translate with."
+)
+_TRANSLATE = flags.DEFINE_string(
+    "translate", None, "Text file to translate with --model, line by line."
+)
+_ALIGNMENT = flags.DEFINE_string(
+    "alignment",
+    None,
+    "Path of a .png file for the attention of the first line's translation.",
+)
+
+
+def _define_flags(kind: type, without: Sequence[str]) -> dict[str, Any]:
+    """Defines a flag for each attribute of a configuration."""
+    define = {
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        bool: flags.DEFINE_boolean,
+        str: flags.DEFINE_string,
+    }
+    texts = configuration.attribute_docs(kind)
+    return {
+        field.name: define[field.type](field.name, None, texts[field.name])
+        for field in dataclasses.fields(kind)
+        if field.name not in without
+    }
+
+
+_OF_MODEL = _define_flags(TranslationModelConfig, [])
+_OF_TRAINING = _define_flags(
+    TranslationConfig, ["preset", "model", "parameters"]
+)
+# A float, so that 8e6 can be written.
+_PARAMETERS = flags.DEFINE_float(
+    "parameters",
+    None,
+    configuration.attribute_docs(TranslationConfig)["parameters"],
+)
+# Of two that say the same, the one that is given stands.
+_EITHER = (("num_updates", "num_epochs"), ("batch_tokens", "batch_sentences"))
+
+
+def config_from_flags() -> TranslationConfig:
+    """Returns the preset with the flags that were given put in.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+    preset = TRANSLATION_PRESETS[_PRESET.value]
+    of_model, changes = _given(_OF_MODEL), _given(_OF_TRAINING)
+    for pair in _EITHER:
+        for one, other in (pair, pair[::-1]):
+            if changes.get(one):
+                changes.setdefault(other, 0)
+    if _PARAMETERS.value is not None:
+        if not 0 <= _PARAMETERS.value < 2**63:
+            raise ValueError(
+                "--parameters must be in [0, 2**63). Received: "
+                f"--parameters={_PARAMETERS.value}."
+            )
+        if "units" in of_model:
+            raise ValueError(
+                "--units and --parameters exclude one another. Received: "
+                f"--units={of_model['units']} "
+                f"--parameters={_PARAMETERS.value:g}."
+            )
+        changes["parameters"] = int(_PARAMETERS.value)
+    elif "units" in of_model:
+        changes["parameters"] = 0
+    model = dataclasses.replace(preset.model, **of_model)
+    return dataclasses.replace(preset, model=model, **changes)
+
+
+def _given(holders: dict[str, Any]) -> dict[str, Any]:
+    values = {name: holder.value for name, holder in holders.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Trains the model that the flags describe, or translates with one.
+
+    Raises:
+        SystemExit: With the status of the module's docstring.
+    """
+    try:
+        if len(argv) > 1:
+            raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
+        _check_paths()
+        if _MODEL.value or _TRANSLATE.value or _ALIGNMENT.value:
+            _translate()
+            return
+        config, corpus, workdir = _checked_arguments()
+        workers = topology.from_environment(os.environ, _CLUSTER.value)
+        if not (workdir / "result.json").exists():
+            _train(config, corpus, workdir, workers)
+        if workers is None or workers.index == 0:
+            _print_result(workdir)
+        if workers is not None:
+            stopping.end(stopping.DONE)
+    except ValueError as error:
+        _fail(str(error), stopping.USAGE)
+    except TrainingError as error:
+        _fail(str(error), stopping.FAILED)
+    except OSError as error:
+        _fail(f"{error}. What was finished is kept.", stopping.DISK)
+
+
+def _check_paths() -> None:
+    for name in ("workdir", "data_dir", "model", "translate", "alignment"):
+        value = flags.FLAGS[name].value
+        if value and not value.isprintable():
+            raise ValueError(
+                f"--{name} must be printable text. Received: {value!r}."
+            )
+
+
+def _checked_arguments() -> tuple[
+    TranslationConfig, ParallelCorpus, pathlib.Path
+]:
+    """Returns what to train; fails before anything is loaded or written."""
+    if not _WORKDIR.value:
+        raise ValueError("--workdir must be given, or --model to translate.")
+    if _TENSORBOARD.value and importlib.util.find_spec("tensorboard") is None:
+        raise ValueError(
+            "--tensorboard needs tensorboard: pip install "
+            "'nas_keras[tensorboard]'."
+        )
+    config = config_from_flags()
+    spec = load_spec(config.cell)
+    corpus = open_pairs(
+        config.dataset,
+        _DATA_DIR.value,
+        config.source,
+        config.target,
+        config.test_set,
+    )
+    workdir = pathlib.Path(_WORKDIR.value)
+    settings = {"settings": config.settings(spec, corpus)}
+    configuration.check(workdir, settings)
+    return config, corpus, workdir
+
+
+def _train(
+    config: TranslationConfig,
+    corpus: ParallelCorpus,
+    workdir: pathlib.Path,
+    workers: topology.Topology | None,
+) -> None:
+    if workers is not None:
+        workers.check_port()
+    stopping.leave_on_signals(_NAME)
+    _quiet_tensorflow("3" if workers else "2")
+
+    def on_lost(reason: str, status: int | None = None) -> NoReturn:
+        stopping.leave(_NAME, status or stopping.PEER_LOST, reason)
+
+    cluster.limit_threads(config.num_threads)
+    try:
+        with cluster.Cluster(workers, on_lost=on_lost) as joined:
+            _train_together(config, corpus, workdir, joined)
+    except PeerLostError as error:
+        on_lost(str(error))
+
+
+def _train_together(
+    config: TranslationConfig,
+    corpus: ParallelCorpus,
+    workdir: pathlib.Path,
+    joined: cluster.Cluster,
+) -> None:
+    from nas_keras import report
+    from nas_keras.search import replicas
+    from nas_keras.tasks import translation
+
+    console = rich.console.Console(
+        soft_wrap=True, highlight=False, quiet=not joined.is_chief
+    )
+    together = replicas.replicas_of(joined, _devices(joined))
+    writes = joined.is_chief
+    epochs: list[dict[str, float]] = []
+    log = _TENSORBOARD.value and report.ScalarLog(workdir / "tensorboard")
+    total = config.num_epochs or 1
+    with Progress(
+        load_spec(config.cell).name,
+        total,
+        "epochs" if config.num_epochs else "training",
+        console=console,
+        plain_interval_s=_PLAIN_INTERVAL_S,
+    ) as display:
+        speed = TokenSpeed(display)
+        for epoch in translation.train_translation(
+            config, corpus, workdir, speed.tell, together
+        ):
+            epochs.append(dataclasses.asdict(epoch))
+            if config.num_epochs:
+                display.advance(epoch.epoch, epoch.elapsed_s, text="")
+            console.print(_line_of(epoch), markup=False)
+            if speed.has_been_told() and writes:  # Not an earlier call's.
+                _write(epochs, workdir)
+                if log:
+                    log.add(epochs[-1], time.time())
+    if writes:
+        _write(epochs, workdir)
+    if log:
+        log.close()
+
+
+def _devices(joined: cluster.Cluster) -> list[str]:
+    if _DEVICES.value or joined.size > 1:
+        return _DEVICES.value
+    import tensorflow as tf
+
+    gpus = tf.config.list_logical_devices("GPU")
+    return [gpu.name for gpu in gpus]
+
+
+def _write(epochs: list[dict[str, float]], workdir: pathlib.Path) -> None:
+    from nas_keras import report
+
+    report.write_history(epochs, workdir / "history.csv")
+    if importlib.util.find_spec("matplotlib") is not None:
+        report.plot_history(epochs, workdir / "learning_curve.png")
+
+
+def _quiet_tensorflow(level: str) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", level)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def _line_of(epoch: Any) -> str:
+    return (
+        f"epoch {epoch.epoch}  training {epoch.train_loss_nats:.4f}"
+        f"  validation {epoch.validation_loss_nats:.4f} nats"
+        f"  BLEU {epoch.validation_bleu:.2f}"
+        f"  rate {epoch.learning_rate:.4g}  {epoch.elapsed_s:.0f} s"
+    )
+
+
+def _print_result(workdir: pathlib.Path) -> None:
+    result = json.loads((workdir / "result.json").read_text("utf-8"))
+    metrics = result["metrics"]
+    print(
+        f"{result['cell']['name']}, {result['units']} units, "
+        f"{result['parameters']:,} weights, {result['training_pairs']:,} "
+        f"pairs, {result['epochs']} epochs; weights of {result['weights']}"
+    )
+    for part in ("validation", "test"):
+        print(
+            f"{part}: perplexity {metrics[f'{part}_perplexity']:.2f}"
+            f"  BLEU greedy {metrics[f'{part}_greedy_bleu']:.2f}"
+            f"  beam {metrics[f'{part}_beam_bleu']:.2f}"
+            f"  chrF beam {metrics[f'{part}_beam_chrf']:.2f}"
+        )
+    print(f"BLEU: {result['signatures']['bleu']}")
+    print(f"Model: {workdir / 'model'}")
+
+
+def _translate() -> None:
+    """Prints the translation of each line of a file."""
+    for name in ("model", "translate"):
+        if not flags.FLAGS[name].value:
+            raise ValueError(
+                f"--{name} must be given to translate: --model=FOLDER "
+                "--translate=FILE."
+            )
+    if _WORKDIR.value:
+        raise ValueError(
+            "--workdir must be left out with --model. Received: "
+            f"--workdir={_WORKDIR.value}."
+        )
+    if _ALIGNMENT.value and not _ALIGNMENT.value.endswith(".png"):
+        raise ValueError(
+            "--alignment must end in '.png'. Received: "
+            f"--alignment={_ALIGNMENT.value!r}."
+        )
+    text = read_text_file(_TRANSLATE.value, "translate")
+    lines = [line.strip() for line in text.removesuffix("\n").split("\n")]
+    if not all(lines):
+        raise ValueError(
+            "Each line of --translate must have text. Received: "
+            f"--translate={_TRANSLATE.value!r}, whose line "
+            f"{lines.index('') + 1} of {len(lines)} is empty."
+        )
+    if not pathlib.Path(_MODEL.value).is_dir():
+        raise ValueError(
+            "--model must be a folder that a training has written. Received: "
+            f"--model={_MODEL.value!r}."
+        )
+    _quiet_tensorflow("2")
+    threads = _OF_TRAINING["num_threads"].value
+    if threads:
+        cluster.limit_threads(threads)
+    from nas_keras.tasks.translator import Translator
+
+    translator = Translator.load(_MODEL.value)
+    options = {
+        name: _OF_TRAINING[name].value
+        for name in ("beam", "length_penalty", "coverage_penalty")
+        if _OF_TRAINING[name].value is not None
+    }
+    found = translator.translate(lines, **options)
+    for translation in found:
+        print(translation.text)
+    if _ALIGNMENT.value:
+        from nas_keras import report
+
+        alignment = translator.align(lines[0], found[0].text)
+        report.plot_alignment(
+            alignment.source,
+            alignment.target,
+            alignment.weights,
+            pathlib.Path(_ALIGNMENT.value),
+        )
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    if {"--help", "-help", "-h"} & set(argv[1:]):
+        # absl's own help is of the main module, here a console script.
+        print(__doc__)
+        print(flags.FLAGS.module_help(sys.modules[__name__]))
+        sys.exit(0)
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        _fail(str(error), stopping.USAGE)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    line = " ".join(message.split())
+    print(f"{_NAME}: {line}", file=sys.stderr)
+    sys.exit(status)
+
+
+def run() -> None:
+    """Runs the program; the console script `nas-translation`."""
+    app.run(main, flags_parser=_parse_flags)
+
+
+if __name__ == "__main__":
+    run()
