@@ -68,6 +68,7 @@ _WITHOUT_KERAS = (
     "tasks/translation_config.py",
     "tasks/translation_presets.py",
     "tasks/translation_scores.py",
+    "tasks/translation_task.py",
     "tasks/windows.py",
 )
 # Keras and NumPy, so that other backends than TensorFlow's can use them. These

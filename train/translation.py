@@ -55,6 +55,7 @@ from nas_keras.tasks.training_loop import TrainingError
 from nas_keras.tasks.translation_config import TranslationConfig
 from nas_keras.tasks.translation_config import TranslationModelConfig
 from nas_keras.tasks.translation_presets import TRANSLATION_PRESETS
+from nas_keras.tasks.translation_task import TranslationTask
 
 _NAME = "nas-translation"
 _PLAIN_INTERVAL_S = 30.0  # Between lines, where there is no terminal.
@@ -228,6 +229,10 @@ def _checked_arguments() -> tuple[
     workdir = pathlib.Path(_WORKDIR.value)
     settings = {"settings": config.settings(spec, corpus)}
     configuration.check(workdir, settings)
+    if not (workdir / "config.json").exists():  # Else it was good.
+        task = TranslationTask.of(config, corpus)
+        config.sized(spec, *task.sizes)
+        task.encoded(corpus.train, config.max_length)
     return config, corpus, workdir
 
 
@@ -372,10 +377,10 @@ def _translate() -> None:
             f"--translate={_TRANSLATE.value!r}, whose line "
             f"{lines.index('') + 1} of {len(lines)} is empty."
         )
-    if not pathlib.Path(_MODEL.value).is_dir():
+    if not (pathlib.Path(_MODEL.value) / "model.keras").is_file():
         raise ValueError(
-            "--model must be a folder that a training has written. Received: "
-            f"--model={_MODEL.value!r}."
+            "--model must be a folder that a training has written, with "
+            f"model.keras in it. Received: --model={_MODEL.value!r}."
         )
     _quiet_tensorflow("2")
     threads = _OF_TRAINING["num_threads"].value

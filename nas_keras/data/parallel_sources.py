@@ -106,13 +106,20 @@ def _read_folder(
 
 
 def _stems(folder: pathlib.Path, language: str) -> dict[str, pathlib.Path]:
-    """Returns the files of a language by what comes before or after it."""
+    """Returns a language's files of parts by what stands beside its name."""
     found = {}
     for path in sorted(folder.iterdir()):
         for pattern in _NAMES:
             match = pattern.fullmatch(path.name.removesuffix(_GZIP))
-            if match and match["language"] == language:
-                found[match["stem"]] = path
+            if (
+                match
+                and match["language"] == language
+                and _part_of(match["stem"]) is not None
+            ):
+                other = found.setdefault(match["stem"], path)
+                rule = f"a folder with {other.name!r} or {path.name!r}, not "
+                rule += "with both"
+                check(other == path, "data_dir", rule, str(folder))
     return found
 
 

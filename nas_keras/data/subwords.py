@@ -126,7 +126,7 @@ class Subwords:
         try:
             row = [int(i) for i in ids]
             good = row == [*ids]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):  # The last: inf.
             row, good = ids, False
         check(good, "ids", rule, ids)
         wrong = [i for i in row if not 0 <= i < self.vocabulary_size]
@@ -164,7 +164,7 @@ def train_subwords(
         _sentencepiece().SentencePieceTrainer.train(
             sentence_iterator=iter(lines),
             model_writer=model,
-            vocab_size=min(vocabulary_size, 2**31 - 1),  # It is an int32.
+            vocab_size=min(vocabulary_size, 2**30),  # An int32, and 1.1 of it.
             model_type=kind,
             normalization_rule_name="identity",
             character_coverage=1.0,

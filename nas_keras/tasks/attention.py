@@ -89,7 +89,9 @@ class NormedBahdanau(Attention):
 
     def scores(self, query: Any, keys: Any) -> Any:
         product = keras.ops.matmul(query, self.query_kernel) + self.bias
-        v = self.v * (self.g / keras.ops.norm(self.v))
+        v = keras.ops.copy(self.v)  # See `AttentiveRNN`.
+        length = keras.ops.sqrt(keras.ops.sum(keras.ops.square(v)))
+        v = v * (self.g / length)
         return keras.ops.matmul(keras.ops.tanh(keys + product[:, None]), v)
 
 
@@ -134,6 +136,10 @@ class AttentiveRNN(keras.layers.Layer):
     Its input at step t is [x_t; context of step t - 1], so unlike those of a
     `NASRNN` its steps cannot be taken out of the loop: of the products of the
     cell only that of x could. This is the one such layer of GNMT.
+
+    TensorFlow adds more than two gradients of one tensor in an order that
+    differs from run to run. So that a training can be repeated to the bit,
+    what has three readers here is copied for two of them.
 
     Args:
         units: H.
@@ -184,7 +190,8 @@ class AttentiveRNN(keras.layers.Layer):
                 inputs = inputs * mask
             output, states = self.cell(inputs, list(states))
             context, weights = self.attention(output, memory)
-            carry = (tuple(states), context, weights)
+            states = tuple(map(keras.ops.copy, states))
+            carry = (states, context, keras.ops.copy(weights))
             return carry, carry  # On TensorFlow the two must be alike.
 
         no_weights = keras.ops.zeros_like(memory.is_real, "float32")

@@ -33,7 +33,7 @@ def batches_of(
         batch_tokens: Most target subwords of a batch, padding included, and
             most source subwords; 0 if `batch_sentences` says how many pairs.
         batch_sentences: Pairs of a batch; the last of a bucket has fewer.
-        bucket_width: Sides of a bucket's pairs differ by less than this.
+        bucket_width: Longer sides of a bucket's pairs differ by less than it.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(source_lengths))
@@ -86,8 +86,7 @@ def rate_at(
     """
     if schedule == "cosine":
         return learning_rate * 0.5 * (1 + float(np.cos(np.pi * fraction)))
-    if schedule == "halving" and fraction >= decay_from:
+    if schedule == "halving" and fraction > decay_from:
         share = (fraction - decay_from) / (1 - decay_from)
-        halvings = min(1 + int(share * num_halvings), num_halvings)
-        return learning_rate * 0.5**halvings
+        return learning_rate * 0.5 ** int(share * num_halvings)
     return learning_rate

@@ -15,15 +15,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from absl import logging
 
 from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import load_spec
 from nas_keras.data.parallel import Pair
 from nas_keras.data.parallel import ParallelCorpus
-from nas_keras.data.subwords import END
-from nas_keras.data.subwords import Subwords
-from nas_keras.data.subwords import train_subwords
 from nas_keras.storage import checkpoints
 from nas_keras.storage import configuration
 from nas_keras.storage import files
@@ -32,7 +28,6 @@ from nas_keras.tasks.replicas import OneReplica
 from nas_keras.tasks.replicas import Replicas
 from nas_keras.tasks.scores import perplexity
 from nas_keras.tasks.sentence_batches import batches_of
-from nas_keras.tasks.sentence_batches import padded
 from nas_keras.tasks.sentence_batches import rate_at
 from nas_keras.tasks.training_loop import MAX_LOSS_NATS
 from nas_keras.tasks.training_loop import Diverged
@@ -47,6 +42,7 @@ from nas_keras.tasks.translation_model import TranslationModel
 from nas_keras.tasks.translation_scores import TranslationScores
 from nas_keras.tasks.translation_scores import scores_of
 from nas_keras.tasks.translation_steps import TranslationSteps
+from nas_keras.tasks.translation_task import TranslationTask
 from nas_keras.tasks.translator import Translator
 
 _SCORE_SENTENCES = 64  # Of a batch that is scored.
@@ -75,108 +71,6 @@ class TranslationEpoch:
     validation_bleu: float
     rollbacks: int
     elapsed_s: float
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class EncodedPairs:
-    """Pairs as ids, each sentence with its end.
-
-    Attributes:
-        source: Ids of each sentence.
-        target: Ids of each translation.
-    """
-
-    source: list[list[int]]
-    target: list[list[int]]
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def batch(self, places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns int32 [B, S] and [B, T] of some pairs."""
-        return (
-            padded([self.source[k] for k in places]),
-            padded([self.target[k] for k in places]),
-        )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TranslationTask:
-    """Pairs to learn from and the subwords they are made of.
-
-    Attributes:
-        corpus: The pairs as text.
-        source_subwords: Those of the source.
-        target_subwords: Those of the target; the same if they are shared.
-    """
-
-    corpus: ParallelCorpus
-    source_subwords: Subwords
-    target_subwords: Subwords
-
-    @classmethod
-    def of(
-        cls, config: TranslationConfig, corpus: ParallelCorpus
-    ) -> "TranslationTask":
-        """Returns the task of a training, its subwords learnt from the pairs.
-
-        Raises:
-            ValueError: If the text allows no vocabulary of this size.
-        """
-        source, target = (
-            [pair[side] for pair in corpus.train] for side in (0, 1)
-        )
-        size, kind = config.vocabulary_size, config.subword_kind
-        if config.model.shared_embeddings:
-            shared = train_subwords([*source, *target], size, kind)
-            return cls(corpus, shared, shared)
-        both = (train_subwords(lines, size, kind) for lines in (source, target))
-        return cls(corpus, *both)
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """V of the source and of the target."""
-        return (
-            self.source_subwords.vocabulary_size,
-            self.target_subwords.vocabulary_size,
-        )
-
-    def encoded(
-        self, pairs: Sequence[Pair], max_length: int | None = None
-    ) -> EncodedPairs:
-        """Returns pairs as ids, without those of a side that is too long.
-
-        Args:
-            pairs: Text.
-            max_length: Most subwords of a side, or None for any number.
-
-        Raises:
-            ValueError: If no pair is short enough.
-        """
-        source = self.source_subwords.encode([pair[0] for pair in pairs])
-        target = self.target_subwords.encode([pair[1] for pair in pairs])
-        both = [
-            ([*of_source, END], [*of_target, END])
-            for of_source, of_target in zip(source, target, strict=True)
-            if max_length is None
-            or max(len(of_source), len(of_target)) <= max_length
-        ]
-        if not both:
-            raise ValueError(
-                "max_length must leave a pair to train on. Received: "
-                f"max_length={max_length}, of {len(pairs)} pairs that are all "
-                "longer."
-            )
-        if len(both) < len(pairs):
-            logging.warning(
-                "%s: left out %d of the %d training pairs: longer than "
-                "max_length=%d subwords.",
-                self.corpus.name,
-                len(pairs) - len(both),
-                len(pairs),
-                max_length,
-            )
-        return EncodedPairs(*(list(side) for side in zip(*both, strict=True)))
 
 
 def train_translation(

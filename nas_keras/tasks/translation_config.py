@@ -155,8 +155,8 @@ class TranslationConfig(_Checked):
         learning_rate: Largest.
         warmup_updates: Updates over which the rate rises to it.
         schedule: `"constant"`; `"cosine"`, to zero at the last update; or
-            `"halving"`, `num_halvings` times, evenly spaced from the fraction
-            `decay_from` of the updates on.
+            `"halving"`, at the ends of `num_halvings` equal parts of what
+            follows the fraction `decay_from` of the updates.
         decay_from: See `schedule`.
         num_halvings: See `schedule`.
         clip_norm: Largest global norm of the gradient.

@@ -232,7 +232,8 @@ class TranslationModel(keras.Model):
             state: Before the first of the tokens.
             masks: Of dropout.
         """
-        x = self.target_embedding(target)
+        table = keras.ops.copy(self.target_embedding.embeddings)
+        x = keras.ops.take(table, target, axis=0)
         mask = None if masks is None else masks.get("decoder_0")
         bottom = self.bottom_layer(
             x, memory, state.states[0], state.context, mask
@@ -250,20 +251,15 @@ class TranslationModel(keras.Model):
             )
             states.append(after)
             x = outputs + x if number > 1 else outputs
-        logits = keras.ops.matmul(
-            _masked(x, "softmax", masks), self.softmax_matrix()
-        )
+        kernel = self.softmax_kernel
+        if kernel is None:
+            kernel = keras.ops.transpose(table)
+        logits = keras.ops.matmul(_masked(x, "softmax", masks), kernel)
         return Decoded(
             keras.ops.cast(logits, "float32"),
             bottom.weights,
             DecoderState(states, bottom.contexts[:, -1]),
         )
-
-    def softmax_matrix(self) -> Any:
-        """Returns what the decoder's output is multiplied by, [H, V]."""
-        if self.softmax_kernel is not None:
-            return self.softmax_kernel
-        return keras.ops.transpose(self.target_embedding.embeddings)
 
     def get_config(self) -> dict[str, Any]:
         return {

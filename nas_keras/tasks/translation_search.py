@@ -72,6 +72,7 @@ def greedy_search(model: TranslationModel, source: Any, limits: Any) -> Any:
         source: int32 [B, S].
         limits: int32 [B], the most tokens of each translation, with its end.
     """
+    limits = ops.cast(limits, "int32")
     memory, state = model.encode(source)
     batch_size = ops.shape(source)[0]
     longest = ops.max(limits)
@@ -150,6 +151,7 @@ def beam_search(
     Reference:
         [Wu et al., 2016](https://arxiv.org/abs/1609.08144), section 7.
     """
+    limits = ops.cast(limits, "int32")
     memory, state = model.encode(source)
     memory = Memory(*(ops.repeat(part, beam, axis=0) for part in memory))
     flat = [ops.repeat(tensor, beam, axis=0) for tensor in _flat(state)]

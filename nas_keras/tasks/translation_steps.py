@@ -53,6 +53,7 @@ def losses_of(logits: Any, targets: Any, smoothing: float) -> Losses:
     """
     is_real = keras.ops.cast(keras.ops.not_equal(targets, PADDING), "float32")
     log_sum = keras.ops.logsumexp(logits, axis=-1)
+    logits = keras.ops.copy(logits)  # See `AttentiveRNN`.
     chosen = keras.ops.take_along_axis(logits, targets[..., None], axis=-1)
     plain = (log_sum - chosen[..., 0]) * is_real
     smoothed = plain

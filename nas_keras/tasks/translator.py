@@ -6,6 +6,7 @@ TensorFlow only. Axes: S source subwords, T target subwords.
 """
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from nas_keras.tasks.translation_steps import shifted
 # Hypotheses times source subwords of a batch that is searched at once.
 _BATCH_TOKENS = 8_000
 _SPARE = 8  # Subwords that a translation may have beyond twice its source's.
+_FILES = ("model.keras", "source.subwords", "target.subwords")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,9 +185,11 @@ class Translator:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / ".model.0.tmp.keras"
+        temporary = folder / ".temporary.keras"
         self.model.save(temporary)
-        temporary.replace(folder / "model.keras")
+        data = temporary.read_bytes()
+        temporary.unlink()
+        files.write_atomically(folder / _FILES[0], data)
         for name, subwords in (
             ("source", self.source_subwords),
             ("target", self.target_subwords),
@@ -194,6 +198,7 @@ class Translator:
         config = {
             "source_language": self.source_language,
             "target_language": self.target_language,
+            "sha256": {name: _digest(folder / name) for name in _FILES},
             "training": facts.get("config"),
         }
         files.write_json(folder / "metrics.json", facts.get("metrics"))
@@ -207,27 +212,28 @@ class Translator:
             ValueError: If a file is missing or damaged; the message names it.
         """
         folder = Path(folder)
-        names = ("model.keras", "source.subwords", "target.subwords")
-        for name in (*names, "config.json"):
+        for name in (*_FILES, "config.json"):
             if not (folder / name).is_file():
                 raise ValueError(
                     "model must be a folder that a training has written, with "
                     f"{name!r} in it. Received: model={str(folder)!r}."
                 )
         config = files.read_json(folder / "config.json")
-        subwords = []
-        for name in names[1:]:
-            try:
-                subwords.append(Subwords((folder / name).read_bytes()))
-            except ValueError as error:
-                raise ValueError(f"{folder / name}: damaged: {error}") from None
+        for name in _FILES:
+            if config.get("sha256", {}).get(name) != _digest(folder / name):
+                raise ValueError(
+                    f"{folder / name}: damaged, or not what config.json beside "
+                    "it is of."
+                )
+        # A file that is whole may be of a release that this one cannot read.
         try:
-            model = keras.saving.load_model(folder / names[0], compile=False)
-        except (ValueError, OSError, KeyError, TypeError) as error:
+            model = keras.saving.load_model(folder / _FILES[0], compile=False)
+        except (ValueError, TypeError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(
-                f"{folder / names[0]}: damaged or of another release: {reason}"
+                f"{folder / _FILES[0]}: of another release: {reason}"
             ) from None
+        subwords = [Subwords((folder / k).read_bytes()) for k in _FILES[1:]]
         return cls(
             model,
             *subwords,
@@ -249,3 +255,7 @@ def _batches(
         batch.append(place)
     if batch:
         yield batch
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

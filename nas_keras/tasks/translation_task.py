@@ -1,0 +1,121 @@
+"""Pairs of sentences as a task: their subwords, and pairs as ids.
+
+No TensorFlow, no Keras. Axes: B pairs of a batch, S source and T target
+subwords.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from absl import logging
+
+from nas_keras.data.parallel import Pair
+from nas_keras.data.parallel import ParallelCorpus
+from nas_keras.data.subwords import END
+from nas_keras.data.subwords import Subwords
+from nas_keras.data.subwords import train_subwords
+from nas_keras.tasks.sentence_batches import padded
+from nas_keras.tasks.translation_config import TranslationConfig
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EncodedPairs:
+    """Pairs as ids, each sentence with its end.
+
+    Attributes:
+        source: Ids of each sentence.
+        target: Ids of each translation.
+    """
+
+    source: list[list[int]]
+    target: list[list[int]]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def batch(self, places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns int32 [B, S] and [B, T] of some pairs."""
+        return (
+            padded([self.source[k] for k in places]),
+            padded([self.target[k] for k in places]),
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TranslationTask:
+    """Pairs to learn from and the subwords they are made of.
+
+    Attributes:
+        corpus: The pairs as text.
+        source_subwords: Those of the source.
+        target_subwords: Those of the target; the same if they are shared.
+    """
+
+    corpus: ParallelCorpus
+    source_subwords: Subwords
+    target_subwords: Subwords
+
+    @classmethod
+    def of(
+        cls, config: TranslationConfig, corpus: ParallelCorpus
+    ) -> "TranslationTask":
+        """Returns the task of a training, its subwords learnt from the pairs.
+
+        Raises:
+            ValueError: If the text allows no vocabulary of this size.
+        """
+        source, target = (
+            [pair[side] for pair in corpus.train] for side in (0, 1)
+        )
+        size, kind = config.vocabulary_size, config.subword_kind
+        if config.model.shared_embeddings:
+            shared = train_subwords([*source, *target], size, kind)
+            return cls(corpus, shared, shared)
+        both = (train_subwords(lines, size, kind) for lines in (source, target))
+        return cls(corpus, *both)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """V of the source and of the target."""
+        return (
+            self.source_subwords.vocabulary_size,
+            self.target_subwords.vocabulary_size,
+        )
+
+    def encoded(
+        self, pairs: Sequence[Pair], max_length: int | None = None
+    ) -> EncodedPairs:
+        """Returns pairs as ids, without those of a side that is too long.
+
+        Args:
+            pairs: Text.
+            max_length: Most subwords of a side, or None for any number.
+
+        Raises:
+            ValueError: If no pair is short enough.
+        """
+        source = self.source_subwords.encode([pair[0] for pair in pairs])
+        target = self.target_subwords.encode([pair[1] for pair in pairs])
+        both = [
+            ([*of_source, END], [*of_target, END])
+            for of_source, of_target in zip(source, target, strict=True)
+            if max_length is None
+            or max(len(of_source), len(of_target)) <= max_length
+        ]
+        if not both:
+            raise ValueError(
+                "max_length must leave a pair to train on. Received: "
+                f"max_length={max_length}, of {len(pairs)} pairs that are all "
+                "longer."
+            )
+        if len(both) < len(pairs):
+            logging.warning(
+                "%s: left out %d of the %d training pairs: longer than "
+                "max_length=%d subwords.",
+                self.corpus.name,
+                len(pairs) - len(both),
+                len(pairs),
+                max_length,
+            )
+        return EncodedPairs(*(list(side) for side in zip(*both, strict=True)))

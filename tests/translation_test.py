@@ -1,0 +1,406 @@
+"""Tests of long trainings of translation models: what they leave, recovery."""
+
+import dataclasses
+import itertools
+import json
+import math
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from nas_keras.data import parallel_corpus
+from nas_keras.storage import checkpoints
+from nas_keras.tasks import TranslationConfig
+from nas_keras.tasks import TranslationModelConfig
+from nas_keras.tasks import Translator
+from nas_keras.tasks import train_translation
+from nas_keras.tasks import translation
+from nas_keras.tasks import translation_task
+from nas_keras.tasks.training_loop import best_arrays
+from nas_keras.tasks.translation_scores import scores_of
+from nas_keras.tasks.translation_steps import TranslationSteps
+from nas_keras.tasks.translation_task import TranslationTask
+
+_WORDS = {"one": "eins", "two": "zwei", "red": "rot", "cat": "Katze"}
+
+
+def _corpus():
+    """Returns all phrases of three words, and their words' translations."""
+    phrases = list(itertools.product(_WORDS, repeat=3))
+    pairs = [
+        (" ".join(words), " ".join(_WORDS[word] for word in words))
+        for words in phrases
+    ]
+    order = np.random.default_rng(0).permutation(len(pairs))
+    pairs = [pairs[k] for k in order]
+    parts = {
+        "train": pairs[:48],
+        "validation": pairs[48:56],
+        "test": pairs[56:],
+    }
+    return parallel_corpus(parts, "en", "de", name="phrases")
+
+
+def _config(model=None, **changes):
+    arguments = {
+        "preset": "test",
+        "vocabulary_size": 40,
+        "model": TranslationModelConfig(
+            **{"units": 6, "num_layers": 1, "init_scale": 0.3, **(model or {})}
+        ),
+        "batch_tokens": 60,
+        "num_epochs": 3,
+        "learning_rate": 0.02,
+        "beam": 2,
+        "snapshot_updates": 2,
+        **changes,
+    }
+    return TranslationConfig(**arguments)
+
+
+def _train(config, workdir, **options):
+    return list(train_translation(config, _corpus(), workdir, **options))
+
+
+class _Stop(Exception):
+    pass
+
+
+def _stop_at(number):
+    count = itertools.count(1)
+
+    def tell(update):
+        if next(count) == number:
+            raise _Stop
+
+    return tell
+
+
+def _last(workdir):
+    """Returns the arrays of the newest snapshot, without what is a time."""
+    step, arrays = checkpoints.latest(workdir / "checkpoints")
+    place = json.loads(arrays.pop("place").tobytes())
+    for record in (place, *place["history"]):
+        del record["elapsed_s"]
+    return step, place, arrays
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    # Its model is traced five times: about 20 s.
+    workdir = tmp_path_factory.mktemp("finished") / "whole"
+    config = _config(
+        {"output_dropout": 0.1}, average_epochs=2, warmup_updates=3
+    )
+    return config, workdir, _train(config, workdir)
+
+
+def test_an_interrupted_training_is_as_if_it_had_not_been(finished, tmp_path):
+    config, whole, epochs = finished
+    with pytest.raises(_Stop):  # After a snapshot, in mid-epoch.
+        _train(config, tmp_path, on_update=_stop_at(4))
+    again = _train(config, tmp_path)
+    # Equal but for the last digits: TensorFlow adds up the gradients of a loop
+    # in an order that, now and then, is another.
+    for one, other in zip(epochs, again, strict=True):
+        for field in dataclasses.fields(one):
+            if field.name != "elapsed_s":
+                assert getattr(other, field.name) == pytest.approx(
+                    getattr(one, field.name), rel=1e-5
+                )
+    (step, _, arrays), (other_step, _, others) = _last(whole), _last(tmp_path)
+    assert step == other_step
+    for name, array in arrays.items():
+        np.testing.assert_allclose(others[name], array, 1e-4, 1e-5, name)
+    for name in ("test.beam.de", "validation.greedy.de"):
+        assert (whole / name).read_text() == (tmp_path / name).read_text()
+
+
+def test_a_finished_training_says_what_it_came_to(finished):
+    config, workdir, epochs = finished
+    result = json.loads((workdir / "result.json").read_text())
+    assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
+    assert result["training_pairs"] == 48
+    assert result["signatures"]["bleu"].startswith("nrefs:1|case:mixed")
+    texts = (workdir / "test.beam.de").read_text().split("\n")[:-1]
+    references = [target for _, target in _corpus().test]
+    scores = scores_of(texts, references, "de")
+    assert result["metrics"]["test_beam_bleu"] == scores.bleu
+    assert result["metrics"]["test_beam_chrf"] == scores.chrf
+    assert result["metrics"]["test_perplexity"] == pytest.approx(
+        math.exp(result["metrics"]["test_loss_nats"])
+    )
+    assert epochs[-1].train_loss_nats < epochs[0].train_loss_nats
+    assert _train(config, workdir) == epochs  # And no update.
+
+
+def test_the_folder_of_a_model_translates_alike(finished, tmp_path):
+    _, workdir, _ = finished
+    translator = Translator.load(workdir / "model")
+    sources = [source for source, _ in _corpus().test]
+    for name, options in (
+        ("greedy", {"beam": 1}),
+        ("beam", {"beam": 2, "length_penalty": 1.0}),
+    ):
+        found = translator.translate(sources, **options)
+        texts = (workdir / f"test.{name}.de").read_text().split("\n")[:-1]
+        assert [translation.text for translation in found] == texts
+    backwards = translator.translate(sources[::-1], beam=1)
+    assert [t.text for t in backwards[::-1]] == [
+        t.text for t in translator.translate(sources, beam=1)
+    ]
+    assert (translator.source_language, translator.target_language) == (
+        "en",
+        "de",
+    )
+    alignment = translator.align(sources[0], "rot zwei")
+    assert alignment.target[-1] == alignment.source[-1] == "</s>"
+    assert alignment.weights.shape == (
+        len(alignment.target),
+        len(alignment.source),
+    )
+    np.testing.assert_allclose(alignment.weights.sum(axis=1), 1, rtol=1e-5)
+    for options, message in (
+        ({"beam": 0}, "beam must be an int of at least 1. Received: beam=0"),
+        ({"beam": True}, "beam must be an int"),
+        ({"length_penalty": -1.0}, "length_penalty must be finite and not"),
+        ({"coverage_penalty": math.inf}, "coverage_penalty must be finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            translator.translate(sources, **options)
+    with pytest.raises(ValueError, match="an empty line 2 of 3"):
+        translator.translate(["one", " ", "two"])
+    with pytest.raises(ValueError, match=r"must be a line to translate"):
+        translator.translate([])
+    with pytest.raises(ValueError, match="translation must have text"):
+        translator.align("one", "")
+
+
+def test_the_weights_are_those_of_the_best_epoch_or_a_mean(
+    finished, tmp_path, monkeypatch
+):
+    config, _, _ = finished
+    kept = []
+
+    def scripted(bleus):
+        numbers = iter(bleus)
+
+        def score(self):
+            kept.append(self._steps.weights())
+            return next(numbers)
+
+        return score
+
+    def train(bleus):
+        monkeypatch.setattr(
+            translation._Training, "_validation_bleu", scripted(bleus)
+        )
+        _train(config, tmp_path)
+        result = json.loads((tmp_path / "result.json").read_text())
+        return result["weights"]
+
+    # Of three epochs, and of the mean of the last two.
+    assert train([1.0, 3.0, 2.0, 2.9]) == "epoch 2"
+    for got, want in zip(best_arrays(tmp_path), kept[1], strict=True):
+        np.testing.assert_array_equal(got, want)
+    for got, one, two in zip(kept[3], kept[1], kept[2], strict=True):
+        np.testing.assert_allclose(got, (one + two) / 2, atol=1e-6)
+    (tmp_path / "result.json").unlink()
+    assert train([3.0]) == "mean of the last 2 epochs"
+
+
+def test_dropout_is_a_function_of_seed_and_update():
+    corpus, config = _corpus(), _config()
+    task = TranslationTask.of(config, corpus)
+    batch = task.encoded(corpus.train).batch(range(6))
+    steps = _steps(config, task)
+    other = _steps(dataclasses.replace(config, seed=1), task)
+    other.set_weights(steps.weights())  # Those depend on the seed, too.
+    first = steps.update(*batch, 0.0, 0)
+    assert steps.update(*batch, 0.0, 0) == first
+    assert steps.update(*batch, 0.0, 1) != first
+    assert other.update(*batch, 0.0, 0) != first
+
+
+def _steps(config, task):
+    spec = translation.load_spec(config.cell)
+    return TranslationSteps(
+        lambda: translation.TranslationModel(config.model, spec, *task.sizes),
+        config,
+    )
+
+
+def test_the_gradient_is_clipped_and_a_mean():
+    corpus = _corpus()
+    weights = {}
+    for name, changes in (
+        ("tokens", {}),
+        ("sentences", {"loss_mean": "sentences"}),
+        ("clipped", {"clip_norm": 1e-3}),
+    ):
+        config = _config(
+            {"dropout": 0.0},
+            **{"optimizer": "sgd", "clip_norm": 1e6, **changes},
+        )
+        task = TranslationTask.of(config, corpus)
+        steps = _steps(config, task)
+        source, target = task.encoded(corpus.train).batch([0, 1, 2])
+        before = steps.weights()
+        steps.update(source, target, 0.5, 0)
+        weights[name] = [
+            (w - b) / 0.5 for w, b in zip(steps.weights(), before, strict=True)
+        ]
+    num_tokens = (target != 0).sum()
+    for by_tokens, by_sentences in zip(
+        weights["tokens"], weights["sentences"], strict=True
+    ):
+        np.testing.assert_allclose(
+            by_sentences * 3, by_tokens * num_tokens, rtol=1e-2, atol=1e-4
+        )
+    norm = math.sqrt(sum((w**2).sum() for w in weights["clipped"]))
+    assert norm == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_replicas_are_one_device(tmp_path):
+    # Two processors that TensorFlow takes for two: a process of its own.
+    code = """
+        import sys
+        import numpy as np
+        import tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        two = [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.set_logical_device_configuration(cpu, two)
+        from nas_keras.search.cluster import Cluster
+        from nas_keras.search.replicas import replicas_of
+        from nas_keras.tasks import *
+        from nas_keras.cells.spec import load_spec
+        from nas_keras.tasks.translation_steps import TranslationSteps
+
+        shape = TranslationModelConfig(units=4, num_layers=1, dropout=0.3)
+        config = TranslationConfig("test", model=shape)
+        rng = np.random.default_rng(0)
+        source = rng.integers(4, 9, (5, 4)).astype(np.int32)
+        target = rng.integers(4, 9, (5, 6)).astype(np.int32)
+        target[1, 3:] = 0
+        found = []
+        for devices in ([], ["CPU:0", "CPU:1"]):
+            steps = TranslationSteps(
+                lambda: TranslationModel(shape, load_spec("gru"), 9, 9),
+                config, replicas_of(Cluster(), devices))
+            losses = [steps.update(source, target, 0.05, k) for k in range(3)]
+            losses.append(steps.update(source[:1], target[:1], 0.05, 3))
+            found.append([np.array(losses), *steps.weights()])
+        for one, two in zip(*found, strict=True):
+            np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
+        assert found[0][0][0] != found[0][0][1]
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-2_000:]
+
+
+def test_long_pairs_are_left_out_and_counted(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        translation_task.logging,
+        "warning",
+        lambda text, *values: said.append(text % values),
+    )
+    corpus = _corpus()
+    task = TranslationTask.of(_config(), corpus)
+    lengths = [
+        max(map(len, (task.source_subwords.encode([a])[0],
+                      task.target_subwords.encode([b])[0])))
+        for a, b in corpus.train
+    ]  # fmt: skip
+    longest = int(np.median(lengths))
+    kept = task.encoded(corpus.train, longest)
+    assert len(kept) == sum(length <= longest for length in lengths)
+    assert said == [
+        f"phrases: left out {48 - len(kept)} of the 48 training pairs: longer "
+        f"than max_length={longest} subwords."
+    ]
+    assert len(task.encoded(corpus.train)) == 48
+    with pytest.raises(ValueError, match="max_length must leave a pair"):
+        task.encoded(corpus.train, 0)
+
+
+def test_a_vocabulary_that_the_pairs_do_not_have_is_refused(tmp_path):
+    config = _config(vocabulary_size=4_000)
+    with pytest.raises(ValueError, match="`vocabulary_size` must be at most"):
+        _train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset": "multi30k"}, "dataset must be one of"),
+        ({"num_updates": 5}, "One of num_updates and num_epochs must be"),
+        ({"batch_tokens": 0}, "One of batch_tokens and batch_sentences must"),
+        ({"batch_tokens": 30}, "batch_tokens must hold one sentence, of"),
+        ({"subword_kind": "word"}, "subword_kind must be one of"),
+        ({"optimizer": "lion"}, "optimizer must be one of .*'lion'"),
+        ({"schedule": "linear"}, "schedule must be one of"),
+        ({"loss_mean": "batch"}, "loss_mean must be one of"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive, finite"),
+        ({"clip_norm": math.inf}, "clip_norm must be positive, finite"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\)"),
+        ({"decay_from": 1.0}, r"decay_from must be in \[0, 1\)"),
+        ({"beam": 0}, "beam must be an int of at least 1"),
+        ({"length_penalty": -0.1}, "length_penalty must be finite and not"),
+        ({"average_epochs": 0}, "average_epochs must be an int of at least 1"),
+    ],
+)
+def test_a_training_is_checked(changes, message):
+    with pytest.raises(ValueError, match=message):
+        _config(**changes)
+
+
+def test_parameters_decide_the_units():
+    spec = translation.load_spec("nascell")
+    config = _config(parameters=5_000)
+    model = config.sized(spec, 40, 40)
+    assert model.num_parameters(spec, 40, 40) <= 5_000
+    larger = dataclasses.replace(model, units=model.units + 1)
+    assert larger.num_parameters(spec, 40, 40) > 5_000
+    with pytest.raises(ValueError, match="A model of one unit of cell"):
+        _config(parameters=20).sized(spec, 40, 40)
+
+
+def test_scores_are_those_of_sacrebleu():
+    sacrebleu = pytest.importorskip("sacrebleu")
+    texts = ["Der Hund läuft.", "Eine Katze schläft gern hier ."]
+    references = ["Ein Hund läuft.", "Eine Katze schläft gern hier."]
+    scores = scores_of(texts, references, "de")
+    assert scores.bleu == sacrebleu.corpus_bleu(texts, [references]).score
+    assert scores.chrf == sacrebleu.corpus_chrf(texts, [references]).score
+    assert "tok:13a" in scores.bleu_signature
+    assert "tok:char" in scores_of(["猫"], ["猫"], "zh").bleu_signature or (
+        "tok:zh" in scores_of(["猫"], ["猫"], "zh").bleu_signature
+    )
+    with pytest.raises(ValueError, match="must be as many.* 1 and 2"):
+        scores_of(texts[:1], references)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "source.subwords"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "a bit"])
+def test_a_damaged_folder_is_named(name, damage, finished, tmp_path):
+    _, workdir, _ = finished
+    for path in (workdir / "model").iterdir():
+        data = bytearray(path.read_bytes())
+        if path.name == name:
+            if damage == "missing":
+                continue
+            if damage == "cut":
+                data = data[:-50]
+            else:
+                data[len(data) // 2] ^= 1
+        (tmp_path / path.name).write_bytes(data)
+    with pytest.raises(ValueError, match=name):
+        Translator.load(tmp_path)
