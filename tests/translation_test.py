@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -19,6 +20,7 @@ from nas_keras.tasks import Translator
 from nas_keras.tasks import train_translation
 from nas_keras.tasks import translation
 from nas_keras.tasks import translation_task
+from nas_keras.tasks.replicas import OneReplica
 from nas_keras.tasks.training_loop import best_arrays
 from nas_keras.tasks.translation_scores import scores_of
 from nas_keras.tasks.translation_steps import TranslationSteps
@@ -182,47 +184,67 @@ def test_the_folder_of_a_model_translates_alike(finished, tmp_path):
 def test_the_weights_are_those_of_the_best_epoch_or_a_mean(
     finished, tmp_path, monkeypatch
 ):
-    config, _, _ = finished
-    kept = []
-
-    def scripted(bleus):
-        numbers = iter(bleus)
-
-        def score(self):
-            kept.append(self._steps.weights())
-            return next(numbers)
-
-        return score
-
-    def train(bleus):
+    config, workdir, epochs = finished
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+    task = TranslationTask.of(config, _corpus())
+    training = translation._Training(
+        config,
+        config.model,
+        translation.load_spec(config.cell),
+        task,
+        tmp_path,
+        lambda update: None,
+        OneReplica(),
+    )
+    assert training._go_to_newest()
+    last = training._steps.weights()
+    kept = [
+        [array for _, array in sorted(arrays.items())]
+        for epoch in epochs[-2:]
+        if (arrays := checkpoints.load(tmp_path / "epochs", epoch.updates))
+    ]
+    bleus = [epoch.validation_bleu for epoch in epochs]
+    best = 1 + bleus.index(max(bleus))
+    for mean_bleu, chosen in (
+        (max(bleus) - 1.0, f"epoch {best}"),
+        (max(bleus), "mean of the last 2 epochs"),
+    ):
         monkeypatch.setattr(
-            translation._Training, "_validation_bleu", scripted(bleus)
+            training, "_validation_bleu", lambda bleu=mean_bleu: bleu
         )
-        _train(config, tmp_path)
-        result = json.loads((tmp_path / "result.json").read_text())
-        return result["weights"]
-
-    # Of three epochs, and of the mean of the last two.
-    assert train([1.0, 3.0, 2.0, 2.9]) == "epoch 2"
-    for got, want in zip(best_arrays(tmp_path), kept[1], strict=True):
-        np.testing.assert_array_equal(got, want)
-    for got, one, two in zip(kept[3], kept[1], kept[2], strict=True):
-        np.testing.assert_allclose(got, (one + two) / 2, atol=1e-6)
-    (tmp_path / "result.json").unlink()
-    assert train([3.0]) == "mean of the last 2 epochs"
+        assert training._choose_weights() == chosen
+        want = best_arrays(tmp_path)
+        if chosen.startswith("mean"):
+            want = [(a + b) / 2 for a, b in zip(*kept, strict=True)]
+        for got, array in zip(training._steps.weights(), want, strict=True):
+            np.testing.assert_allclose(got, array, atol=1e-6)
+    for weight, array in zip(last, kept[1], strict=True):
+        np.testing.assert_array_equal(weight, array)
+    newest = max((tmp_path / "epochs").glob("step_*"))
+    newest.write_bytes(b"")
+    with pytest.raises(ValueError, match="weights of epoch 3 are damaged"):
+        training._choose_weights()
 
 
 def test_dropout_is_a_function_of_seed_and_update():
-    corpus, config = _corpus(), _config()
-    task = TranslationTask.of(config, corpus)
-    batch = task.encoded(corpus.train).batch(range(6))
-    steps = _steps(config, task)
-    other = _steps(dataclasses.replace(config, seed=1), task)
-    other.set_weights(steps.weights())  # Those depend on the seed, too.
-    first = steps.update(*batch, 0.0, 0)
-    assert steps.update(*batch, 0.0, 0) == first
-    assert steps.update(*batch, 0.0, 1) != first
-    assert other.update(*batch, 0.0, 0) != first
+    config = _config({"dropout": 0.25})
+    steps = _steps(config, TranslationTask.of(config, _corpus()))
+
+    def masks(seed, number, rows=400):
+        found = steps._masks(rows, np.array([seed, number], np.int32))
+        return {name: np.array(mask) for name, mask in found.items()}
+
+    first = masks(0, 0)
+    assert first.keys() == steps.model.dropout_widths().keys()
+    for name, mask in first.items():
+        assert mask.shape == (400, steps.model.dropout_widths()[name][0])
+        assert set(np.unique(mask)) == {0.0, np.float32(1 / 0.75)}
+        assert np.mean(mask == 0) == pytest.approx(0.25, abs=0.05)
+        np.testing.assert_array_equal(masks(0, 0)[name], mask)
+        assert (masks(0, 1)[name] != mask).any()
+        assert (masks(1, 0)[name] != mask).any()
+    same_width = first["encoder_forward"], first["encoder_backward"]
+    assert (same_width[0] != same_width[1]).any()
 
 
 def _steps(config, task):
@@ -235,33 +257,44 @@ def _steps(config, task):
 
 def test_the_gradient_is_clipped_and_a_mean():
     corpus = _corpus()
-    weights = {}
-    for name, changes in (
-        ("tokens", {}),
-        ("sentences", {"loss_mean": "sentences"}),
-        ("clipped", {"clip_norm": 1e-3}),
+    moved = []
+    for changes in (
+        {"clip_norm": 1e-3},
+        {"clip_norm": 1e6, "loss_mean": "sentences"},
     ):
         config = _config(
-            {"dropout": 0.0},
-            **{"optimizer": "sgd", "clip_norm": 1e6, **changes},
+            {"dropout": 0.0}, optimizer="sgd", label_smoothing=0.0, **changes
         )
         task = TranslationTask.of(config, corpus)
         steps = _steps(config, task)
         source, target = task.encoded(corpus.train).batch([0, 1, 2])
-        before = steps.weights()
+        start = steps.weights()
         steps.update(source, target, 0.5, 0)
-        weights[name] = [
-            (w - b) / 0.5 for w, b in zip(steps.weights(), before, strict=True)
-        ]
-    num_tokens = (target != 0).sum()
-    for by_tokens, by_sentences in zip(
-        weights["tokens"], weights["sentences"], strict=True
-    ):
-        np.testing.assert_allclose(
-            by_sentences * 3, by_tokens * num_tokens, rtol=1e-2, atol=1e-4
+        end = steps.weights()
+        moved.append(
+            np.concatenate(
+                [(w - v).ravel() / 0.5 for w, v in zip(start, end, strict=True)]
+            )
         )
-    norm = math.sqrt(sum((w**2).sum() for w in weights["clipped"]))
-    assert norm == pytest.approx(1e-3, rel=1e-2)
+    clipped, whole = moved
+    assert np.linalg.norm(clipped) == pytest.approx(1e-3, rel=1e-2)
+    np.testing.assert_allclose(
+        clipped / np.linalg.norm(clipped),
+        whole / np.linalg.norm(whole),
+        rtol=1e-2,
+        atol=1e-3,
+    )
+    # Along the gradient of a mean over sentences, the sum of the losses falls
+    # by its squared norm for each sentence.
+    rate = 1e-3
+    steps.set_weights(start)
+    first, _ = steps.score(source, target)
+    steps.set_weights(
+        [w - rate * (w - v) / 0.5 for w, v in zip(start, end, strict=True)]
+    )
+    second, _ = steps.score(source, target)
+    fall = rate * np.linalg.norm(whole) ** 2 * len(target)
+    assert first - second == pytest.approx(fall, rel=0.05)
 
 
 def test_replicas_are_one_device(tmp_path):
