@@ -1,9 +1,10 @@
-"""Text for language models: where it comes from and how it becomes ids.
+"""Text for language models and for translation: where from, and its ids.
 
     text (embedded, files, TFDS) -> build_corpus -> Corpus (int32 ids)
+    pairs (embedded, files, TFDS) -> open_pairs -> ParallelCorpus (text)
 
-Needs NumPy only; TensorFlow Datasets is imported when a data set of it is
-asked for. What a batch looks like is the business of `nas_keras.tasks`.
+No TensorFlow: TensorFlow Datasets is imported when a data set of it is asked
+for. What a batch looks like is the business of `nas_keras.tasks`.
 """
 
 from nas_keras.data.parallel import ParallelCorpus as ParallelCorpus
