@@ -58,6 +58,7 @@ _WITHOUT_KERAS = (
     "search/workdir.py",
     "spaces",
     "storage",
+    "tasks/checked_config.py",
     "tasks/language_model_config.py",
     "tasks/replicas.py",
     "tasks/scores.py",
@@ -82,6 +83,7 @@ _WITHOUT_TENSORFLOW = (
     "tasks/language_model_steps.py",
     "tasks/language_model_use.py",
     "tasks/translation_model.py",
+    "tasks/training_variables.py",
     "tasks/translation_search.py",
     "tasks/attention.py",
 )

@@ -346,21 +346,22 @@ def test_long_pairs_are_left_out_and_counted(monkeypatch):
     )
     corpus = _corpus()
     task = TranslationTask.of(_config(), corpus)
+    pairs = task.encoded(corpus.train)
     lengths = [
         max(map(len, (task.source_subwords.encode([a])[0],
                       task.target_subwords.encode([b])[0])))
         for a, b in corpus.train
     ]  # fmt: skip
     longest = int(np.median(lengths))
-    kept = task.encoded(corpus.train, longest)
+    kept = pairs.up_to(longest, corpus.name)
     assert len(kept) == sum(length <= longest for length in lengths)
     assert said == [
         f"phrases: left out {48 - len(kept)} of the 48 training pairs: longer "
         f"than max_length={longest} subwords."
     ]
-    assert len(task.encoded(corpus.train)) == 48
+    assert len(pairs) == 48
     with pytest.raises(ValueError, match="max_length must leave a pair"):
-        task.encoded(corpus.train, 0)
+        pairs.up_to(0, corpus.name)
 
 
 def test_a_vocabulary_that_the_pairs_do_not_have_is_refused(tmp_path):

@@ -246,10 +246,10 @@ def _train(
             display.advance(epoch.epoch, epoch.elapsed_s, text="")
             console.print(line, markup=False)
             if speed.has_been_told():  # Not one of an earlier call.
-                _write(epochs, workdir)
+                report.write_epochs(epochs, workdir)
                 if log:
                     log.add(epochs[-1], time.time())
-    _write(epochs, workdir)
+    report.write_epochs(epochs, workdir)
     if log:
         log.close()
 
@@ -259,14 +259,6 @@ def _num_epochs(model: LanguageModelConfig, corpus: data.Corpus) -> int:
     length = len(corpus.train) // model.batch_size
     num_windows = (length - 1) // model.num_steps
     return model.num_epochs or math.ceil(model.num_updates / num_windows)
-
-
-def _write(epochs: list[dict[str, float]], workdir: pathlib.Path) -> None:
-    from nas_keras import report
-
-    report.write_history(epochs, workdir / "history.csv")
-    if importlib.util.find_spec("matplotlib") is not None:
-        report.plot_history(epochs, workdir / "learning_curve.png")
 
 
 def _limit_threads(num_threads: int) -> None:

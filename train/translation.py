@@ -184,7 +184,9 @@ def main(argv: Sequence[str]) -> None:
         config, corpus, workdir = _checked_arguments()
         workers = topology.from_environment(os.environ, _CLUSTER.value)
         if not (workdir / "result.json").exists():
-            _train(config, corpus, workdir, workers)
+            task = TranslationTask.of(config, corpus)
+            config.sized(load_spec(config.cell), *task.sizes)
+            _train(config, task, workdir, workers)
         if workers is None or workers.index == 0:
             _print_result(workdir)
         if workers is not None:
@@ -229,16 +231,12 @@ def _checked_arguments() -> tuple[
     workdir = pathlib.Path(_WORKDIR.value)
     settings = {"settings": config.settings(spec, corpus)}
     configuration.check(workdir, settings)
-    if not (workdir / "config.json").exists():  # Else it was good.
-        task = TranslationTask.of(config, corpus)
-        config.sized(spec, *task.sizes)
-        task.encoded(corpus.train, config.max_length)
     return config, corpus, workdir
 
 
 def _train(
     config: TranslationConfig,
-    corpus: ParallelCorpus,
+    task: TranslationTask,
     workdir: pathlib.Path,
     workers: topology.Topology | None,
 ) -> None:
@@ -253,14 +251,14 @@ def _train(
     cluster.limit_threads(config.num_threads)
     try:
         with cluster.Cluster(workers, on_lost=on_lost) as joined:
-            _train_together(config, corpus, workdir, joined)
+            _train_together(config, task, workdir, joined)
     except PeerLostError as error:
         on_lost(str(error))
 
 
 def _train_together(
     config: TranslationConfig,
-    corpus: ParallelCorpus,
+    task: TranslationTask,
     workdir: pathlib.Path,
     joined: cluster.Cluster,
 ) -> None:
@@ -285,18 +283,18 @@ def _train_together(
     ) as display:
         speed = TokenSpeed(display)
         for epoch in translation.train_translation(
-            config, corpus, workdir, speed.tell, together
+            config, task.corpus, workdir, speed.tell, together, task
         ):
             epochs.append(dataclasses.asdict(epoch))
             if config.num_epochs:
                 display.advance(epoch.epoch, epoch.elapsed_s, text="")
             console.print(_line_of(epoch), markup=False)
             if speed.has_been_told() and writes:  # Not an earlier call's.
-                _write(epochs, workdir)
+                report.write_epochs(epochs, workdir)
                 if log:
                     log.add(epochs[-1], time.time())
     if writes:
-        _write(epochs, workdir)
+        report.write_epochs(epochs, workdir)
     if log:
         log.close()
 
@@ -308,14 +306,6 @@ def _devices(joined: cluster.Cluster) -> list[str]:
 
     gpus = tf.config.list_logical_devices("GPU")
     return [gpu.name for gpu in gpus]
-
-
-def _write(epochs: list[dict[str, float]], workdir: pathlib.Path) -> None:
-    from nas_keras import report
-
-    report.write_history(epochs, workdir / "history.csv")
-    if importlib.util.find_spec("matplotlib") is not None:
-        report.plot_history(epochs, workdir / "learning_curve.png")
 
 
 def _quiet_tensorflow(level: str) -> None:

@@ -17,6 +17,7 @@ from nas_keras.data.parallel import check_languages
 from nas_keras.data.parallel import parallel_corpus
 from nas_keras.data.sources import PART_NAMES
 from nas_keras.data.sources import TFDS
+from nas_keras.data.sources import is_tfds
 from nas_keras.data.sources import open_tfds
 from nas_keras.data.sources import read_text_file
 from nas_keras.data.sources import string_features
@@ -35,7 +36,7 @@ _NAMES = (
 
 def is_pairs_dataset(name: str) -> bool:
     """Returns whether `open_pairs` knows a data set of this name."""
-    return name in DATASETS or (name.startswith(TFDS) and name != TFDS)
+    return name in DATASETS or is_tfds(name)
 
 
 def open_pairs(

@@ -36,7 +36,12 @@ _Path = str | os.PathLike
 
 def is_dataset(name: str) -> bool:
     """Returns whether `open_corpus` knows a data set of this name."""
-    return name in DATASETS or (name.startswith(TFDS) and name != TFDS)
+    return name in DATASETS or is_tfds(name)
+
+
+def is_tfds(name: str) -> bool:
+    """Returns whether a name is that of a set of TensorFlow Datasets."""
+    return name.startswith(TFDS) and name != TFDS
 
 
 def embedded_text() -> str:

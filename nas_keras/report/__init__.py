@@ -16,6 +16,7 @@ from nas_keras.report.tables import format_table
 from nas_keras.report.tables import summarise_retrained
 from nas_keras.report.training import ScalarLog
 from nas_keras.report.training import plot_history
+from nas_keras.report.training import write_epochs
 from nas_keras.report.training import write_history
 from nas_keras.report.workers import WorkerRow
 from nas_keras.report.workers import describe_workers
@@ -36,6 +37,7 @@ __all__ = (
     "read_run",
     "summarise_retrained",
     "summarise_workers",
+    "write_epochs",
     "write_history",
     "write_report",
 )

@@ -5,6 +5,7 @@ needs matplotlib, the events the package tensorboard.
 """
 
 import csv
+import importlib.util
 import io
 import math
 from collections.abc import Mapping
@@ -54,6 +55,13 @@ def plot_history(epochs: Sequence[_Epoch], path: Path) -> None:
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=120)
     write_atomically(path, data.getvalue())
+
+
+def write_epochs(epochs: Sequence[_Epoch], workdir: Path) -> None:
+    """Writes `history.csv` and, with matplotlib, `learning_curve.png`."""
+    write_history(epochs, workdir / "history.csv")
+    if importlib.util.find_spec("matplotlib") is not None:
+        plot_history(epochs, workdir / "learning_curve.png")
 
 
 class ScalarLog:

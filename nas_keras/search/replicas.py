@@ -4,7 +4,6 @@ The workers of a `Cluster`, or the devices of this machine, as
 `nas_keras.tasks.replicas.Replicas`.
 """
 
-import contextlib
 from collections.abc import Callable
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -63,8 +62,6 @@ class _Mirrored:
         return list(replica_context().all_reduce("SUM", list(tensors)))
 
     def watched(self) -> AbstractContextManager[Any]:
-        if self._cluster.size == 1:
-            return contextlib.nullcontext()
         return self._cluster.watched()
 
     def broadcast(self, message: bytes) -> bytes:

@@ -1,12 +1,12 @@
 """`LanguageModelConfig`: one frozen value. No TensorFlow, no Keras."""
 
-import bisect
 import dataclasses
 import itertools
 import math
 
 from nas_keras.cells.spec import CellSpec
 from nas_keras.data.text import Corpus
+from nas_keras.tasks.checked_config import most_units
 
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "cosine", "step")
@@ -213,10 +213,4 @@ def units_for_parameters(
         sized = dataclasses.replace(config, units=units)
         return num_parameters(sized, spec, vocabulary_size)
 
-    if count(1) > num:
-        raise ValueError(
-            f"A model of one unit of cell {spec.name!r} has {count(1)} "
-            f"parameters. Received: {num} parameters."
-        )
-    # A unit has a weight at least, so no more than `num` units have `num`.
-    return bisect.bisect_right(range(1, num + 1), num, key=count)
+    return most_units(count, num, spec.name)

@@ -21,7 +21,6 @@ from nas_keras.cells.spec import load_spec
 from nas_keras.data.text import Corpus
 from nas_keras.storage import configuration
 from nas_keras.storage import files
-from nas_keras.storage import locks
 from nas_keras.tasks.language_model import LanguageModelTask
 from nas_keras.tasks.language_model_scoring import loss_of_text
 from nas_keras.tasks.language_model_steps import LanguageModelSteps
@@ -35,7 +34,8 @@ from nas_keras.tasks.training_loop import TrainingError
 from nas_keras.tasks.training_loop import TrainingLoop
 from nas_keras.tasks.training_loop import Update
 from nas_keras.tasks.training_loop import best_arrays
-from nas_keras.tasks.training_loop import keep_as_best
+from nas_keras.tasks.training_loop import exclusive_workdir
+from nas_keras.tasks.training_loop import save_weights
 from nas_keras.tasks.windows import rate_at
 from nas_keras.tasks.windows import stream_array
 from nas_keras.tasks.windows import windows_of
@@ -100,12 +100,7 @@ def train_language_model(
     }
     workdir = Path(workdir)
     config.sized(spec, corpus)  # Refuses before anything is written.
-    configuration.check(workdir, settings)
-    workdir.mkdir(parents=True, exist_ok=True)
-    with locks.exclusive(workdir):
-        for folder in (workdir, workdir / "checkpoints", workdir / "best"):
-            files.remove_temporary(folder)
-        configuration.write(workdir, settings)
+    with exclusive_workdir(workdir, settings, ("checkpoints", "best")):
         training = _Training(config, spec, corpus, workdir, on_update)
         for record in training.run():
             yield Epoch(**record)
@@ -182,7 +177,7 @@ class _Training(TrainingLoop):
         earlier = [past["validation_loss_nats"] for past in place.history]
         averaged = place.average_from is not None
         if not earlier or loss_nats < min(earlier):
-            keep_as_best(self.workdir, place.updates, weights)
+            save_weights(self.workdir / "best", place.updates, weights)
         if self._begins_to_average(loss_nats, earlier):
             place.average_from = place.updates
         return {

@@ -7,7 +7,6 @@ on JAX. Axes: B batch, T time steps, V vocabulary.
 
 import contextlib
 from collections.abc import Iterator
-from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,12 +19,13 @@ from nas_keras.tasks.language_model import LanguageModelTask
 from nas_keras.tasks.language_model import initial_weights
 from nas_keras.tasks.language_model import losses_of
 from nas_keras.tasks.training_config import TrainingConfig
+from nas_keras.tasks.training_variables import TrainingVariables
 
 # States of one part of a batch: a list of tensors for each recurrent layer.
 States = list[list[Any]]
 
 
-class LanguageModelSteps:
+class LanguageModelSteps(TrainingVariables):
     """A model, its optimizer, and what may be done to them.
 
     Args:
@@ -100,31 +100,14 @@ class LanguageModelSteps:
 
     # The state of a training, as named arrays.
 
-    def _kept(self) -> dict[str, keras.Variable]:
-        groups = {
+    @property
+    def variables(self) -> dict[str, Sequence[keras.Variable]]:
+        return {
             "weight": self._weights,
             "other": self._others,
             "optimizer": self._optimizer.variables,
             "average": self._averages,
         }
-        return {
-            f"{name}/{place:04d}": variable
-            for name, group in groups.items()
-            for place, variable in enumerate(group)
-        }
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Returns the values of all variables by name."""
-        return {name: np.array(v) for name, v in self._kept().items()}
-
-    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Sets all variables to what `arrays` has returned."""
-        for name, variable in self._kept().items():
-            variable.assign(arrays[name])
-
-    def weights(self) -> list[np.ndarray]:
-        """Returns the model's trainable weights."""
-        return [np.array(w) for w in self._weights]
 
     def result_arrays(self) -> list[np.ndarray]:
         """Returns the weights that stand for the training: their averages."""
@@ -139,11 +122,6 @@ class LanguageModelSteps:
             yield
         finally:
             self.set_weights(held)
-
-    def set_weights(self, arrays: Sequence[np.ndarray]) -> None:
-        """Sets the model's trainable weights."""
-        for weight, array in zip(self._weights, arrays, strict=True):
-            weight.assign(array)
 
     # What is done.
 

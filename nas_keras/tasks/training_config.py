@@ -4,7 +4,6 @@ No TensorFlow, no Keras.
 """
 
 import dataclasses
-import math
 from typing import Any
 
 from nas_keras.cells.spec import CellSpec
@@ -12,6 +11,7 @@ from nas_keras.data.sources import DATASETS
 from nas_keras.data.sources import is_dataset
 from nas_keras.data.text import LEVELS
 from nas_keras.data.text import Corpus
+from nas_keras.tasks.checked_config import CheckedConfig
 from nas_keras.tasks.language_model_config import LanguageModelConfig
 from nas_keras.tasks.language_model_config import check_length
 from nas_keras.tasks.language_model_config import units_for_parameters
@@ -21,7 +21,7 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(CheckedConfig):
     """A language model trained from its beginning to its test figures.
 
     Attributes:
@@ -82,9 +82,7 @@ class TrainingConfig:
             ("average", AVERAGES),
             ("precision", PRECISIONS),
         ):
-            self._check(
-                getattr(self, name) in allowed, name, f"one of {allowed}"
-            )
+            self._check_choice(name, allowed)
         rule = f"one of {DATASETS} or 'tfds:NAME'"
         self._check(is_dataset(self.dataset), "dataset", rule)
         for name, low in (
@@ -97,24 +95,13 @@ class TrainingConfig:
             ("seed", 0),
             ("num_threads", 0),
         ):
-            value = getattr(self, name)
-            good = isinstance(value, int) and not isinstance(value, bool)
-            good = good and low <= value < 2**63
-            self._check(good, name, f"an int of at least {low}")
-        good = 0 <= self.dynamic_rate < math.inf
-        self._check(good, "dynamic_rate", "finite and not negative")
+            self._check_int(name, low)
+        self._check_number("dynamic_rate", is_zero_good=True)
         good = self.model.batch_size % self.micro_batches == 0
         rule = f"a divisor of batch_size={self.model.batch_size}"
         self._check(good, "micro_batches", rule)
         good = self.model.max_validation_tokens == 0
         self._check(good, "model", "one with max_validation_tokens=0")
-
-    def _check(self, good: bool, name: str, rule: str) -> None:
-        if not good:
-            raise ValueError(
-                f"{name} must be {rule}. Received: "
-                f"{name}={getattr(self, name)!r}."
-            )
 
     def sized(self, spec: CellSpec, corpus: Corpus) -> LanguageModelConfig:
         """Returns the model's config with the units that it will have.

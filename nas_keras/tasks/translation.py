@@ -2,15 +2,18 @@
 
     train_translation(config, corpus, workdir) -> TranslationEpoch, ...
 
-Killed anywhere and continued, it ends with the same weights: see
-`training_loop.py`. Axes: B pairs of a batch, S source and T target subwords.
+Killed anywhere and continued, it ends with the same weights but for the last
+digits: see `training_loop.py` and `AttentiveRNN`. Axes: B pairs of a batch, S
+source and T target subwords.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import keras
@@ -20,10 +23,8 @@ from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import load_spec
 from nas_keras.data.parallel import Pair
 from nas_keras.data.parallel import ParallelCorpus
-from nas_keras.storage import checkpoints
 from nas_keras.storage import configuration
 from nas_keras.storage import files
-from nas_keras.storage import locks
 from nas_keras.tasks.replicas import OneReplica
 from nas_keras.tasks.replicas import Replicas
 from nas_keras.tasks.scores import perplexity
@@ -35,7 +36,9 @@ from nas_keras.tasks.training_loop import Record
 from nas_keras.tasks.training_loop import TrainingLoop
 from nas_keras.tasks.training_loop import Update
 from nas_keras.tasks.training_loop import best_arrays
-from nas_keras.tasks.training_loop import keep_as_best
+from nas_keras.tasks.training_loop import exclusive_workdir
+from nas_keras.tasks.training_loop import load_weights
+from nas_keras.tasks.training_loop import save_weights
 from nas_keras.tasks.translation_config import TranslationConfig
 from nas_keras.tasks.translation_config import TranslationModelConfig
 from nas_keras.tasks.translation_model import TranslationModel
@@ -79,6 +82,7 @@ def train_translation(
     workdir: Path,
     on_update: Callable[[Update], None] = lambda update: None,
     replicas: Replicas | None = None,
+    task: TranslationTask | None = None,
 ) -> Iterator[TranslationEpoch]:
     """Trains a translation model to its test figures, or continues to.
 
@@ -93,6 +97,7 @@ def train_translation(
         replicas: What trains together. All processes call this alike, with
             the same workdir or one of their own, of which only the chief's
             is used.
+        task: `TranslationTask.of(config, corpus)`, if it is there already.
 
     Yields:
         A `TranslationEpoch` after each pass.
@@ -111,20 +116,17 @@ def train_translation(
     replicas = replicas or OneReplica()
     spec, workdir = load_spec(config.cell), Path(workdir)
     settings = {"settings": config.settings(spec, corpus)}
-    task = TranslationTask.of(config, corpus)  # Refuses before any writing.
-    recipe = config.sized(spec, *task.sizes)
-    arguments = (config, recipe, spec, task, workdir, on_update, replicas)
-    if not replicas.is_chief:
-        for record in _Training(*arguments).run():
-            yield TranslationEpoch(**record)
-        return
-    configuration.check(workdir, settings)
-    workdir.mkdir(parents=True, exist_ok=True)
-    with locks.exclusive(workdir):
-        for folder in ("", "checkpoints", "best", "epochs"):
-            files.remove_temporary(workdir / folder)
-        configuration.write(workdir, settings)
-        for record in _Training(*arguments).run():
+    task = task or TranslationTask.of(config, corpus)
+    recipe = config.sized(spec, *task.sizes)  # Refuses before any writing.
+    held: AbstractContextManager[None] = contextlib.nullcontext()
+    if replicas.is_chief:
+        folders = ("checkpoints", "best", "epochs")
+        held = exclusive_workdir(workdir, settings, folders)
+    with held:
+        training = _Training(
+            config, recipe, spec, task, workdir, on_update, replicas
+        )
+        for record in training.run():
             yield TranslationEpoch(**record)
 
 
@@ -146,7 +148,7 @@ class _Training(TrainingLoop):
         self._spec = spec
         self._task = task
         corpus = task.corpus
-        self._pairs = task.encoded(corpus.train, config.max_length)
+        self._pairs = task.train
         self._lengths = [
             np.array([len(ids) for ids in side])
             for side in (self._pairs.source, self._pairs.target)
@@ -220,13 +222,12 @@ class _Training(TrainingLoop):
         bleu = self._validation_bleu()
         best = max((r["validation_bleu"] for r in place.history), default=-1.0)
         if bleu > best:
-            keep_as_best(self.workdir, place.updates, weights)
+            save_weights(self.workdir / "best", place.updates, weights)
         if self._config.average_epochs > 1:
-            arrays = {f"{k:04d}": array for k, array in enumerate(weights)}
-            checkpoints.save(
+            save_weights(
                 self.workdir / "epochs",
                 place.updates,
-                arrays,
+                weights,
                 self._config.average_epochs,
             )
         return {
@@ -316,7 +317,7 @@ class _Training(TrainingLoop):
             "environment": configuration.environment(),
         }
         self._translator.save(
-            self.workdir / "model", {"config": settings, "metrics": metrics}
+            self.workdir / "model", config=settings, metrics=metrics
         )
         files.write_json(self.workdir / "result.json", result)
 
@@ -340,13 +341,12 @@ class _Training(TrainingLoop):
         folder = self.workdir / "epochs"
         sums: list[np.ndarray] = []
         for record in records:
-            arrays = checkpoints.load(folder, record["updates"])
-            if arrays is None:
+            weights = load_weights(folder, record["updates"])
+            if weights is None:
                 raise ValueError(
                     f"{folder}: the weights of epoch {record['epoch']} are "
                     "damaged. Set average_epochs=1, in another workdir."
                 )
-            weights = [array for _, array in sorted(arrays.items())]
             sums = sums or [np.zeros(w.shape, np.float64) for w in weights]
             sums = [a + w for a, w in zip(sums, weights, strict=True)]
         return [(a / len(records)).astype(np.float32) for a in sums]

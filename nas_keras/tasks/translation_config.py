@@ -3,9 +3,7 @@
 No TensorFlow, no Keras.
 """
 
-import bisect
 import dataclasses
-import math
 from typing import Any
 
 from nas_keras.cells.spec import CellSpec
@@ -13,6 +11,8 @@ from nas_keras.data.parallel import ParallelCorpus
 from nas_keras.data.parallel_sources import DATASETS
 from nas_keras.data.parallel_sources import is_pairs_dataset
 from nas_keras.data.subwords import KINDS
+from nas_keras.tasks.checked_config import CheckedConfig
+from nas_keras.tasks.checked_config import most_units
 
 ATTENTIONS = ("normed_bahdanau", "scaled_luong")
 TIMINGS = ("current", "previous")
@@ -21,37 +21,8 @@ SCHEDULES = ("constant", "cosine", "halving")
 MEANS = ("tokens", "sentences")
 
 
-class _Checked:
-    """What configurations share: checks of their values."""
-
-    def _check(self, good: bool, name: str, rule: str) -> None:
-        if not good:
-            raise ValueError(
-                f"{name} must be {rule}. Received: "
-                f"{name}={getattr(self, name)!r}."
-            )
-
-    def _check_int(self, name: str, low: int) -> None:
-        value = getattr(self, name)
-        good = isinstance(value, int) and not isinstance(value, bool)
-        good = good and low <= value < 2**63
-        self._check(good, name, f"an int of at least {low}")
-
-    def _check_choice(self, name: str, allowed: tuple[str, ...]) -> None:
-        self._check(getattr(self, name) in allowed, name, f"one of {allowed}")
-
-    def _check_in_unit(self, name: str) -> None:
-        self._check(0 <= getattr(self, name) < 1, name, "in [0, 1)")
-
-    def _check_number(self, name: str, is_zero_good: bool) -> None:
-        value = getattr(self, name)
-        good = 0 < value < math.inf or (is_zero_good and value == 0)
-        rule = "finite and not negative" if is_zero_good else "positive, finite"
-        self._check(good, name, rule)
-
-
 @dataclasses.dataclass(frozen=True)
-class TranslationModelConfig(_Checked):
+class TranslationModelConfig(CheckedConfig):
     """The shape of a `TranslationModel`.
 
     Attributes:
@@ -94,12 +65,20 @@ class TranslationModelConfig(_Checked):
         self._check_in_unit("output_dropout")
         self._check_number("init_scale", is_zero_good=False)
 
-    def cell_input_widths(self) -> list[int]:
-        """Returns the width of the input of every layer's cell."""
-        units, upper = self.units, self.num_layers - 1
-        memory = units if upper else 2 * units
-        encoder = [units, units, *[2 * units, *[units] * upper][:upper]]
-        return [*encoder, *[units + memory] * self.num_layers]
+    @property
+    def memory_width(self) -> int:
+        """M, the width of what the encoder makes of a source."""
+        return self.units if self.num_layers > 1 else 2 * self.units
+
+    def cell_input_widths(self) -> dict[str, int]:
+        """Returns the width of the input of each layer's cell by its name."""
+        units = self.units
+        widths = {"encoder_forward": units, "encoder_backward": units}
+        for number in range(1, self.num_layers):
+            widths[f"encoder_{number}"] = 2 * units if number == 1 else units
+        for number in range(self.num_layers):
+            widths[f"decoder_{number}"] = units + self.memory_width
+        return widths
 
     def num_parameters(
         self, spec: CellSpec, source_size: int, target_size: int
@@ -114,10 +93,9 @@ class TranslationModelConfig(_Checked):
         units = self.units
         cells = sum(
             spec.cost(width, units, use_bias=self.use_bias).parameters
-            for width in self.cell_input_widths()
+            for width in self.cell_input_widths().values()
         )
-        memory = units if self.num_layers > 1 else 2 * units
-        attention = memory * units + 1
+        attention = self.memory_width * units + 1
         if self.attention == "normed_bahdanau":
             attention += units * units + 2 * units
         tables = source_size * units
@@ -127,7 +105,7 @@ class TranslationModelConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class TranslationConfig(_Checked):
+class TranslationConfig(CheckedConfig):
     """A whole training of a translation model, to its test figures.
 
     Attributes:
@@ -282,14 +260,7 @@ class TranslationConfig(_Checked):
         def count(units: int) -> int:
             return of(units).num_parameters(spec, source_size, target_size)
 
-        num = self.parameters
-        if count(1) > num:
-            raise ValueError(
-                f"A model of one unit of cell {spec.name!r} has {count(1)} "
-                f"parameters. Received: parameters={num}."
-            )
-        # A unit has a weight at least, so no more than `num` units fit.
-        return of(bisect.bisect_right(range(1, num + 1), num, key=count))
+        return of(most_units(count, self.parameters, spec.name))
 
     def settings(
         self, spec: CellSpec, corpus: ParallelCorpus

@@ -149,20 +149,18 @@ class TranslationModel(keras.Model):
     def build(self, input_shape: Any = None) -> None:
         if self.built:
             return
-        units = self.config.units
+        units, width = self.config.units, self.config.memory_width
         self.source_embedding.build((None, None))
         self.target_embedding.build((None, None))
-        self.forward_layer.build((None, None, units))
-        self.backward_layer.build((None, None, units))
-        width = 2 * units
-        for layer in self.encoder_layers:
-            layer.build((None, None, width))
-            width = units
-        self.memory_width = width
-        memory_shape = (None, None, width)
-        self.bottom_layer.build((None, None, units), memory_shape)
-        for layer in self.decoder_layers:
-            layer.build((None, None, units + width))
+        widths = self.config.cell_input_widths()
+        for layer in (
+            self.forward_layer,
+            self.backward_layer,
+            *self.encoder_layers,
+            *self.decoder_layers,
+        ):
+            layer.build((None, None, widths[layer.name]))
+        self.bottom_layer.build((None, None, units), (None, None, width))
         self.softmax_kernel = None
         if not self.config.tied:
             self.softmax_kernel = self.add_weight(
@@ -178,14 +176,11 @@ class TranslationModel(keras.Model):
     def dropout_widths(self) -> dict[str, tuple[int, float]]:
         """Returns the width and the rate of each mask of dropout."""
         config = self.config
-        units, width = config.units, self.memory_width
-        widths = {"encoder_forward": units, "encoder_backward": units}
-        for number in range(1, config.num_layers):
-            widths[f"encoder_{number}"] = 2 * units if number == 1 else units
-        for number in range(config.num_layers):
-            widths[f"decoder_{number}"] = units + width
-        rates = {name: (w, config.dropout) for name, w in widths.items()}
-        rates["softmax"] = (units, config.output_dropout)
+        rates = {
+            name: (width, config.dropout)
+            for name, width in config.cell_input_widths().items()
+        }
+        rates["softmax"] = (config.units, config.output_dropout)
         return {name: both for name, both in rates.items() if both[1]}
 
     def encode(

@@ -271,13 +271,11 @@ def _or_unfinished(beams: _Beams, scores: Any) -> Hypotheses:
 
 
 def _rows(of: Any, places: Any) -> Any:
-    """Returns of [B, N, ...] the rows at places [B, M]."""
-    rank = len(of.shape)
-    index = ops.reshape(places, (*ops.shape(places), *[1] * (rank - 2)))
-    if rank == 2:
-        return ops.take_along_axis(of, places, axis=1)
-    shape = (*ops.shape(places), *ops.shape(of)[2:])
-    return ops.take_along_axis(of, ops.broadcast_to(index, shape), axis=1)
+    """Returns of [B, N] or [B, N, W] the rows at places [B, M]."""
+    if len(of.shape) == 3:
+        shape = (*ops.shape(places), ops.shape(of)[2])
+        places = ops.broadcast_to(places[..., None], shape)
+    return ops.take_along_axis(of, places, axis=1)
 
 
 def _of_beams(tensor: Any, origins: Any) -> Any:

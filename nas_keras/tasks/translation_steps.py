@@ -5,7 +5,6 @@ Axes: B sentences, S source steps, T target steps, V vocabulary.
 """
 
 import functools
-from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from nas_keras.tasks.language_model import initial_weights
 from nas_keras.tasks.language_model_steps import clipped
 from nas_keras.tasks.replicas import OneReplica
 from nas_keras.tasks.replicas import Replicas
+from nas_keras.tasks.training_variables import TrainingVariables
 from nas_keras.tasks.translation_config import TranslationConfig
 from nas_keras.tasks.translation_model import Masks
 from nas_keras.tasks.translation_model import TranslationModel
@@ -71,7 +71,7 @@ def shifted(targets: Any) -> Any:
     return keras.ops.concatenate([begin, targets[:, :-1]], axis=1)
 
 
-class TranslationSteps:
+class TranslationSteps(TrainingVariables):
     """A model, its optimizer, and what may be done to them.
 
     Args:
@@ -118,36 +118,12 @@ class TranslationSteps:
             if len(weight.shape) > 1 or weight.name == "v":
                 weight.assign(array)
 
-    # The state of a training, as named arrays.
-
-    def _kept(self) -> dict[str, keras.Variable]:
-        groups = {
+    @property
+    def variables(self) -> dict[str, Sequence[keras.Variable]]:
+        return {
             "weight": self._weights,
             "optimizer": self._optimizer.variables,
         }
-        return {
-            f"{name}/{place:04d}": variable
-            for name, group in groups.items()
-            for place, variable in enumerate(group)
-        }
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Returns the values of all variables by name."""
-        return {name: np.array(v) for name, v in self._kept().items()}
-
-    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Sets all variables to what `arrays` has returned."""
-        for name, variable in self._kept().items():
-            variable.assign(arrays[name])
-
-    def weights(self) -> list[np.ndarray]:
-        """Returns the model's weights."""
-        return [np.array(w) for w in self._weights]
-
-    def set_weights(self, arrays: Sequence[np.ndarray]) -> None:
-        """Sets the model's weights."""
-        for weight, array in zip(self._weights, arrays, strict=True):
-            weight.assign(array)
 
     # What is done.
 

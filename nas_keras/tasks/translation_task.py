@@ -34,6 +34,38 @@ class EncodedPairs:
     def __len__(self) -> int:
         return len(self.source)
 
+    def up_to(self, max_length: int, name: str) -> "EncodedPairs":
+        """Returns the pairs without those of a side that is too long.
+
+        Args:
+            max_length: Most subwords of a side, its end not counted.
+            name: Of the pairs, for the warning that counts those left out.
+
+        Raises:
+            ValueError: If no pair is short enough.
+        """
+        both = [
+            pair
+            for pair in zip(self.source, self.target, strict=True)
+            if max(map(len, pair)) <= max_length + 1
+        ]
+        if not both:
+            raise ValueError(
+                "max_length must leave a pair to train on. Received: "
+                f"max_length={max_length}, of {len(self)} pairs that are all "
+                "longer."
+            )
+        if len(both) < len(self):
+            logging.warning(
+                "%s: left out %d of the %d training pairs: longer than "
+                "max_length=%d subwords.",
+                name,
+                len(self) - len(both),
+                len(self),
+                max_length,
+            )
+        return EncodedPairs(*(list(side) for side in zip(*both, strict=True)))
+
     def batch(self, places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Returns int32 [B, S] and [B, T] of some pairs."""
         return (
@@ -50,11 +82,13 @@ class TranslationTask:
         corpus: The pairs as text.
         source_subwords: Those of the source.
         target_subwords: Those of the target; the same if they are shared.
+        train: The training pairs that are not too long.
     """
 
     corpus: ParallelCorpus
     source_subwords: Subwords
     target_subwords: Subwords
+    train: EncodedPairs
 
     @classmethod
     def of(
@@ -62,18 +96,25 @@ class TranslationTask:
     ) -> "TranslationTask":
         """Returns the task of a training, its subwords learnt from the pairs.
 
+        How many pairs are too long for it is logged as a warning.
+
         Raises:
-            ValueError: If the text allows no vocabulary of this size.
+            ValueError: If the text allows no vocabulary of this size, or no
+                pair is short enough.
         """
         source, target = (
             [pair[side] for pair in corpus.train] for side in (0, 1)
         )
         size, kind = config.vocabulary_size, config.subword_kind
         if config.model.shared_embeddings:
-            shared = train_subwords([*source, *target], size, kind)
-            return cls(corpus, shared, shared)
-        both = (train_subwords(lines, size, kind) for lines in (source, target))
-        return cls(corpus, *both)
+            subwords = [train_subwords([*source, *target], size, kind)] * 2
+        else:
+            subwords = [
+                train_subwords(lines, size, kind) for lines in (source, target)
+            ]
+        pairs = encoded(corpus.train, *subwords)
+        pairs = pairs.up_to(config.max_length, corpus.name)
+        return cls(corpus, *subwords, pairs)
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -83,39 +124,17 @@ class TranslationTask:
             self.target_subwords.vocabulary_size,
         )
 
-    def encoded(
-        self, pairs: Sequence[Pair], max_length: int | None = None
-    ) -> EncodedPairs:
-        """Returns pairs as ids, without those of a side that is too long.
+    def encoded(self, pairs: Sequence[Pair]) -> EncodedPairs:
+        """Returns pairs as ids."""
+        return encoded(pairs, self.source_subwords, self.target_subwords)
 
-        Args:
-            pairs: Text.
-            max_length: Most subwords of a side, or None for any number.
 
-        Raises:
-            ValueError: If no pair is short enough.
-        """
-        source = self.source_subwords.encode([pair[0] for pair in pairs])
-        target = self.target_subwords.encode([pair[1] for pair in pairs])
-        both = [
-            ([*of_source, END], [*of_target, END])
-            for of_source, of_target in zip(source, target, strict=True)
-            if max_length is None
-            or max(len(of_source), len(of_target)) <= max_length
-        ]
-        if not both:
-            raise ValueError(
-                "max_length must leave a pair to train on. Received: "
-                f"max_length={max_length}, of {len(pairs)} pairs that are all "
-                "longer."
-            )
-        if len(both) < len(pairs):
-            logging.warning(
-                "%s: left out %d of the %d training pairs: longer than "
-                "max_length=%d subwords.",
-                self.corpus.name,
-                len(pairs) - len(both),
-                len(pairs),
-                max_length,
-            )
-        return EncodedPairs(*(list(side) for side in zip(*both, strict=True)))
+def encoded(
+    pairs: Sequence[Pair], source_subwords: Subwords, target_subwords: Subwords
+) -> EncodedPairs:
+    """Returns pairs as ids, of any length."""
+    source = source_subwords.encode([pair[0] for pair in pairs])
+    target = target_subwords.encode([pair[1] for pair in pairs])
+    return EncodedPairs(
+        *([[*ids, END] for ids in side] for side in (source, target))
+    )

@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Iterator
-from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -176,12 +175,15 @@ class Translator:
 
     # The folder.
 
-    def save(self, folder: str | os.PathLike, facts: Mapping[str, Any]) -> None:
+    def save(
+        self, folder: str | os.PathLike, config: Any, metrics: Any
+    ) -> None:
         """Writes `model.keras`, the subwords, `config.json`, `metrics.json`.
 
         Args:
             folder: It need not exist.
-            facts: `"config"` and `"metrics"`, JSON-able.
+            config: Of the training, JSON-able.
+            metrics: Likewise.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -195,14 +197,14 @@ class Translator:
             ("target", self.target_subwords),
         ):
             files.write_atomically(folder / f"{name}.subwords", subwords.model)
-        config = {
+        about = {
             "source_language": self.source_language,
             "target_language": self.target_language,
             "sha256": {name: _digest(folder / name) for name in _FILES},
-            "training": facts.get("config"),
+            "training": config,
         }
-        files.write_json(folder / "metrics.json", facts.get("metrics"))
-        files.write_json(folder / "config.json", config)
+        files.write_json(folder / "metrics.json", metrics)
+        files.write_json(folder / "config.json", about)
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Translator":

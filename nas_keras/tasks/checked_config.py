@@ -1,0 +1,57 @@
+"""What configurations share: checks of their values, units from a size.
+
+No TensorFlow, no Keras.
+"""
+
+import bisect
+import math
+from collections.abc import Callable
+
+
+class CheckedConfig:
+    """Checks of the attributes of a frozen configuration."""
+
+    def _check(self, good: bool, name: str, rule: str) -> None:
+        if not good:
+            raise ValueError(
+                f"{name} must be {rule}. Received: "
+                f"{name}={getattr(self, name)!r}."
+            )
+
+    def _check_int(self, name: str, low: int) -> None:
+        value = getattr(self, name)
+        good = isinstance(value, int) and not isinstance(value, bool)
+        good = good and low <= value < 2**63
+        self._check(good, name, f"an int of at least {low}")
+
+    def _check_choice(self, name: str, allowed: tuple[str, ...]) -> None:
+        self._check(getattr(self, name) in allowed, name, f"one of {allowed}")
+
+    def _check_in_unit(self, name: str) -> None:
+        self._check(0 <= getattr(self, name) < 1, name, "in [0, 1)")
+
+    def _check_number(self, name: str, is_zero_good: bool) -> None:
+        value = getattr(self, name)
+        good = 0 < value < math.inf or (is_zero_good and value == 0)
+        rule = "finite and not negative" if is_zero_good else "positive, finite"
+        self._check(good, name, rule)
+
+
+def most_units(count: Callable[[int], int], num: int, cell: str) -> int:
+    """Returns the most units of a model that fit `num` weights.
+
+    Args:
+        count: Returns the weights of a model of a number of units.
+        num: Weights.
+        cell: Name of its cell, for the message.
+
+    Raises:
+        ValueError: If a model of one unit has more.
+    """
+    if count(1) > num:
+        raise ValueError(
+            f"A model of one unit of cell {cell!r} has {count(1)} "
+            f"parameters. Received: {num} parameters."
+        )
+    # A unit has a weight at least, so no more than `num` units have `num`.
+    return bisect.bisect_right(range(1, num + 1), num, key=count)
