@@ -176,14 +176,9 @@ def test_the_edges_of_the_indices_agree_with_nas_rnn(tokens):
     _assert_agrees_with_nas_rnn(tree_space(2), tokens)
 
 
-@pytest.mark.parametrize(
-    ("jit_compile", "num_layers", "seed"),
-    [(False, 2, 1), (True, 1, 5)],
-)
-def test_a_child_is_the_same_spec_trained_as_a_nas_rnn(
-    jit_compile, num_layers, seed
-):
-    task = _task(jit_compile=jit_compile, clip_norm=0.5, num_layers=num_layers)
+def test_a_child_is_the_same_spec_trained_as_a_nas_rnn():
+    # Not by XLA, and in two layers: see the test with dropout.
+    task, seed = _task(jit_compile=True, clip_norm=0.5), 5
     space = tree_space(3)
     tokens = _random_tokens(space, seed)
     children = ChildTrainer(space, task, reward="-loss")

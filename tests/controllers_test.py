@@ -8,6 +8,7 @@ import re
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import oracles
 from nas_keras.controllers import PolicyGradientController
@@ -22,6 +23,16 @@ _ALMOST_ONE = np.nextafter(np.float32(1), np.float32(0))
 _BOTH = pytest.mark.parametrize(
     "make", [PolicyGradientController, RandomController]
 )
+
+# Few calls: to compile a controller takes longer than they do.
+_EAGERLY = pytest.mark.usefixtures("eagerly")
+
+
+@pytest.fixture
+def eagerly():
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 def _space(num_options=_NUM_OPTIONS):
@@ -184,6 +195,7 @@ def test_the_network_has_the_layers_asked_for(units, num_layers):
     assert shapes.count((units, 4 * units)) == 3 * 2 * num_layers
 
 
+@_EAGERLY
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_an_update_moves_the_probability_with_the_advantages_sign(sign):
     controller = PolicyGradientController(_space())
@@ -194,6 +206,7 @@ def test_an_update_moves_the_probability_with_the_advantages_sign(sign):
     assert (np.sign(after - before) == sign * np.array([1, -1])).all()
 
 
+@_EAGERLY
 def test_an_update_without_advantage_changes_no_probability():
     controller = PolicyGradientController(_space())
     before = controller.score(_all_tokens()).log_prob
@@ -204,6 +217,7 @@ def test_an_update_without_advantage_changes_no_probability():
     )
 
 
+@_EAGERLY
 def test_an_update_returns_the_figures_of_the_policy_before_it():
     controller = _trained()
     samples = controller.sample(_noise(4))
@@ -230,6 +244,7 @@ def test_the_entropy_bonus_raises_the_entropy():
     assert entropy_after(0.5) > entropy_after(0.0) + 0.5
 
 
+@_EAGERLY
 def test_the_learning_rate_is_that_of_adam():
     moved = []
     for learning_rate in (0.001, 0.002):
@@ -245,6 +260,7 @@ def test_the_learning_rate_is_that_of_adam():
     np.testing.assert_allclose(moved, [0.001, 0.002], rtol=1e-3)
 
 
+@_EAGERLY
 def test_the_same_seed_gives_the_same_result_and_another_seed_another():
     states = [_trained(1, seed=seed).state() for seed in (3, 3, 4)]
     for name, array in states[0].items():
@@ -280,6 +296,7 @@ def test_a_restored_controller_goes_on_bit_for_bit():
         np.testing.assert_array_equal(array, other.state()[name])
 
 
+@_EAGERLY
 def test_a_state_is_a_copy_that_later_updates_leave_alone():
     controller = _trained(1)
     state = controller.state()
@@ -289,6 +306,7 @@ def test_a_state_is_a_copy_that_later_updates_leave_alone():
         np.testing.assert_array_equal(array, copies[name])
 
 
+@_EAGERLY
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
     controller = _trained(1)
     before = {name: a.copy() for name, a in controller.state().items()}
@@ -522,6 +540,7 @@ def _log_prob_and_entropy(tokens, distributions):
     return np.array(log_prob), np.array(entropy)
 
 
+@_EAGERLY
 @pytest.mark.parametrize(
     ("choices", "num_layers", "temperature", "tanh_constant"),
     [
@@ -667,6 +686,7 @@ def test_anchors_leave_the_other_initial_weights_as_they_are():
     assert (anchored["key_kernel"] != anchored["query_kernel"]).any()
 
 
+@_EAGERLY
 def test_a_bound_and_a_temperature_keep_the_policy_close_to_uniform():
     def entropy(**arguments):
         controller = _randomized(_space(), scale=3.0, **arguments)
@@ -718,6 +738,7 @@ _SMALL = (
 )
 
 
+@_EAGERLY
 @pytest.mark.parametrize("loss", ["reinforce", "ppo"])
 @pytest.mark.parametrize("bonus", ["exact", "sampled"])
 def test_the_gradient_of_an_update_is_that_of_the_objective(loss, bonus):
@@ -788,6 +809,7 @@ def test_only_the_sampled_bonus_is_added_to_the_reward():
     assert np.ptp(want) > 1e-3
 
 
+@_EAGERLY
 def test_the_sampled_bonus_leaves_the_loss_without_an_entropy():
     controllers = [
         _randomized(_space(), entropy_weight=weight, entropy_bonus="sampled")
@@ -834,6 +856,7 @@ def _recorded(controller):
     return steps
 
 
+@_EAGERLY
 def test_one_step_of_ppo_is_reinforces():
     samples, advantage = _ppo_batch()
     ppo = _ppo(num_epochs=1, num_minibatches=1)
@@ -852,6 +875,7 @@ def test_one_step_of_ppo_is_reinforces():
         )
 
 
+@_EAGERLY
 @pytest.mark.parametrize(
     ("num_epochs", "num_minibatches", "batch_size", "sizes"),
     [
@@ -881,6 +905,7 @@ def test_each_epoch_of_ppo_covers_each_architecture_once(
             np.testing.assert_array_equal(got[order], want)
 
 
+@_EAGERLY
 def test_each_epoch_of_ppo_has_an_order_of_its_own():
     controller = _ppo(num_epochs=3, num_minibatches=2)
     samples, _ = _ppo_batch()
@@ -909,6 +934,7 @@ def test_ppo_is_deterministic_and_goes_on_where_it_stopped():
             np.testing.assert_array_equal(other[name], array)
 
 
+@_EAGERLY
 def test_the_seed_shuffles_the_minibatches_of_ppo():
     batch, probs = _ppo_batch(), []
     for seed in (1, 2):  # The weights are the same: they are restored.
@@ -918,6 +944,7 @@ def test_the_seed_shuffles_the_minibatches_of_ppo():
     assert (probs[0] != probs[1]).any()
 
 
+@_EAGERLY
 def test_more_epochs_of_ppo_move_further():
     moved = []
     for num_epochs in (1, 4):
@@ -930,6 +957,7 @@ def test_more_epochs_of_ppo_move_further():
     assert moved[1] > 2 * moved[0] > 0
 
 
+@_EAGERLY
 @pytest.mark.parametrize("clip", [0.02, 0.2])
 def test_figures_of_ppo_are_the_means_of_its_steps(clip):
     samples, advantage = _ppo_batch()
@@ -953,6 +981,7 @@ def test_figures_of_ppo_are_the_means_of_its_steps(clip):
     assert figures["loss"] == pytest.approx(want, rel=1e-4)
 
 
+@_EAGERLY
 def test_the_clip_holds_the_policy_back():
     batch, before, moved = _ppo_batch(), _log_prob(_kept()), []
     for clip in (0.01, 10.0):

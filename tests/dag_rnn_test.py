@@ -152,7 +152,7 @@ def _assert_agrees_with_nas_rnn(
         )
 
 
-@hypothesis.settings(max_examples=10)
+@hypothesis.settings(max_examples=5)
 @hypothesis.given(strategies.data())
 def test_random_cells_agree_with_nas_rnn_in_values_and_gradients(data):
     average = data.draw(strategies.sampled_from(("loose_ends", "all")))

@@ -128,34 +128,22 @@ def test_the_same_command_again_prints_the_result(finished):
     assert (cwd / "run" / "result.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_training_is_completed_by_the_same_command(
-    number, finished, tmp_path
+    finished, tmp_path
 ):
-    # Two processes that import TensorFlow: about 15 s.
+    # Three processes that import TensorFlow: about 20 s.
     whole, _ = finished
     _write_text(tmp_path)
     arguments = [*_ARGUMENTS, "--num_epochs=2"]
-    process = subprocess.Popen(
-        [sys.executable, str(_PROGRAM), *arguments],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        env=_environment(), cwd=tmp_path,
-    )  # fmt: skip
-    folder = tmp_path / "run" / "checkpoints"
-    deadline = time.monotonic() + 100
-    while not (folder / "step_00000020.npz").exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert not (tmp_path / "run" / "result.json").exists()
-    if number == signal.SIGTERM:
-        assert process.returncode == 143
-        lines = [line for line in errors.splitlines() if "nas-lang" in line]
-        assert lines == [
-            "nas-language-model: stopped by SIGTERM; what is finished is "
-            "kept, and the same command goes on from here."
-        ]
+    status, errors = _stopped(signal.SIGTERM, 20, arguments, tmp_path)
+    assert status == 143
+    lines = [line for line in errors.splitlines() if "nas-lang" in line]
+    assert lines == [
+        "nas-language-model: stopped by SIGTERM; what is finished is kept, and "
+        "the same command goes on from here."
+    ]
+    status, _ = _stopped(signal.SIGKILL, 100, arguments, tmp_path)
+    assert status == -signal.SIGKILL
     result = _run(*arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     metrics = [
@@ -163,6 +151,27 @@ def test_a_stopped_training_is_completed_by_the_same_command(
         for cwd in (whole, tmp_path)
     ]
     assert metrics[0] == metrics[1]
+
+
+def _stopped(number, updates, arguments, cwd):
+    """Returns status and errors of a training that is sent a signal.
+
+    It is sent once the snapshot after so many updates is there.
+    """
+    process = subprocess.Popen(
+        [sys.executable, str(_PROGRAM), *arguments],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env=_environment(), cwd=cwd,
+    )  # fmt: skip
+    path = cwd / "run" / "checkpoints" / f"step_{updates:08d}.npz"
+    deadline = time.monotonic() + 100
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert not (cwd / "run" / "result.json").exists()
+    return process.returncode, errors
 
 
 def test_a_training_that_diverges_ends_with_status_1(tmp_path):
