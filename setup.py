@@ -8,6 +8,7 @@ import setuptools
 _ROOT = pathlib.Path(__file__).parent
 _VERSION = runpy.run_path(str(_ROOT / "nas_keras" / "version.py"))
 
+_IMAGES = ["pillow", "scikit-learn"]
 _REPORT = ["matplotlib", "scipy>=1.13"]
 _TENSORBOARD = ["tensorboard>=2.19"]
 _TRANSLATION = ["babel", "sacrebleu>=2.4", "sentencepiece>=0.2"]
@@ -18,6 +19,7 @@ _TEST = [
     "pytest-xdist",
     "pyyaml",
     "ruff==0.17.*",  # Its formatting may change from one minor to the next.
+    *_IMAGES,
     *_REPORT,
     *_TENSORBOARD,
     *_TRANSLATION,
@@ -49,6 +51,8 @@ setuptools.setup(
         "nas_keras.cells",
         "nas_keras.cells.published",
         "nas_keras.controllers",
+        "nas_keras.convnets",
+        "nas_keras.convnets.published",
         "nas_keras.data",
         "nas_keras.report",
         "nas_keras.search",
@@ -59,9 +63,13 @@ setuptools.setup(
     ],
     package_dir={
         "nas_keras.cells.published": "cells",
+        "nas_keras.convnets.published": "convnets",
         "nas_keras.train": "train",
     },
-    package_data={"nas_keras.cells.published": ["*.json", "README.md"]},
+    package_data={
+        "nas_keras.cells.published": ["*.json", "README.md"],
+        "nas_keras.convnets.published": ["*.json", "README.md"],
+    },
     install_requires=[
         "absl-py",
         "filelock>=4.2",  # May refuse a lock that outlives its process.
@@ -74,6 +82,7 @@ setuptools.setup(
         "tensorflow-datasets>=4.9.8",
     ],
     extras_require={
+        "images": _IMAGES,
         "report": _REPORT,
         "tensorboard": _TENSORBOARD,
         "test": _TEST,
@@ -83,6 +92,8 @@ setuptools.setup(
     entry_points={
         "console_scripts": [
             "nas-draw = nas_keras.train.draw:run",
+            "nas-image-classification = "
+            "nas_keras.train.image_classification:run",
             "nas-language-model = nas_keras.train.language_model:run",
             "nas-report = nas_keras.train.report:run",
             "nas-search = nas_keras.train.search:run",

@@ -1,7 +1,7 @@
 """Makes Keras know the layers whenever both packages are imported.
 
 `keras.models.load_model` finds a custom layer only if its class has been
-registered, which importing its module does. That module imports Keras, which
+registered, which importing its module does. Such a module imports Keras, which
 takes seconds; so it is imported when Keras is, and not before.
 """
 
@@ -10,7 +10,7 @@ import importlib.abc
 import importlib.util
 import sys
 
-_LAYERS = "nas_keras.cells.nas_rnn"
+_MODULES = ("nas_keras.cells.nas_rnn", "nas_keras.convnets.drop_path")
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):
@@ -36,7 +36,7 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
             def run_keras_then_layers(module):
                 run_keras(module)
                 sys.meta_path.remove(self)
-                importlib.import_module(_LAYERS)
+                _import_layers()
 
             spec.loader.exec_module = run_keras_then_layers
         return spec
@@ -45,6 +45,11 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
 def register_layers_with_keras() -> None:
     """Imports the layers now if Keras is there, else as soon as it is."""
     if "keras" in sys.modules:
-        importlib.import_module(_LAYERS)
+        _import_layers()
     else:
         sys.meta_path.insert(0, _AfterKeras())
+
+
+def _import_layers() -> None:
+    for name in _MODULES:
+        importlib.import_module(name)
