@@ -92,13 +92,13 @@ def test_two_options_may_have_one_anchor():
 @pytest.mark.parametrize(
     "anchors",
     [
-        *[(), (0,), (0, 1, 2), (0, -2), (0, 1.0), (0, None), "01", 5],
+        *[(), (0,), (0, 1, 2), (0, 1.0), (0, None), "01", 5],
         *[(True, 0), (0, np.bool_(False)), (0, np.float32(1)), (0, "1")],
     ],
 )
-def test_anchors_must_be_an_int_of_at_least_minus_one_for_each_option(anchors):
+def test_anchors_must_be_an_int_for_each_option(anchors):
     message = (
-        "anchors of 'a' must be one int >= -1 for each of the 2 options. "
+        "anchors of 'a' must be one int for each of the 2 options. "
         f"Received: anchors={anchors!r}."
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
@@ -206,6 +206,84 @@ def test_anchors_must_be_earlier_choices(place, anchors, wrong):
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         Space(choices)
+
+
+def test_anchors_before_the_beginning_are_numbered_without_gaps():
+    choices = [
+        Choice("first", (1, 2), (-1, -3)),
+        Choice("second", (1, 2), (0, -2)),
+    ]
+    assert Space(choices).choices == tuple(choices)
+    message = (
+        "Anchors before the beginning must be -2, -3 and so on. Received: "
+        "[-3, -5]."
+    )
+    choices[1] = Choice("second", (1, 2), (0, -5))
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Space(choices)
+
+
+# Links.
+
+
+def test_a_choice_is_no_link_unless_it_says_so():
+    assert Choice("a", (0, 1)).link is None
+    assert Choice("a", (0, 1), link=3) != Choice("a", (0, 1))
+
+
+@pytest.mark.parametrize("link", [-1, 1.0, True, "0", (0,), np.float32(1)])
+def test_a_link_is_a_place(link):
+    message = f"link of 'a' must be an int >= 0. Received: link={link!r}."
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Choice("a", (0, 1), link=link)
+
+
+@pytest.mark.parametrize(
+    ("options", "anchors"), [((0,), None), ((0, 1, 2), None), ((0, 1), (0, 0))]
+)
+def test_a_link_has_two_options_and_no_anchors(options, anchors):
+    message = (
+        "A link, 'a', must have two options, no and yes, and no anchors. "
+        f"Received: options={options!r}, anchors={anchors!r}."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Choice("a", options, anchors, link=0)
+
+
+def _with_links(links):
+    """Returns two labels, a link for each, another label and link."""
+    choices = [
+        Choice("label_0", (0, 1, 2)),
+        Choice("label_1", (0, 1)),
+        *(Choice(f"link_{k}", (0, 1), link=k) for k in links[:2]),
+        Choice("label_2", (0, 1)),
+        Choice("link_last", ("no", "yes"), link=links[2]),
+    ]
+    return Space(choices)
+
+
+def test_links_may_be_to_any_choice_before_those_that_they_follow():
+    assert _with_links((0, 1, 4)).size == 3 * 2**5
+    assert _with_links((1, 0, 3)).num_options == (3, 2, 2, 2, 2, 2)
+    assert _with_links((1, 0, 3)).decode((0,) * 5 + (1,))["link_last"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("links", "name", "place", "last"),
+    [
+        ((2, 1, 0), "link_2", 2, 1),
+        # The other link is made at the same step.
+        ((0, 2, 0), "link_2", 3, 1),
+        ((0, 1, 5), "link_last", 5, 4),
+    ],
+)
+def test_links_must_be_earlier_choices(links, name, place, last):
+    message = (
+        f"link of {name!r}, choice {place}, must be a choice before it and "
+        f"before the links that it follows, in [0, {last}]. Received: "
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        _with_links(links)
 
 
 def test_space_knows_its_name_and_structure():

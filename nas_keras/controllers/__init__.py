@@ -12,7 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "RandomController",
             "Samples",
         ],
-        "losses": ["ppo_loss", "reinforce_loss"],
+        "growth": ["DepthSchedule", "grown"],
+        "losses": ["ppo_loss", "reinforce_loss", "skip_kl"],
         "policy_gradient": ["PolicyGradientController"],
     },
 )

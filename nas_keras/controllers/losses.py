@@ -4,6 +4,8 @@ No variables, no optimizers, no distribution. Axes: B sampled architectures,
 A decisions each.
 """
 
+import math
+
 import tensorflow as tf
 
 
@@ -73,3 +75,33 @@ def ppo_loss(
     clipped = tf.clip_by_value(ratio, 1 - clip, 1 + clip)
     per_token = tf.minimum(ratio * advantage, clipped * advantage)
     return -tf.reduce_mean(tf.reduce_sum(per_token, axis=-1))
+
+
+def skip_kl(logits: tf.Tensor, target: float, num_layers: int) -> tf.Tensor:
+    """Returns how far the rate of skip connections is from a target.
+
+    Of each connection it is the divergence of the probability sigmoid(logit)
+    from the target, summed over those of a layer, and the mean over layers.
+
+    Args:
+        logits: float32 [B, number of connections].
+        target: The wished probability of a connection, in (0, 1).
+        num_layers: How many layers the connections are of, at least 1.
+
+    Returns:
+        float32 [], the mean over B, in nats.
+
+    Raises:
+        ValueError: If `logits` are not [B, number of connections].
+
+    Reference:
+        [Pham et al., 2018](https://arxiv.org/abs/1802.03268), section 3.2; the
+        formula is that of its authors' program, github.com/melodyguan/enas,
+        src/cifar10/general_controller.py.
+    """
+    tf.debugging.assert_shapes([(logits, ("B", "N"))])
+    divergence = tf.zeros_like(logits)
+    for logit, wished in ((logits, target), (-logits, 1 - target)):
+        log_ratio = tf.math.log_sigmoid(logit) - math.log(wished)
+        divergence += tf.sigmoid(logit) * log_ratio
+    return tf.reduce_mean(tf.reduce_sum(divergence, axis=-1)) / num_layers

@@ -3,20 +3,40 @@
 The token chosen at a step is embedded and is the input of the next; the first
 input is a learned vector. A choice with anchors is made by attention over what
 the LSTM's output was at those, and the output at the chosen one is the next
-input. Sampling and teacher-forced scoring are one computation, so their
-probabilities agree to the last bit. Axes: B sampled architectures, A decisions,
-K options of a decision, U units.
+input. Links that follow each other are decided at one step by the same
+attention, each with its own sigmoid, and the next input is the sum of the
+outputs that they link to, divided by one more than their number. Sampling and
+teacher-forced scoring are one computation, so their probabilities agree to the
+last bit. Axes: B sampled architectures, A decisions, S steps, K options of a
+decision, L links of a step, U units.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from nas_keras.controllers.steps import Steps
 from nas_keras.spaces.space import Choice
 
 _NEVER = -1e9  # Logit of the padding: probability zero in float32.
+
+
+class Decisions(NamedTuple):
+    """What a policy decided, and what it thought of it.
+
+    Attributes:
+        tokens: int32 [B, A].
+        log_prob: float32 [B, A], log pi(token) in nats.
+        entropy: float32 [B, A], of the policy at each decision, in nats.
+        link_logits: float32 [B, number of links], squashed attention.
+    """
+
+    tokens: tf.Tensor
+    log_prob: tf.Tensor
+    entropy: tf.Tensor
+    link_logits: tf.Tensor
 
 
 class Policy(keras.layers.Layer):
@@ -30,13 +50,14 @@ class Policy(keras.layers.Layer):
         seed: Int, of the initial weights.
         temperature: Logits are divided by it.
         tanh_constant: C: logits are then C * tanh(logits); 0: they are not.
+        skip_scale: The probability of a link is sigmoid(skip_scale * logit).
 
     Call arguments:
         noise: float32 [B, A], used where `tokens` is None.
         tokens: int32 [B, A], to score these; or None, to sample.
 
     Returns:
-        tokens int32 [B, A]; log_prob float32 [B, A]; entropy float32 [B, A].
+        `Decisions`.
 
     Reference:
         [Zoph & Le, 2017](https://arxiv.org/abs/1611.01578), sections 3.1 and
@@ -52,12 +73,13 @@ class Policy(keras.layers.Layer):
         seed: int,
         temperature: float = 1.0,
         tanh_constant: float = 0.0,
+        skip_scale: float = 1.0,
     ):
         super().__init__(name="policy")
-        self.num_options = tuple(len(choice.options) for choice in choices)
-        self.anchors = [choice.anchors for choice in choices]
+        self.steps = Steps(choices)
         self.temperature = temperature
         self.tanh_constant = tanh_constant
+        self.skip_scale = skip_scale
         self.units = units
         self.init_scale = init_scale
         self.cells = [
@@ -84,26 +106,36 @@ class Policy(keras.layers.Layer):
     def build(self, input_shape=None) -> None:
         for cell in self.cells:
             cell.build((None, self.units))
-        # One head and one embedding table a choice, padded to the most options.
-        num_choices, most = len(self.num_options), max(self.num_options)
-        self.start = self._weight("start", (1, self.units), 1_000)
-        self.heads = self._weight(
-            "heads", (num_choices, self.units, most), 1_001
-        )
-        self.biases = self._weight("biases", (num_choices, most), 1_002)
+        # One head and one embedding table a step, padded to the most options.
+        steps, units = self.steps, self.units
+        most = int(steps.num_options.max())
+        self.start = self._weight("start", (1, units), 1_000)
+        self.heads = self._weight("heads", (len(steps), units, most), 1_001)
+        self.biases = self._weight("biases", (len(steps), most), 1_002)
         self.embeddings = self._weight(
-            "embeddings", (num_choices, most, self.units), 1_003
+            "embeddings", (len(steps), most, units), 1_003
         )
-        if self._has_anchors:
-            shape = (self.units, self.units)
+        if self._has_memory:
+            shape = (units, units)
             self.key_kernel = self._weight("key_kernel", shape, 1_004)
             self.query_kernel = self._weight("query_kernel", shape, 1_005)
             self.attention = self._weight("attention", shape[:1], 1_006)
+        if steps.num_landmarks:
+            shape = (steps.num_landmarks, units)
+            self.landmarks = self._weight("landmarks", shape, 1_007)
         self.built = True
 
     @property
     def _has_anchors(self) -> bool:
-        return any(anchors is not None for anchors in self.anchors)
+        return bool(self.steps.is_anchored.any())
+
+    @property
+    def _has_links(self) -> bool:
+        return bool(self.steps.has_links.any())
+
+    @property
+    def _has_memory(self) -> bool:
+        return self._has_anchors or self._has_links
 
     def _weight(
         self, name: str, shape: tuple[int, ...], role: int
@@ -114,74 +146,131 @@ class Policy(keras.layers.Layer):
             initializer=self._initializer(self.seed, role),
         )
 
-    def call(self, noise: tf.Tensor, tokens: tf.Tensor | None = None):
-        heads, biases, embeddings, start = (
-            tf.convert_to_tensor(weight)
-            for weight in (
-                self.heads,
-                self.biases,
-                self.embeddings,
-                self.start,
-            )
-        )
-        num_choices, batch_size = len(self.num_options), tf.shape(noise)[0]
-        num_options = tf.constant(self.num_options)
-        padding = tf.range(max(self.num_options)) >= num_options[:, None]
-        states = [cell.get_initial_state(batch_size) for cell in self.cells]
-        memory = _Memory(
-            self.anchors, max(self.num_options), batch_size, self.units
-        )
+    def call(
+        self, noise: tf.Tensor, tokens: tf.Tensor | None = None
+    ) -> Decisions:
+        num_steps, batch_size = len(self.steps), tf.shape(noise)[0]
+        given = noise if tokens is None else tokens
 
         def step(index, inputs, states, rows, columns):
-            hidden, new_states = inputs, []
-            for cell, state in zip(self.cells, states, strict=True):
-                hidden, state = cell(hidden, state)
-                new_states.append(state)
-            logits = tf.matmul(hidden, heads[index]) + biases[index]
-            if self._has_anchors:
-                attended = self._attend(hidden, memory.keys(rows, index))
-                logits = tf.where(memory.is_anchored[index], attended, logits)
-            logits = self._squashed(logits)
-            logits = tf.where(padding[index], _NEVER, logits)
-            log_probs = tf.nn.log_softmax(logits)  # [B, K]
-            probs = tf.exp(log_probs)
-            if tokens is None:
-                token = _invert_cdf(probs, noise[:, index])
-                token = tf.minimum(token, num_options[index] - 1)
-            else:
-                token = tokens[:, index]
-            values = (
-                token,
-                tf.gather(log_probs, token, axis=1, batch_dims=1),
-                -tf.reduce_sum(probs * log_probs, axis=-1),
-            )
+            hidden, states = self._advance(inputs, states)
+            values, inputs = self._choose(index, hidden, rows, given)
+            if self._has_links:
+                links, linked = self._link(index, hidden, rows, given)
+                values = [
+                    tf.concat(pair, axis=1)
+                    for pair in zip(values, links, strict=True)
+                ]
+                has_links = tf.gather(self.steps.has_links, index)
+                inputs = tf.where(has_links, linked, inputs)
+            if self._has_memory:
+                here = tf.range(tf.shape(rows)[0]) == index + 1
+                rows = tf.where(here[:, None, None], hidden[None], rows)
             columns = [
                 column.write(index, value)
                 for column, value in zip(columns, values, strict=True)
             ]
-            inputs = tf.gather(embeddings[index], token)
-            if self._has_anchors:
-                chosen = memory.chosen(rows, index, token)
-                inputs = tf.where(memory.is_anchored[index], chosen, inputs)
-                rows = memory.written(rows, index, hidden)
-            return index + 1, inputs, new_states, rows, columns
+            return index + 1, inputs, states, rows, columns
 
         *_, columns = tf.while_loop(
-            lambda index, *_: index < num_choices,
+            lambda index, *_: index < num_steps,
             step,
             (
                 tf.constant(0),
-                tf.repeat(start, batch_size, axis=0),
-                states,
-                memory.empty() if self._has_anchors else (),
-                [
-                    tf.TensorArray(dtype, num_choices, element_shape=[None])
-                    for dtype in (tf.int32, tf.float32, tf.float32)
-                ],
+                tf.repeat(tf.convert_to_tensor(self.start), batch_size, axis=0),
+                [cell.get_initial_state(batch_size) for cell in self.cells],
+                self._empty_rows(batch_size) if self._has_memory else (),
+                self._empty_columns(),
             ),
-            maximum_iterations=num_choices,
+            maximum_iterations=num_steps,
         )
-        return tuple(tf.transpose(column.stack()) for column in columns)
+        return self._decisions([column.stack() for column in columns])
+
+    def _advance(
+        self, inputs: tf.Tensor, states: list[list[tf.Tensor]]
+    ) -> tuple[tf.Tensor, list[list[tf.Tensor]]]:
+        """Returns the LSTM's output [B, U] and its states after a step."""
+        new_states = []
+        for cell, state in zip(self.cells, states, strict=True):
+            inputs, state = cell(inputs, state)
+            new_states.append(state)
+        return inputs, new_states
+
+    def _choose(
+        self,
+        index: tf.Tensor,
+        hidden: tf.Tensor,
+        rows: tf.Tensor,
+        given: tf.Tensor,
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Makes the choice of a step by a softmax over its options.
+
+        Args:
+            index: int32 [], the step.
+            hidden: [B, U].
+            rows: [1 + S + landmarks, B, U], what is remembered.
+            given: [B, A], noise if float32, tokens if int32.
+
+        Returns:
+            A column [B, 1] of each of `Decisions`, and the next input [B, U].
+        """
+        steps = self.steps
+        heads, biases, embeddings = (
+            tf.convert_to_tensor(weight)[index]
+            for weight in (self.heads, self.biases, self.embeddings)
+        )
+        num_options = tf.gather(steps.num_options, index)
+        is_anchored = tf.gather(steps.is_anchored, index)
+        places = tf.gather(steps.option_rows, index)
+        logits = tf.matmul(hidden, heads) + biases
+        if self._has_anchors:
+            attended = self._attend(hidden, tf.gather(rows, places))
+            logits = tf.where(is_anchored, attended, logits)
+        padding = tf.range(steps.option_rows.shape[1]) >= num_options
+        logits = tf.where(padding, _NEVER, self._squashed(logits))
+        log_probs = tf.nn.log_softmax(logits)  # [B, K]
+        probs = tf.exp(log_probs)
+        token = tf.gather(given, tf.gather(steps.first, index), axis=1)
+        if token.dtype.is_floating:
+            token = _invert_cdf(probs, token)
+        token = tf.minimum(token, num_options - 1)
+        inputs = tf.gather(embeddings, token)
+        if self._has_anchors:
+            by_batch = tf.transpose(rows, [1, 0, 2])
+            chosen = tf.gather(places, token)
+            chosen = tf.gather(by_batch, chosen, axis=1, batch_dims=1)
+            inputs = tf.where(is_anchored, chosen, inputs)
+        log_prob = tf.gather(log_probs, token, axis=1, batch_dims=1)
+        entropy = -tf.reduce_sum(probs * log_probs, axis=-1)
+        values = (token, log_prob, entropy, tf.zeros_like(entropy))
+        return [value[:, None] for value in values], inputs
+
+    def _link(
+        self,
+        index: tf.Tensor,
+        hidden: tf.Tensor,
+        rows: tf.Tensor,
+        given: tf.Tensor,
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Decides the links of a step, each by a sigmoid of its own.
+
+        Takes and returns what `_choose` does, but for L columns.
+        """
+        steps = self.steps
+        keys = tf.gather(rows, tf.gather(steps.link_rows, index))  # [L, B, U]
+        logits = self._squashed(self._attend(hidden, keys))  # [B, L]
+        yes = tf.math.log_sigmoid(self.skip_scale * logits)
+        no = tf.math.log_sigmoid(-self.skip_scale * logits)
+        token = tf.gather(given, tf.gather(steps.link_places, index), axis=1)
+        if token.dtype.is_floating:
+            token = tf.cast(token >= tf.exp(no), tf.int32)
+        token *= tf.cast(tf.gather(steps.is_link, index), tf.int32)
+        log_prob = tf.where(token == 1, yes, no)
+        entropy = -(tf.exp(yes) * yes + tf.exp(no) * no)
+        chosen = tf.cast(tf.transpose(token), hidden.dtype)[:, :, None]
+        inputs = tf.reduce_sum(chosen * keys, axis=0)
+        inputs /= 1 + tf.reduce_sum(chosen, axis=0)
+        return [token, log_prob, entropy, logits], inputs
 
     def _attend(self, hidden: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         """Returns v . tanh(W_key key + W_query hidden), [B, K].
@@ -204,50 +293,33 @@ class Policy(keras.layers.Layer):
             logits = self.tanh_constant * tf.tanh(logits)
         return logits
 
+    def _empty_rows(self, batch_size: tf.Tensor) -> tf.Tensor:
+        """Returns what is remembered before all steps."""
+        rows = tf.zeros((len(self.steps) + 1, batch_size, self.units))
+        if not self.steps.num_landmarks:
+            return rows
+        landmarks = tf.convert_to_tensor(self.landmarks)[:, None]
+        return tf.concat([rows, tf.repeat(landmarks, batch_size, axis=1)], 0)
 
-class _Memory:
-    """What the LSTM's output was at each choice, for the anchors to attend to.
+    def _empty_columns(self) -> list[tf.TensorArray]:
+        """Returns what the values of the steps, [B, 1 + L], are written to."""
+        shape = [None, 1 + self.steps.is_link.shape[1]]
+        return [
+            tf.TensorArray(dtype, len(self.steps), element_shape=shape)
+            for dtype in (tf.int32, tf.float32, tf.float32, tf.float32)
+        ]
 
-    Row 0 is the beginning, zeros; row k+1 is of choice k.
-    """
-
-    def __init__(
-        self,
-        anchors: Sequence[tuple[int, ...] | None],
-        most_options: int,
-        batch_size: tf.Tensor,
-        units: int,
-    ):
-        self._shape = (len(anchors) + 1, batch_size, units)
-        table = np.zeros((len(anchors), most_options), np.int32)
-        for index, places in enumerate(anchors):
-            if places is not None:
-                table[index, : len(places)] = np.array(places) + 1
-        self._table = tf.constant(table)
-        self.is_anchored = tf.constant([p is not None for p in anchors])
-
-    def empty(self) -> tf.Tensor:
-        """Returns the rows [A+1, B, U] before all choices."""
-        return tf.zeros(self._shape)
-
-    def keys(self, rows: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-        """Returns the rows [K, B, U] that a choice's options point to."""
-        return tf.gather(rows, self._table[index])
-
-    def chosen(
-        self, rows: tf.Tensor, index: tf.Tensor, token: tf.Tensor
-    ) -> tf.Tensor:
-        """Returns the row [B, U] that each token [B] points to."""
-        place = tf.gather(self._table[index], token)
-        by_batch = tf.transpose(rows, [1, 0, 2])
-        return tf.gather(by_batch, place, axis=1, batch_dims=1)
-
-    def written(
-        self, rows: tf.Tensor, index: tf.Tensor, hidden: tf.Tensor
-    ) -> tf.Tensor:
-        """Returns the rows with the output [B, U] at a choice put in."""
-        here = tf.range(self._shape[0]) == index + 1
-        return tf.where(here[:, None, None], hidden[None], rows)
+    def _decisions(self, columns: list[tf.Tensor]) -> Decisions:
+        """Returns the values [S, B, 1 + L] of all steps by choices."""
+        width = len(self.steps) * columns[0].shape[-1]
+        *values, logits = (
+            tf.reshape(tf.transpose(column, [1, 0, 2]), [-1, width])
+            for column in columns
+        )
+        return Decisions(
+            *(tf.gather(value, self.steps.columns, axis=1) for value in values),
+            tf.gather(logits, self.steps.link_columns, axis=1),
+        )
 
 
 def _invert_cdf(probs: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:

@@ -11,6 +11,8 @@ from nas_keras.controllers.controller import Controller
 from nas_keras.controllers.controller import Samples
 from nas_keras.controllers.losses import ppo_loss
 from nas_keras.controllers.losses import reinforce_loss
+from nas_keras.controllers.losses import skip_kl
+from nas_keras.controllers.policy import Decisions
 from nas_keras.controllers.policy import Policy
 from nas_keras.spaces.space import Space
 
@@ -46,10 +48,18 @@ class PolicyGradientController(Controller):
         clip: Of PPO's ratio.
         num_epochs: Of PPO.
         num_minibatches: Of PPO; parts of whole architectures.
+        skip_target: Wished rate of the links of a space, which are its skip
+            connections, in (0, 1). ENAS: 0.4.
+        skip_weight: Weight in the loss of `skip_kl`, the divergence from that
+            rate. ENAS: 0.8.
+        skip_scale: A link has the probability sigmoid(skip_scale * logit).
+            Zoph & Le: 1. ENAS' program, a softmax of [-logit, logit]: 2;
+            its divergence, as this one, is of sigmoid(logit).
 
     What `update` returns are means over its steps. PPO's has `kl_nats`, the
     mean over architectures of the summed log-ratio of the old policy to the
     new, and `clipped`, the share of tokens whose ratio is outside the clip.
+    That of a space with links has `skip_kl`, in nats.
 
     Raises:
         ValueError: If an argument breaks its rule.
@@ -84,6 +94,9 @@ class PolicyGradientController(Controller):
         clip: float = 0.2,
         num_epochs: int = 4,
         num_minibatches: int = 4,
+        skip_target: float = 0.4,
+        skip_weight: float = 0.0,
+        skip_scale: float = 1.0,
     ):
         super().__init__(space)
         for name, value, allowed in (
@@ -116,6 +129,7 @@ class PolicyGradientController(Controller):
             ("learning_rate", learning_rate),
             ("temperature", temperature),
             ("clip", clip),
+            ("skip_scale", skip_scale),
         ):
             if not value > 0:
                 raise ValueError(
@@ -124,11 +138,17 @@ class PolicyGradientController(Controller):
         for name, value in (
             ("entropy_weight", entropy_weight),
             ("tanh_constant", tanh_constant),
+            ("skip_weight", skip_weight),
         ):
             if not value >= 0:
                 raise ValueError(
                     f"{name} must be at least 0. Received: {name}={value!r}."
                 )
+        if not 0 < skip_target < 1:
+            raise ValueError(
+                "skip_target must be in (0, 1). Received: "
+                f"skip_target={skip_target!r}."
+            )
         self._config = {
             "class": type(self).__name__,
             "loss": loss,
@@ -148,9 +168,15 @@ class PolicyGradientController(Controller):
                 "num_epochs": num_epochs,
                 "num_minibatches": num_minibatches,
             }
+        if any(choice.link is not None for choice in space.choices):
+            self._config |= {
+                "skip_target": skip_target,
+                "skip_weight": skip_weight,
+                "skip_scale": skip_scale,
+            }
         self._policy = Policy(
             space.choices, units, num_layers, init_scale, seed, temperature,
-            tanh_constant,
+            tanh_constant, skip_scale,
         )  # fmt: skip
         self._policy.build()
         self._optimizer = keras.optimizers.Adam(learning_rate)
@@ -267,7 +293,7 @@ class PolicyGradientController(Controller):
         rows = [self.space.validate(row) for row in np.asarray(tokens)]
         return np.asarray(rows, np.int32).reshape(-1, len(self.space.choices))
 
-    def _forced(self, tokens: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def _forced(self, tokens: tf.Tensor) -> Decisions:
         noise = tf.zeros(tf.shape(tokens))  # Not looked at.
         return self._policy.call(noise, tokens)
 
@@ -275,8 +301,9 @@ class PolicyGradientController(Controller):
         self, tokens: tf.Tensor, old_log_prob: tf.Tensor, advantage: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         config, variables = self._config, self._policy.trainable_variables
+        num_layers = int(self._policy.steps.has_links.sum())  # Of links.
         with tf.GradientTape() as tape:
-            _, log_prob, entropy = self._forced(tokens)
+            _, log_prob, entropy, link_logits = self._forced(tokens)
             entropy_nats = tf.reduce_mean(tf.reduce_sum(entropy, axis=-1))
             if config["loss"] == "ppo":
                 clip = config["clip"]
@@ -285,6 +312,11 @@ class PolicyGradientController(Controller):
                 loss = reinforce_loss(log_prob, advantage)
             if config["entropy_bonus"] == "exact":
                 loss -= config["entropy_weight"] * entropy_nats
+            if num_layers:
+                divergence = skip_kl(
+                    link_logits, config["skip_target"], num_layers
+                )
+                loss += config["skip_weight"] * divergence
         gradients = tape.gradient(loss, variables)
         self._optimizer.apply(gradients, variables)
         metrics = {
@@ -299,8 +331,11 @@ class PolicyGradientController(Controller):
             )
             outside = tf.abs(tf.exp(-difference) - 1) > clip
             metrics["clipped"] = tf.reduce_mean(tf.cast(outside, tf.float32))
+        if num_layers:
+            metrics["skip_kl"] = divergence
         return metrics
 
 
-def _samples(outputs: tuple[tf.Tensor, ...]) -> Samples:
-    return Samples(*(output.numpy() for output in outputs))
+def _samples(decisions: Decisions) -> Samples:
+    tokens, log_prob, entropy, _ = decisions
+    return Samples(tokens.numpy(), log_prob.numpy(), entropy.numpy())

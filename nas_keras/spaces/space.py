@@ -22,10 +22,17 @@ class Choice:
         options: The distinct things to choose from, at least one; each a str,
             an int or a float.
         anchors: For each option the place, among the choices of its space, of
-            the earlier choice that it points back to, or -1: to the beginning,
-            before all choices. A policy then attends to what it remembers of
-            those places, instead of learning one weight vector for each
-            option. None: the options are mere labels.
+            the earlier choice that it points back to. -1 is the beginning,
+            before all choices; -2, -3 and so on are further things that
+            nothing is chosen of, for each of which a policy learns a vector.
+            A policy then attends to what it remembers of those places, instead
+            of learning one weight vector for each option. None: the options
+            are mere labels.
+        link: Of a choice between two options, no and yes in this order: the
+            place of the earlier choice that yes links back to. Links that
+            follow each other, such as a layer's skip connections, are decided
+            at once, each for itself, by attention to those places. None: the
+            choice is no link.
 
     Raises:
         ValueError: If a rule is broken.
@@ -34,6 +41,8 @@ class Choice:
 
     >>> Choice("activation", ("tanh", "relu")).options
     ('tanh', 'relu')
+    >>> Choice("layer_1_reads_0", (0, 1), link=0).link
+    0
 
     Reference:
         [Zoph & Le, 2017](https://arxiv.org/abs/1611.01578), section 3.3
@@ -43,6 +52,7 @@ class Choice:
     name: str
     options: tuple[str | int | float, ...]
     anchors: tuple[int, ...] | None = None
+    link: int | None = None
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not self.name:
@@ -72,19 +82,29 @@ class Choice:
         if self.anchors is not None:
             self._check_anchors()
             object.__setattr__(self, "anchors", tuple(self.anchors))
+        if self.link is not None:
+            self._check_link()
 
     def _check_anchors(self) -> None:
         is_sequence = isinstance(self.anchors, Sequence)
         is_whole = is_sequence and len(self.anchors) == len(self.options)
-        if not is_whole or not all(
-            isinstance(anchor, numbers.Integral)
-            and not isinstance(anchor, bool)
-            and anchor >= -1
-            for anchor in self.anchors
-        ):
+        if not is_whole or not all(_is_int(anchor) for anchor in self.anchors):
             raise ValueError(
-                f"anchors of {self.name!r} must be one int >= -1 for each of "
-                f"the {len(self.options)} options. Received: "
+                f"anchors of {self.name!r} must be one int for each of the "
+                f"{len(self.options)} options. Received: "
+                f"anchors={self.anchors!r}."
+            )
+
+    def _check_link(self) -> None:
+        if not _is_int(self.link) or self.link < 0:
+            raise ValueError(
+                f"link of {self.name!r} must be an int >= 0. Received: "
+                f"link={self.link!r}."
+            )
+        if len(self.options) != 2 or self.anchors is not None:
+            raise ValueError(
+                f"A link, {self.name!r}, must have two options, no and yes, "
+                f"and no anchors. Received: options={self.options!r}, "
                 f"anchors={self.anchors!r}."
             )
 
@@ -103,7 +123,7 @@ class Space:
 
     Raises:
         ValueError: If there is no choice, two have one name, all have a
-            single option, or an anchor is not an earlier choice.
+            single option, or an anchor or a link is not an earlier choice.
 
     Example:
 
@@ -137,6 +157,14 @@ class Space:
                 "A space must have at least two architectures. Received: "
                 f"choices={self.choices!r}."
             )
+        self._check_places()
+        self.name = name or f"space({', '.join(names[:3])}...)"
+        self.structure = structure
+        self._decode = decode
+        self._encode = encode
+
+    def _check_places(self) -> None:
+        begin = 0  # Of the choices that are decided at once.
         for place, choice in enumerate(self.choices):
             wrong = [k for k in choice.anchors or () if k >= place]
             if wrong:
@@ -145,10 +173,21 @@ class Space:
                     f"earlier choices, in [-1, {place - 1}]. Received: "
                     f"{wrong}."
                 )
-        self.name = name or f"space({', '.join(names[:3])}...)"
-        self.structure = structure
-        self._decode = decode
-        self._encode = encode
+            if choice.link is None:
+                begin = place + 1
+            elif choice.link >= begin:
+                raise ValueError(
+                    f"link of {choice.name!r}, choice {place}, must be a "
+                    "choice before it and before the links that it follows, "
+                    f"in [0, {begin - 1}]. Received: {choice.link}."
+                )
+        below = {k for choice in self.choices for k in choice.anchors or ()}
+        below = sorted((k for k in below if k < -1), reverse=True)
+        if below != list(range(-2, -2 - len(below), -1)):
+            raise ValueError(
+                "Anchors before the beginning must be -2, -3 and so on. "
+                f"Received: {below}."
+            )
 
     @property
     def num_options(self) -> tuple[int, ...]:
@@ -237,3 +276,7 @@ class Space:
 
     def __repr__(self) -> str:
         return f"<Space {self.name}: {self.size:.3g} architectures>"
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
