@@ -752,8 +752,8 @@ def test_too_few_parameters_are_refused(tmp_path):
 def test_another_backend_is_refused(monkeypatch):
     monkeypatch.setattr(compilation.keras.backend, "backend", lambda: "torch")
     with pytest.raises(ValueError, match=re.escape(
-        "KERAS_BACKEND must be one of ['tensorflow', 'jax'] to train a "
-        "language model. Received: 'torch'."
+        "KERAS_BACKEND must be one of ['tensorflow', 'jax'] to train a model. "
+        "Received: 'torch'."
     )):  # fmt: skip
         compilation.check_backend()
 

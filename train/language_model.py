@@ -42,7 +42,7 @@ from nas_keras import data
 from nas_keras.cells.spec import load_spec
 from nas_keras.search import stopping
 from nas_keras.search.progress import Progress
-from nas_keras.search.progress import TokenSpeed
+from nas_keras.search.progress import TrainingSpeed
 from nas_keras.storage import configuration
 from nas_keras.tasks.language_model_config import LanguageModelConfig
 from nas_keras.tasks.training_config import TrainingConfig
@@ -237,7 +237,7 @@ def _train(
         console=console,
         plain_interval_s=_PLAIN_INTERVAL_S,
     ) as display:
-        speed = TokenSpeed(display)
+        speed = TrainingSpeed(display)
         for epoch in language_model_epochs.train_language_model(
             config, corpus, workdir, speed.tell
         ):

@@ -48,7 +48,7 @@ from nas_keras.search import cluster
 from nas_keras.search import stopping
 from nas_keras.search import topology
 from nas_keras.search.progress import Progress
-from nas_keras.search.progress import TokenSpeed
+from nas_keras.search.progress import TrainingSpeed
 from nas_keras.search.rendezvous import PeerLostError
 from nas_keras.storage import configuration
 from nas_keras.tasks.training_loop import TrainingError
@@ -281,7 +281,7 @@ def _train_together(
         console=console,
         plain_interval_s=_PLAIN_INTERVAL_S,
     ) as display:
-        speed = TokenSpeed(display)
+        speed = TrainingSpeed(display)
         for epoch in translation.train_translation(
             config, task.corpus, workdir, speed.tell, together, task
         ):

@@ -1,12 +1,17 @@
-"""Text for language models and for translation: where from, and its ids.
+"""Text for language models and translation, images: where from, as arrays.
 
     text (embedded, files, TFDS) -> build_corpus -> Corpus (int32 ids)
     pairs (embedded, files, TFDS) -> open_pairs -> ParallelCorpus (text)
+    images (digits, folders, TFDS) -> open_images -> ImageSet (uint8)
 
 No TensorFlow: TensorFlow Datasets is imported when a data set of it is asked
 for. What a batch looks like is the business of `nas_keras.tasks`.
 """
 
+from nas_keras.data.image_sources import open_images as open_images
+from nas_keras.data.images import Images as Images
+from nas_keras.data.images import ImageSet as ImageSet
+from nas_keras.data.images import image_set as image_set
 from nas_keras.data.parallel import ParallelCorpus as ParallelCorpus
 from nas_keras.data.parallel import parallel_corpus as parallel_corpus
 from nas_keras.data.parallel_sources import open_pairs as open_pairs

@@ -178,11 +178,17 @@ def tfds_parts(
     }
 
 
-def open_tfds(name: str, data_dir: _Path | None = None, download: bool = False):
+def open_tfds(
+    name: str,
+    data_dir: _Path | None = None,
+    download: bool = False,
+    instead: str = "embedded",
+):
     """Returns the builder of a set of TensorFlow Datasets that is prepared.
 
     Args:
         name, data_dir, download: As for `tfds_parts`.
+        instead: A data set that needs no files, for messages.
 
     Raises:
         ValueError: If there is no such data set, or it is not there and
@@ -208,7 +214,7 @@ def open_tfds(name: str, data_dir: _Path | None = None, download: bool = False):
     # Where there is no folder, `is_prepared` logs a warning of its own.
     if not (builder.data_path.exists() and builder.is_prepared()):
         if not download:
-            raise ValueError(_how_to_prepare(builder, name, data_dir))
+            raise ValueError(_how_to_prepare(builder, name, data_dir, instead))
         builder.download_and_prepare()
     return builder
 
@@ -230,7 +236,9 @@ def string_features(builder) -> list[str]:
     )
 
 
-def _how_to_prepare(builder, name: str, data_dir: _Path | None) -> str:
+def _how_to_prepare(
+    builder, name: str, data_dir: _Path | None, instead: str
+) -> str:
     from nas_keras.data import builders
 
     dataset = name if name in DATASETS else TFDS + name
@@ -244,7 +252,7 @@ def _how_to_prepare(builder, name: str, data_dir: _Path | None) -> str:
     return missing + (
         'Prepare it with: python -c "import tensorflow_datasets as '
         f"tfds; tfds.builder({name!r}{where})."
-        "download_and_prepare()\"; or use dataset='embedded'."
+        f'download_and_prepare()"; or use dataset={instead!r}.'
     )
 
 

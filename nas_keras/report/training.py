@@ -29,6 +29,9 @@ def write_history(epochs: Sequence[_Epoch], path: Path) -> None:
 def plot_history(epochs: Sequence[_Epoch], path: Path) -> None:
     """Draws training and validation loss by epoch, as PNG.
 
+    Beside the losses, on the right: the perplexities that they are; or, of
+    image networks, the validation accuracy.
+
     Raises:
         ImportError: If matplotlib is not installed.
     """
@@ -42,19 +45,33 @@ def plot_history(epochs: Sequence[_Epoch], path: Path) -> None:
         ("train_loss_nats", "training, with dropout", "--"),
         ("validation_loss_nats", "validation", "-"),
     ):
-        losses = [epoch[name] for epoch in epochs]
+        # Without validation images it is None: no point.
+        losses = [_or_nan(epoch[name]) for epoch in epochs]
         axes.plot(numbers, losses, style, marker=".", label=label)
+    accuracies = [_or_nan(past.get("validation_accuracy")) for past in epochs]
+    is_of_images = any("validation_accuracy" in past for past in epochs)
     axes.set_xlabel("epoch")
-    axes.set_ylabel("loss, nats per token")
+    example = "image" if is_of_images else "token"
+    axes.set_ylabel(f"loss, nats per {example}")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    ticks = axes.secondary_yaxis("right", functions=(lambda x: x, lambda x: x))
-    ticks.set_ylabel("perplexity")
-    ticks.yaxis.set_major_formatter(lambda nats, _: f"{math.exp(nats):.4g}")
     axes.grid(alpha=0.3)
     axes.legend()
+    if is_of_images:
+        right = axes.twinx()
+        right.plot(numbers, accuracies, ":", color="black")
+        right.set_ylabel("validation accuracy, dotted")
+    else:
+        same = (lambda nats: nats, lambda nats: nats)
+        right = axes.secondary_yaxis("right", functions=same)
+        right.set_ylabel("perplexity")
+        right.yaxis.set_major_formatter(lambda nats, _: f"{math.exp(nats):.4g}")
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=120)
     write_atomically(path, data.getvalue())
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def write_epochs(epochs: Sequence[_Epoch], workdir: Path) -> None:

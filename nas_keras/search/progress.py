@@ -209,16 +209,18 @@ class ReceivedProgress:
             self._phase = None
 
 
-class TokenSpeed:
+class TrainingSpeed:
     """Shows how far a training is, its speed and the time left.
 
     Args:
         display: A `Progress` that counts epochs.
+        examples: What a training sees many of, such as tokens.
     """
 
-    def __init__(self, display: Progress):
+    def __init__(self, display: Progress, examples: str = "tokens"):
         self._display = display
-        self._rate = 0.0  # Tokens a second, over the last updates.
+        self._examples = examples
+        self._rate = 0.0  # Examples a second, over the last updates.
         self._is_told = False
 
     def has_been_told(self) -> bool:
@@ -229,14 +231,15 @@ class TokenSpeed:
     def tell(self, update: Update) -> None:
         """Shows an update."""
         self._is_told = True
-        rate = update.num_tokens / max(update.elapsed_s, 1e-9)
+        rate = update.num_examples / max(update.elapsed_s, 1e-9)
         # The first update compiles.
         weight = 0.02 if self._rate else 1.0
         self._rate += weight * (rate - self._rate)
-        left_s = round(update.tokens_left / self._rate)
+        left_s = round(update.examples_left / self._rate)
         minutes, seconds = divmod(left_s, 60)
         self._display.note(
             f"epoch {update.epoch} {update.batch}/{update.num_batches}  "
-            f"loss {update.train_loss_nats:.4f}  {self._rate:,.0f} tokens/s  "
+            f"loss {update.train_loss_nats:.4f}  {self._rate:,.0f} "
+            f"{self._examples}/s  "
             f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
         )

@@ -5,6 +5,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "image_classification": ["ImageEpoch", "train_images"],
+        "image_config": ["ImageConfig"],
+        "image_grid_training": ["train_grid"],
+        "image_presets": ["IMAGE_PRESETS"],
+        "image_task": ["ImageTask"],
         "language_model": ["LanguageModel", "LanguageModelTask"],
         "language_model_config": ["LanguageModelConfig"],
         "language_model_epochs": [

@@ -24,7 +24,7 @@ def check_backend() -> None:
     if keras.backend.backend() not in BACKENDS:
         raise ValueError(
             f"KERAS_BACKEND must be one of {list(BACKENDS)} to train a "
-            f"language model. Received: {keras.backend.backend()!r}."
+            f"model. Received: {keras.backend.backend()!r}."
         )
 
 

@@ -144,7 +144,7 @@ class _Training(TrainingLoop):
             self._config.vary_steps,
         )
 
-    def num_tokens(self, batch: _Window) -> int:
+    def num_examples(self, batch: _Window) -> int:
         return batch[1] * self._recipe.batch_size
 
     def begin_epoch(self) -> None:

@@ -54,8 +54,8 @@ class Update:
         epoch: From 1.
         batch: Batches done of it.
         num_batches: Batches of it.
-        num_tokens: Predicted by this update.
-        tokens_left: To be predicted until the training ends.
+        num_examples: Tokens or images that this update saw.
+        examples_left: To be seen until the training ends.
         train_loss_nats: Mean over the epoch so far.
         elapsed_s: Of this update.
     """
@@ -63,8 +63,8 @@ class Update:
     epoch: int
     batch: int
     num_batches: int
-    num_tokens: int
-    tokens_left: int
+    num_examples: int
+    examples_left: int
     train_loss_nats: float
     elapsed_s: float
 
@@ -135,8 +135,8 @@ class TrainingLoop(abc.ABC):
         """Returns what each update of an epoch is given."""
 
     @abc.abstractmethod
-    def num_tokens(self, batch: Any) -> int:
-        """Returns how many tokens an update on a batch predicts."""
+    def num_examples(self, batch: Any) -> int:
+        """Returns how many tokens, or images, an update on a batch sees."""
 
     @abc.abstractmethod
     def update(self, batch: Any, epochs: float) -> float:
@@ -221,7 +221,7 @@ class TrainingLoop(abc.ABC):
         """Runs an epoch from where it is to its end."""
         place, batches = self.place, self.batches(self.place.epoch)
         num_batches = len(batches)
-        all_tokens = sum(map(self.num_tokens, batches))
+        all_examples = sum(map(self.num_examples, batches))
         if self._num_updates:
             left = self._num_updates - place.updates
             batches = batches[: place.batch + left]
@@ -244,8 +244,8 @@ class TrainingLoop(abc.ABC):
                     place.epoch + 1,
                     place.batch,
                     len(batches),
-                    self.num_tokens(batch),
-                    max(0, round((self.num_epochs - epochs) * all_tokens)),
+                    self.num_examples(batch),
+                    max(0, round((self.num_epochs - epochs) * all_examples)),
                     place.loss_sum / place.batch,
                     elapsed_s,
                 )

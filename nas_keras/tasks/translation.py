@@ -185,7 +185,7 @@ class _Training(TrainingLoop):
             self._config.bucket_width,
         )
 
-    def num_tokens(self, batch: np.ndarray) -> int:
+    def num_examples(self, batch: np.ndarray) -> int:
         return int(self._lengths[1][batch].sum())
 
     def begin_epoch(self) -> None:

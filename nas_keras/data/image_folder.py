@@ -1,0 +1,184 @@
+"""Images from a folder of files, `PART/CLASS/*.png`, as TFDS' ImageFolder.
+
+Every file is decoded once, by Pillow, which is imported when a folder is read.
+Nothing is resized. Axes: N images, H rows, W columns, C channels.
+"""
+
+import concurrent.futures
+import importlib.util
+import os
+import pathlib
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import numpy as np
+
+from nas_keras.data.checks import check
+from nas_keras.data.images import Images
+from nas_keras.data.sources import PART_NAMES
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
+# Of Pillow, with at most eight bits a channel: what RGB or grey can hold.
+_GREY = ("1", "L", "LA")
+_COLOURED = ("CMYK", "HSV", "LAB", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
+_Path = str | os.PathLike
+
+
+def read_image_folder(
+    folder: _Path,
+) -> tuple[dict[str, Images], tuple[str, ...]]:
+    """Returns the parts of a folder of images, and the names of its classes.
+
+    The folder has folders `train` and `test`, perhaps `validation` (see
+    `PART_NAMES` for other names), each with a folder of images for each class.
+    Classes and files come in the order of their names. Images are RGB, or grey
+    if all are; transparency is left out. Hidden files, and those that do not
+    end in one of `SUFFIXES`, are passed over.
+
+    Raises:
+        ValueError: If a part or a class is missing, a class has no image, an
+            image cannot be read or has more than eight bits a channel, or
+            they are not of one size; the message names the file.
+        ImportError: If Pillow is not installed.
+    """
+    if importlib.util.find_spec("PIL") is None:
+        raise ImportError(
+            "A folder of images needs Pillow: pip install 'nas_keras[images]'."
+        )
+    folder = pathlib.Path(folder)
+    check(folder.is_dir(), "image_dir", "a folder", str(folder))
+    parts = _part_folders(folder)
+    class_names = _class_names(parts["train"])
+    paths, counts = [], {}
+    labels: list[int] = []
+    for part, its in parts.items():
+        found = _class_names(its)
+        rule = f"a folder whose {its.name!r} has the classes of "
+        rule += f"{parts['train'].name!r}, {list(class_names)[:10]}"
+        received = f"{str(folder)}, with {list(found)[:10]}"
+        check(found == class_names, "image_dir", rule, received)
+        before = len(paths)
+        for label, name in enumerate(class_names):
+            files = _image_files(its / name)
+            paths += files
+            labels += [label] * len(files)
+        counts[part] = len(paths) - before
+    pixels = _decode_all(paths)
+    return _cut(pixels, np.array(labels, np.int32), counts), class_names
+
+
+def _cut(
+    pixels: np.ndarray, labels: np.ndarray, counts: Mapping[str, int]
+) -> dict[str, Images]:
+    """Returns what stands one after the other, by part."""
+    parts, begin = {}, 0
+    for part, count in counts.items():
+        end = begin + count
+        parts[part] = Images(pixels[begin:end], labels[begin:end])
+        begin = end
+    return parts
+
+
+def _part_folders(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Returns the folder of each part; validation may have none."""
+    there = {path.name.lower(): path for path in _folders(folder)}
+    parts = {}
+    for part, names in PART_NAMES.items():
+        found = [there[name] for name in names if name in there]
+        if len(found) == 1:
+            parts[part] = found[0]
+        elif found or part != "validation":
+            raise ValueError(
+                f"`image_dir` must have one folder of the {part} images, "
+                f"named one of {list(names)}. Received: "
+                f"image_dir={str(folder)!r}, with "
+                f"{[path.name for path in found]} of {sorted(there)[:10]}."
+            )
+    return parts
+
+
+def _class_names(folder: pathlib.Path) -> tuple[str, ...]:
+    names = tuple(path.name for path in _folders(folder))
+    rule = f"a folder whose {folder.name!r} has a folder for each class"
+    check(names, "image_dir", rule, str(folder.parent))
+    return names
+
+
+def _folders(folder: pathlib.Path) -> list[pathlib.Path]:
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith(".")
+    ]
+
+
+def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the images of a class, of which there must be one."""
+    with os.scandir(folder) as entries:
+        names = sorted(
+            entry.name
+            for entry in entries
+            if entry.name.lower().endswith(SUFFIXES)
+            and not entry.name.startswith(".")
+        )
+    if not names:
+        raise ValueError(
+            "`image_dir` must have an image in the folder of each class, with "
+            f"a name that ends in one of {SUFFIXES}. Received: none in "
+            f"{str(folder)!r}."
+        )
+    return [folder / name for name in names]
+
+
+def _decode_all(paths: Sequence[pathlib.Path]) -> np.ndarray:
+    """Returns images of one size as uint8 [N, H, W, C]."""
+    first = _decode(paths[0])
+    pixels = np.empty((len(paths), *first.shape[:2], 3), np.uint8)
+
+    def put(place: int) -> bool:
+        """Returns whether the image is a grey one."""
+        image = _decode(paths[place])
+        if image.shape[:2] != first.shape[:2]:
+            raise ValueError(
+                "`image_dir` must have images of one size. Received: "
+                f"{_size(first)} in {str(paths[0])!r}, {_size(image)} in "
+                f"{str(paths[place])!r} (rows by columns)."
+            )
+        pixels[place] = image
+        return image.shape[2] == 1
+
+    # Pillow decodes while Python runs another thread.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        try:
+            is_grey = all(list(pool.map(put, range(len(paths)))))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return pixels[..., :1].copy() if is_grey else pixels
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[0]}x{image.shape[1]}"
+
+
+def _decode(path: pathlib.Path) -> np.ndarray:
+    """Returns an image as uint8 [H, W, 1 or 3]."""
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(path) as image:
+            mode = image.mode
+            if mode in _GREY:
+                return np.asarray(image.convert("L"))[..., None]
+            if mode in _COLOURED:
+                return np.asarray(image.convert("RGB"))
+    except PIL.UnidentifiedImageError:
+        problem = "is no image that Pillow knows"
+    except (OSError, SyntaxError, ValueError) as error:
+        problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    else:
+        problem = f"has more than eight bits a channel, mode {mode!r}"
+    raise ValueError(
+        "`image_dir` must have images that can be read. Received: "
+        f"{str(path)!r}, which {problem}."
+    )

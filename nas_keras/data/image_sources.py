@@ -1,0 +1,173 @@
+"""Where images come from: scikit-learn's digits, TFDS, folders of files.
+
+`open_images` is what the arguments of a program become. scikit-learn, Pillow
+and TensorFlow Datasets are imported when they are needed.
+"""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from nas_keras.data.checks import check
+from nas_keras.data.image_folder import read_image_folder
+from nas_keras.data.images import Images
+from nas_keras.data.images import ImageSet
+from nas_keras.data.images import image_set
+from nas_keras.data.images import stratified
+from nas_keras.data.sources import PART_NAMES
+from nas_keras.data.sources import TFDS
+from nas_keras.data.sources import is_tfds
+from nas_keras.data.sources import open_tfds
+
+DATASETS = ("digits", "cifar10", "folder")
+_NUM_TEST_DIGITS = 360  # A fifth; the same ones for every seed.
+_Path = str | os.PathLike
+
+
+def is_image_dataset(name: str) -> bool:
+    """Returns whether `open_images` knows a data set of this name."""
+    return name in DATASETS or is_tfds(name)
+
+
+def open_images(
+    dataset: str | None = None,
+    image_dir: _Path | None = None,
+    data_dir: _Path | None = None,
+    num_validation: int = 0,
+    max_train: int = 0,
+    seed: int = 0,
+) -> ImageSet:
+    """Returns the images that a program's arguments name.
+
+    Args:
+        dataset: `"digits"`, scikit-learn's 1,797 of 8 by 8 points; `"folder"`,
+            files in `image_dir` (see `read_image_folder`); `"cifar10"`, or
+            `"tfds:NAME"` for any set of TensorFlow Datasets of images with one
+            class each. Default: the folder if `image_dir` is given, else the
+            digits.
+        image_dir: The folder of files.
+        data_dir: The folder of TFDS data sets, if not TFDS's own.
+        num_validation: Training images to split off for validation; 0 where
+            the data set has a validation part.
+        max_train: Training images to keep after that; 0: all.
+        seed: Decides which images are split off and kept.
+
+    Raises:
+        ValueError: If an argument is not as above, the images are not there,
+            are of several sizes, or one cannot be read.
+        ImportError: If scikit-learn or Pillow, which the data set needs, is
+            not installed.
+    """
+    if dataset is None:
+        dataset = "digits" if image_dir is None else "folder"
+    good = isinstance(dataset, str) and is_image_dataset(dataset)
+    check(good, "dataset", f"one of {DATASETS} or '{TFDS}NAME'", dataset)
+    is_folder = dataset == "folder"
+    rule = f"{'given' if is_folder else 'left out'} with dataset={dataset!r}"
+    good = is_folder == (image_dir is not None)
+    check(good, "image_dir", rule, image_dir and str(image_dir))
+    if data_dir is not None:
+        rule = f"left out with dataset={dataset!r}"
+        is_local = dataset in ("digits", "folder")
+        check(not is_local, "data_dir", rule, str(data_dir))
+    if dataset == "digits":
+        parts, class_names, name = *_digits(), dataset
+    elif is_folder:
+        parts, class_names = read_image_folder(image_dir)
+        name = pathlib.Path(image_dir).absolute().name  # That of "." is "".
+    else:
+        name = dataset
+        parts, class_names = _from_tfds(dataset.removeprefix(TFDS), data_dir)
+    return image_set(
+        **parts,
+        class_names=class_names,
+        name=name,
+        num_validation=num_validation,
+        max_train=max_train,
+        seed=seed,
+    )
+
+
+def _digits() -> tuple[dict[str, Images], tuple[str, ...]]:
+    try:
+        from sklearn import datasets
+    except ImportError as error:
+        raise ImportError(
+            "dataset='digits' needs scikit-learn: pip install "
+            "'nas_keras[images]'."
+        ) from error
+
+    digits = datasets.load_digits()
+    # From 0 to 16, rounded; 255 is to be white.
+    pixels = (digits.images * 255 / 16 + 0.5).astype(np.uint8)[..., None]
+    images = Images(pixels, digits.target.astype(np.int32))
+    rest, chosen = stratified(images.labels, _NUM_TEST_DIGITS, 0)
+    parts = {"train": images.take(rest), "test": images.take(chosen)}
+    return parts, tuple(str(k) for k in range(10))
+
+
+def _from_tfds(
+    name: str, data_dir: _Path | None
+) -> tuple[dict[str, Images], Sequence[str]]:
+    """Returns the parts of a set of TFDS, and the names of its classes.
+
+    Where it has no split of test images, as ImageNet, those for validation are
+    the test images.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = open_tfds(name, data_dir, instead="digits")
+    features = builder.info.features
+    keys = builder.info.supervised_keys or (None, None)
+    kinds = tfds.features.Image, tfds.features.ClassLabel
+    good = isinstance(features, tfds.features.FeaturesDict) and all(
+        key in features and isinstance(features[key], kind)
+        for key, kind in zip(keys, kinds, strict=True)
+    )
+    rule = "a data set of images with one class each"
+    check(good, "dataset", rule, TFDS + name)
+    parts = {
+        part: _rows(builder, split, name)
+        for part, split in _splits(builder, name).items()
+    }
+    return parts, tuple(features[keys[1]].names)
+
+
+def _splits(builder, name: str) -> dict[str, str]:
+    """Returns the split of each part that there is."""
+    splits = sorted(builder.info.splits)
+    found = {
+        part: split
+        for part, names in PART_NAMES.items()
+        for split in splits
+        if split in names
+    }
+    if "test" not in found and "validation" in found:
+        found["test"] = found.pop("validation")
+    if not {"train", "test"} <= found.keys():
+        raise ValueError(
+            f"dataset={TFDS + name!r} must have a split for training and one "
+            f"to test on, named as in {dict(PART_NAMES)}. Received: splits "
+            f"{splits}."
+        )
+    return found
+
+
+def _rows(builder, split: str, name: str) -> Images:
+    """Returns the images of a split, in their order."""
+    import tensorflow_datasets as tfds
+
+    rows = builder.as_dataset(split=split, as_supervised=True)
+    pixels, labels = [], []
+    for place, (image, label) in enumerate(tfds.as_numpy(rows)):
+        if pixels and image.shape != pixels[0].shape:
+            raise ValueError(
+                f"dataset={TFDS + name!r} must have images of one size. "
+                f"Received: {pixels[0].shape} for image 0 of {split!r}, "
+                f"{image.shape} for image {place}."
+            )
+        pixels.append(image)
+        labels.append(label)
+    return Images(np.stack(pixels), np.array(labels, np.int32))

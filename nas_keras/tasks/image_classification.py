@@ -1,0 +1,264 @@
+"""A long training of an image network, to its figures.
+
+    train_images(config, images, workdir) -> ImageEpoch, ImageEpoch, ...
+
+Killed anywhere and continued, it ends with the same weights: see
+`training_loop.py`. On TensorFlow and on JAX.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from nas_keras.convnets.build import multiply_adds
+from nas_keras.convnets.files import load_convnet
+from nas_keras.data.images import ImageSet
+from nas_keras.storage import configuration
+from nas_keras.storage import files
+from nas_keras.tasks.image_batches import TrainingInput
+from nas_keras.tasks.image_batches import normalization_of
+from nas_keras.tasks.image_config import ImageConfig
+from nas_keras.tasks.image_config import NetSpec
+from nas_keras.tasks.image_config import rate_at
+from nas_keras.tasks.image_config import resized
+from nas_keras.tasks.image_network import network_of
+from nas_keras.tasks.image_network import num_weights
+from nas_keras.tasks.image_network import save_model
+from nas_keras.tasks.image_network import usable
+from nas_keras.tasks.image_network import without_auxiliary
+from nas_keras.tasks.image_scores import ImageScores
+from nas_keras.tasks.image_scores import scores_of
+from nas_keras.tasks.image_steps import ImageSteps
+from nas_keras.tasks.replicas import OneReplica
+from nas_keras.tasks.replicas import Replicas
+from nas_keras.tasks.training_loop import MAX_LOSS_NATS
+from nas_keras.tasks.training_loop import Diverged
+from nas_keras.tasks.training_loop import Record
+from nas_keras.tasks.training_loop import TrainingLoop
+from nas_keras.tasks.training_loop import Update
+from nas_keras.tasks.training_loop import best_arrays
+from nas_keras.tasks.training_loop import exclusive_workdir
+from nas_keras.tasks.training_loop import save_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageEpoch:
+    """What one pass over the training images came to.
+
+    Attributes:
+        epoch: From 1.
+        updates: Taken in all.
+        learning_rate: Of its last update.
+        train_loss_nats: Mean over its updates, of images as training sees
+            them.
+        validation_loss_nats: After it; None without validation images.
+        validation_accuracy: Likewise, in [0, 1].
+        rollbacks: In all.
+        elapsed_s: Of training and scoring, sum of all calls that took part.
+    """
+
+    epoch: int
+    updates: int
+    learning_rate: float
+    train_loss_nats: float
+    validation_loss_nats: float | None
+    validation_accuracy: float | None
+    rollbacks: int
+    elapsed_s: float
+
+
+def train_images(
+    config: ImageConfig,
+    images: ImageSet,
+    workdir: Path,
+    on_update: Callable[[Update], None] = lambda update: None,
+    replicas: Replicas | None = None,
+    network: NetSpec | None = None,
+) -> Iterator[ImageEpoch]:
+    """Trains an image network to its test figures, or continues to.
+
+    Args:
+        config: `ImageConfig`.
+        images: What it is trained and scored on.
+        workdir: Folder of `config.json`, `checkpoints/`, the best weights in
+            `best/`, and at the end `result.json` and `model.keras`, which
+            takes pixels from 0 to 255. The epochs of an earlier call are
+            yielded again.
+        on_update: Is told of every update.
+        replicas: What trains together. All processes call this alike, with
+            the same workdir or one of their own, of which only the chief's
+            is used.
+        network: To be used in place of the one that `config.network` names.
+
+    Yields:
+        An `ImageEpoch` after each pass.
+
+    Raises:
+        ValueError: If the workdir belongs to another configuration or is in
+            use, images and network or batches do not fit, or Keras's backend
+            is neither TensorFlow nor JAX.
+        TrainingError: If the training diverged again after three times going
+            back to a snapshot with half the rate.
+    """
+    replicas, workdir = replicas or OneReplica(), Path(workdir)
+    spec = network or load_convnet(config.network)
+    spec = resized(spec, config.filters)
+    config.check_images(images)
+    settings = {
+        "settings": config.settings(spec, images),
+        "backend": keras.backend.backend(),  # The last digits depend on it.
+    }
+    configuration.check(workdir, settings)
+    steps = ImageSteps(  # Refuses before anything is written.
+        lambda: network_of(
+            config, spec, images.image_shape, images.num_classes
+        ),
+        config,
+        replicas,
+    )
+    held: AbstractContextManager[None] = contextlib.nullcontext()
+    if replicas.is_chief:
+        held = exclusive_workdir(workdir, settings, ("checkpoints", "best"))
+    with held:
+        training = _Training(
+            config, spec, images, steps, workdir, on_update, replicas
+        )
+        for record in training.run():
+            yield ImageEpoch(**record)
+
+
+class _Training(TrainingLoop):
+    """Of batches of images; a batch is its number in the epoch."""
+
+    def __init__(
+        self,
+        config: ImageConfig,
+        spec: NetSpec,
+        images: ImageSet,
+        steps: ImageSteps,
+        workdir: Path,
+        on_update: Callable[[Update], None],
+        replicas: Replicas,
+    ):
+        self._config = config
+        self._spec = spec
+        self._images = images
+        self._steps = steps
+        self._normalization = normalization_of(
+            config.normalization, images.train.pixels
+        )
+        self._input = TrainingInput(images.train, config, self._normalization)
+        self._rate = 0.0
+        super().__init__(
+            workdir,
+            config.num_epochs,
+            0,
+            config.snapshot_updates,
+            on_update,
+            replicas,
+        )
+
+    def batches(self, epoch: int) -> range:
+        return range(len(self._input.batches(epoch)))
+
+    def num_examples(self, batch: int) -> int:
+        return self._config.batch_size
+
+    def begin_epoch(self) -> None:
+        """Batches have no state."""
+
+    def update(self, batch: int, epochs: float) -> float:
+        self._rate = rate_at(self._config, epochs) * self.rate_factor()
+        return self._steps.update(
+            *self._input.batch(self.place.epoch, batch),
+            self._rate,
+            epochs / self.num_epochs,
+        )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return self._steps.arrays()
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._steps.restore(arrays)
+
+    @property
+    def _is_selecting(self) -> bool:
+        has_validation = len(self._images.validation.labels) > 0
+        return has_validation and self._config.select == "best"
+
+    def end_epoch(self) -> Record:
+        place = self.place
+        scores = self._scores("validation")
+        if scores and not scores.loss_nats < MAX_LOSS_NATS:
+            raise Diverged(f"a validation loss of {scores.loss_nats:.4g} nats")
+        if self._is_selecting:
+            earlier = [r["validation_accuracy"] for r in place.history]
+            if scores.accuracy > max(earlier, default=-1.0):
+                weights = self._steps.weights()
+                save_weights(self.workdir / "best", place.updates, weights)
+        return {
+            "epoch": place.epoch + 1,
+            "updates": place.updates,
+            "learning_rate": self._rate,
+            "train_loss_nats": place.loss_sum / place.batch,
+            "validation_loss_nats": scores and scores.loss_nats,
+            "validation_accuracy": scores and scores.accuracy,
+            "rollbacks": self.rollbacks,
+        }
+
+    def _scores(self, part: str) -> ImageScores | None:
+        """Returns the scores of a part of the images, if it has any."""
+        images = getattr(self._images, part)
+        if not len(images.labels):
+            return None
+        return scores_of(
+            images,
+            self._images.num_classes,
+            self._normalization,
+            self._steps.score,
+        )
+
+    # The end.
+
+    def write_result(self) -> None:
+        chosen = self._choose_weights()
+        found = {part: self._scores(part) for part in ("validation", "test")}
+        metrics: dict[str, float] = {}
+        for part, scores in found.items():
+            if scores:
+                metrics |= scores.metrics(part)
+        history, model = self.place.history, self._steps.model
+        result = {
+            "metrics": metrics,
+            "weights": chosen,
+            "epochs": len(history),
+            "updates": self.place.updates,
+            "rollbacks": self.rollbacks,
+            "elapsed_s": sum(past["elapsed_s"] for past in history),
+            "network": self._spec.to_dict(),
+            "class_names": list(self._images.class_names),
+            "test_confusion": found["test"].confusion.tolist(),
+            "parameters": num_weights(model),
+            "multiply_adds": multiply_adds(without_auxiliary(model)),
+            "config": self._config.settings(self._spec, self._images),
+            "environment": configuration.environment(),
+        }
+        path = self.workdir / "model.keras"
+        save_model(usable(model, self._normalization), path)
+        files.write_json(self.workdir / "result.json", result)
+
+    def _choose_weights(self) -> str:
+        """Takes the weights that stand for the training; returns which."""
+        history = self.place.history
+        if not self._is_selecting:
+            return f"epoch {history[-1]['epoch']}, the last"
+        self._steps.set_weights(best_arrays(self.workdir))
+        best = max(history, key=lambda past: past["validation_accuracy"])
+        return f"epoch {best['epoch']}, the best"

@@ -1,0 +1,280 @@
+"""Tests of nas_keras.data.image_sources: digits, folders, sets of TFDS."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from nas_keras.data import image_folder
+from nas_keras.data import image_sources
+
+Image = pytest.importorskip("PIL.Image")
+
+
+def _raises(message):
+    return pytest.raises(ValueError, match=re.escape(message))
+
+
+def _pixels(seed, shape=(4, 5, 3)):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, shape, dtype=np.uint8)
+
+
+def _write(folder, files):
+    for name, pixels in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(pixels, bytes):
+            path.write_bytes(pixels)
+        else:
+            Image.fromarray(pixels).save(path)
+    return folder
+
+
+_FILES = {
+    "train/dog/1.png": _pixels(1),
+    "train/dog/2.PNG": _pixels(2),
+    "train/cat/b.png": _pixels(3),
+    "train/cat/a.bmp": _pixels(4),
+    "test/cat/1.png": _pixels(5),
+    "test/dog/1.png": _pixels(6),
+}
+
+
+class TestFolder:
+    def test_folders_are_classes_and_files_their_images(self, tmp_path):
+        others = {
+            "train/cat/about.txt": b"no image",
+            "train/cat/.hidden.png": b"nor this",
+            "train/.git/x.png": b"",
+            "README.md": b"",
+        }
+        _write(tmp_path, _FILES | others)
+        found = image_sources.open_images(image_dir=tmp_path)
+        assert found.name == tmp_path.name
+        assert found.class_names == ("cat", "dog")
+        wanted = [_pixels(k) for k in (4, 3, 1, 2)]
+        np.testing.assert_array_equal(found.train.pixels, wanted)
+        assert found.train.labels.tolist() == [0, 0, 1, 1]
+        np.testing.assert_array_equal(
+            found.test.pixels, [_pixels(5), _pixels(6)]
+        )
+        assert len(found.validation.labels) == 0
+
+    @pytest.mark.parametrize("name", ["validation", "val", "Valid"])
+    def test_a_folder_may_have_a_validation_part(self, tmp_path, name):
+        more = {
+            f"{name}/cat/1.png": _pixels(7),
+            f"{name}/dog/1.png": _pixels(8),
+        }
+        _write(tmp_path, _FILES | more)
+        found = image_sources.open_images("folder", str(tmp_path))
+        np.testing.assert_array_equal(
+            found.validation.pixels, [_pixels(7), _pixels(8)]
+        )
+
+    def test_grey_images_have_one_channel_if_all_are_grey(self, tmp_path):
+        grey = {name: _pixels(0, (4, 5)) for name in _FILES}
+        _write(tmp_path / "grey", grey)
+        found = image_sources.open_images(image_dir=tmp_path / "grey")
+        assert found.image_shape == (4, 5, 1)
+        np.testing.assert_array_equal(
+            found.train.pixels[0, ..., 0], _pixels(0, (4, 5))
+        )
+        _write(tmp_path / "mixed", grey | {"train/dog/1.png": _pixels(1)})
+        found = image_sources.open_images(image_dir=tmp_path / "mixed")
+        assert found.image_shape == (4, 5, 3)
+        np.testing.assert_array_equal(
+            found.train.pixels[0], np.stack([_pixels(0, (4, 5))] * 3, -1)
+        )
+
+    def test_jpeg_and_transparent_images_are_read(self, tmp_path):
+        flat = np.full((4, 5, 3), 90, np.uint8)
+        files = _FILES | {"train/dog/3.jpg": flat, "train/dog/4.jpeg": flat}
+        files["train/dog/5.png"] = _pixels(9, (4, 5, 4))
+        _write(tmp_path, files)
+        found = image_sources.open_images(image_dir=tmp_path).train.pixels
+        np.testing.assert_allclose(found[4:6], 90, atol=2)
+        np.testing.assert_array_equal(found[6], _pixels(9, (4, 5, 4))[..., :3])
+
+    def test_validation_is_split_off(self, tmp_path):
+        _write(tmp_path, _FILES)
+        found = image_sources.open_images(image_dir=tmp_path, num_validation=2)
+        assert sorted(found.validation.labels) == [0, 1]
+        assert sorted(found.train.labels) == [0, 1]
+
+    @pytest.mark.parametrize(
+        ("files", "parts"),
+        [
+            ({"train/dog/9.png": _pixels(1, (5, 5, 3))},
+             ["`image_dir` must have images of one size. Received: 4x5 in",
+              "a.bmp', 5x5 in", "train/dog/9.png' (rows by columns)."]),
+            ({"train/dog/9.png": b"text"},
+             ["must have images that can be read", "train/dog/9.png', which "
+              "is no image that Pillow knows."]),
+            ({"train/dog/9.png": b""}, ["which is no image that Pillow"]),
+            ({"train/cow/x.txt": b"", "test/cow/x.png": _pixels(1)},
+             ["must have an image in the folder of each class",
+              "Received: none in", "train/cow'."]),
+            ({"train/cow/x.png": _pixels(1)},
+             ["`image_dir` must be a folder whose 'test' has the classes of "
+              "'train', ['cat', 'cow', 'dog']", "with ['cat', 'dog']"]),
+            ({"val/cat/x.png": _pixels(1), "dev/cat/x.png": _pixels(1)},
+             ["must have one folder of the validation images", "['val', 'dev"]),
+            ({"train/dog/9.png": _pixels(1, (4, 5)).astype(np.uint16)},
+             ["train/dog/9.png', which has more than eight bits a channel"]),
+        ],
+    )  # fmt: skip
+    def test_a_folder_is_checked(self, tmp_path, files, parts):
+        _write(tmp_path, _FILES | files)
+        with pytest.raises(ValueError) as error:
+            image_sources.open_images(image_dir=tmp_path)
+        for part in parts:
+            assert part in str(error.value)
+
+    def test_a_file_that_is_cut_short_is_named(self, tmp_path):
+        _write(tmp_path, _FILES)
+        path = tmp_path / "test" / "dog" / "1.png"
+        path.write_bytes(path.read_bytes()[:-40])
+        with pytest.raises(ValueError, match=r"test/dog/1.png', which cannot"):
+            image_sources.open_images(image_dir=tmp_path)
+
+    def test_a_file_that_may_not_be_read_is_named(self, tmp_path):
+        _write(tmp_path, _FILES)
+        path = tmp_path / "test" / "dog" / "1.png"
+        path.unlink()
+        path.symlink_to("nowhere.png")
+        with _raises("1.png', which cannot be read: No such file or directory"):
+            image_sources.open_images(image_dir=tmp_path)
+
+    def test_folders_that_are_not_there_are_errors(self, tmp_path):
+        with _raises("`image_dir` must be a folder. Received: image_dir='no'"):
+            image_folder.read_image_folder("no")
+        with _raises("must have one folder of the train images, named one of "
+                     "['train', 'training']"):  # fmt: skip
+            image_sources.open_images(image_dir=tmp_path)
+        (tmp_path / "train").mkdir()
+        (tmp_path / "test").mkdir()
+        with _raises("a folder whose 'train' has a folder for each class"):
+            image_sources.open_images(image_dir=tmp_path)
+
+
+class TestDigits:
+    def test_the_digits_are_those_of_scikit_learn(self):
+        datasets = pytest.importorskip("sklearn.datasets")
+        found = image_sources.open_images(num_validation=180, seed=1)
+        assert found.class_names == tuple("0123456789")
+        assert found.image_shape == (8, 8, 1)
+        sizes = [len(part.labels) for part in
+                 (found.train, found.validation, found.test)]  # fmt: skip
+        assert sizes == [1257, 180, 360]
+        digits = datasets.load_digits()
+        wanted = {
+            np.rint(image * 255 / 16).astype(np.uint8).tobytes(): label
+            for image, label in zip(digits.images, digits.target, strict=True)
+        }
+        for part in (found.train, found.validation, found.test):
+            for image, label in zip(*part, strict=True):
+                assert wanted[image.tobytes()] == label
+
+    def test_a_seed_decides_validation_and_never_the_test(self):
+        pytest.importorskip("sklearn")
+        sets = [
+            image_sources.open_images("digits", num_validation=90, seed=seed)
+            for seed in (0, 0, 1)
+        ]
+        assert sets[0].sha256 == sets[1].sha256 != sets[2].sha256
+        np.testing.assert_array_equal(sets[0].test.pixels, sets[2].test.pixels)
+
+
+_ARGUMENTS = [
+    ({"dataset": "mnist"}, "`dataset` must be one of ('digits', 'cifar10', "
+     "'folder') or 'tfds:NAME'. Received: dataset='mnist'."),
+    ({"dataset": "tfds:"}, "`dataset` must be one of"),
+    ({"dataset": "folder"}, "`image_dir` must be given with dataset='folder'"),
+    ({"dataset": "digits", "image_dir": "x"},
+     "`image_dir` must be left out with dataset='digits'"),
+    ({"data_dir": "x"}, "`data_dir` must be left out with dataset='digits'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), _ARGUMENTS)
+def test_arguments_are_checked(arguments, message):
+    with _raises(message):
+        image_sources.open_images(**arguments)
+
+
+_TFDS = """
+import sys
+import numpy as np
+import tensorflow_datasets as tfds
+from nas_keras.data.image_sources import open_images
+
+class Squares(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+    SPLITS = {"train": 12, "test": 4}
+    SHAPE = (6, 6, 3)
+    LABEL = tfds.features.ClassLabel(names=["dark", "light"])
+
+    def _info(self):
+        features = {"image": tfds.features.Image(shape=self.SHAPE),
+                    "label": self.LABEL}
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "label"), disable_shuffling=True)
+
+    def _split_generators(self, dl_manager):
+        return {s: self._generate_examples(n) for s, n in self.SPLITS.items()}
+
+    def _generate_examples(self, num):
+        for k in range(num):
+            size = 6 if self.SHAPE[0] else 6 + k
+            image = np.full((size, 6, 3), 20 * k, np.uint8)
+            yield k, {"image": image, "label": k % 2}
+
+class Validated(Squares):
+    SPLITS = {"train": 12, "validation": 4}
+
+class Mixed(Squares):
+    SHAPE = (None, None, 3)
+
+class Untested(Squares):
+    SPLITS = {"train": 12}
+
+class Numbers(Squares):
+    LABEL = tfds.features.Scalar(np.int64)
+
+def fails(name, *parts):
+    try:
+        open_images(f"tfds:{name}", data_dir=sys.argv[1])
+    except ValueError as error:
+        assert all(part in str(error) for part in parts), error
+    else:
+        raise SystemExit(name)
+
+fails("squares", "is not at")
+for kind in (Squares, Validated, Mixed, Untested, Numbers):
+    kind(data_dir=sys.argv[1]).download_and_prepare()
+for name in ("squares", "validated"):
+    found = open_images(f"tfds:{name}", None, sys.argv[1], num_validation=4)
+    assert found.class_names == ("dark", "light")
+    assert [len(part.labels) for part in
+            (found.train, found.validation, found.test)] == [8, 4, 4]
+    assert found.test.pixels[:, 0, 0, 0].tolist() == [0, 20, 40, 60]
+    assert found.test.labels.tolist() == [0, 1, 0, 1]
+fails("mixed", "must have images of one size. Received: (6, 6, 3) for image 0 "
+      "of 'train', (7, 6, 3) for image 1.")
+fails("untested", "a split for training and one to test on", "['train']")
+fails("numbers", "must be a data set of images with one class each")
+"""
+
+
+def test_sets_of_tfds_are_read(tmp_path):
+    # A process of its own: it registers data sets, and TensorFlow is slow.
+    result = subprocess.run(
+        [sys.executable, "-c", _TFDS, str(tmp_path)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3_000:]

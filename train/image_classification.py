@@ -1,0 +1,384 @@
+r"""Trains an image network, to its accuracy on the test images.
+
+The same command again goes on where it was stopped, or prints the result of a
+finished training. WORKDIR then has result.json, history.csv, a learning curve,
+and model.keras, which takes pixels from 0 to 255.
+
+Examples:
+  nas-image-classification --preset=demo --workdir=runs/digits
+  nas-image-classification --preset=enas_micro --image_dir=cifar10 \
+      --workdir=runs/enas_micro
+  nas-image-classification --dataset=tfds:svhn_cropped --workdir=runs/svhn \
+      --network=resnet_20 --num_validation=5000
+  nas-image-classification --preset=zoph2016_cifar10 --workdir=runs/grid \
+      --network=runs/search/best_network.json --grid=paper
+
+--image_dir is a folder train/CLASS/*.png and test/CLASS/*.png, perhaps with
+validation/, of .jpg, .png or .bmp files of one size. --data_dir is a folder of
+prepared TensorFlow Datasets. A flag that is named like an attribute of a
+preset overrides it. --grid trains with several values, each with each, such as
+--grid="learning_rate=0.05,0.1 weight_decay=1e-4,5e-4", or with those that the
+paper's authors varied, --grid=paper; validation chooses. Where the environment
+names several workers (TF_CONFIG, Slurm), they train together, and so do the
+GPUs of one machine.
+
+Exit status: 0 done (and again 0 when run again), 1 the training diverged, 2
+bad input, 74 the disk failed. From 128 on, the same command goes on from
+there: 130 interrupted, 143 stopped by SIGTERM, 144 another worker was lost.
+"""
+
+import dataclasses
+import importlib.util
+import itertools
+import json
+import logging
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
+from typing import NoReturn
+
+import rich.console
+from absl import app
+from absl import flags
+
+from nas_keras.convnets.files import load_convnet
+from nas_keras.data.image_sources import open_images
+from nas_keras.data.images import ImageSet
+from nas_keras.search import cluster
+from nas_keras.search import stopping
+from nas_keras.search import topology
+from nas_keras.search.progress import Progress
+from nas_keras.search.progress import TrainingSpeed
+from nas_keras.search.rendezvous import PeerLostError
+from nas_keras.storage import configuration
+from nas_keras.tasks import image_grid
+from nas_keras.tasks.image_config import ImageConfig
+from nas_keras.tasks.image_config import resized
+from nas_keras.tasks.image_presets import IMAGE_PRESETS
+from nas_keras.tasks.training_loop import TrainingError
+
+_NAME = "nas-image-classification"
+_PLAIN_INTERVAL_S = 30.0  # Between lines, where there is no terminal.
+
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of snapshots and results."
+)
+_PRESET = flags.DEFINE_enum(
+    "preset",
+    "demo",
+    sorted(IMAGE_PRESETS),
+    "Values that the other flags override.",
+)
+_IMAGE_DIR = flags.DEFINE_string(
+    "image_dir", None, "Folder of image files, in place of the data set."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of prepared TensorFlow Datasets."
+)
+_GRID = flags.DEFINE_string(
+    "grid",
+    None,
+    "Values to train with, each with each: \"NAME=A,B NAME=C,D\" or 'paper'.",
+)
+_TENSORBOARD = flags.DEFINE_boolean(
+    "tensorboard", False, "Whether to write events to WORKDIR/tensorboard."
+)
+_DEVICES = flags.DEFINE_list(
+    "devices",
+    [],
+    "Devices of this machine that train together, such as GPU:0,GPU:1; "
+    "default: its GPUs, if there are several.",
+)
+_CLUSTER = flags.DEFINE_enum(
+    "cluster",
+    "auto",
+    topology.RESOLVERS,
+    "Where the environment says who trains together.",
+)
+
+
+def _define_flags() -> dict[str, Any]:
+    """Defines a flag for each attribute of a configuration."""
+    define = {
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        bool: flags.DEFINE_boolean,
+        str: flags.DEFINE_string,
+    }
+    texts = configuration.attribute_docs(ImageConfig)
+    return {
+        field.name: define[field.type](field.name, None, texts[field.name])
+        for field in dataclasses.fields(ImageConfig)
+        if field.name != "preset"
+    }
+
+
+_OF_TRAINING = _define_flags()
+
+
+def config_from_flags() -> ImageConfig:
+    """Returns the preset with the flags that were given put in.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+    changes = {
+        name: holder.value
+        for name, holder in _OF_TRAINING.items()
+        if holder.value is not None
+    }
+    if _IMAGE_DIR.value is not None:
+        changes.setdefault("dataset", "folder")
+    return dataclasses.replace(IMAGE_PRESETS[_PRESET.value], **changes)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Trains the network that the flags describe.
+
+    Raises:
+        SystemExit: With the status of the module's docstring.
+    """
+    try:
+        if len(argv) > 1:
+            raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
+        config, grid, images, workdir = _checked_arguments()
+        workers = topology.from_environment(os.environ, _CLUSTER.value)
+        if not (workdir / "result.json").exists():
+            _train(config, grid, images, workdir, workers)
+        if workers is None or workers.index == 0:
+            _print_result(workdir)
+        if workers is not None:
+            stopping.end(stopping.DONE)
+    except ValueError as error:
+        _fail(str(error), stopping.USAGE)
+    except TrainingError as error:
+        _fail(str(error), stopping.FAILED)
+    except OSError as error:
+        _fail(f"{error}. What was finished is kept.", stopping.DISK)
+
+
+def _checked_arguments() -> tuple[
+    ImageConfig, dict[str, list[Any]], ImageSet, pathlib.Path
+]:
+    """Returns what to train; fails before anything is written."""
+    for name in ("workdir", "image_dir", "data_dir"):
+        value = flags.FLAGS[name].value
+        if value and not value.isprintable():
+            raise ValueError(
+                f"--{name} must be printable text. Received: {value!r}."
+            )
+    if not _WORKDIR.value:
+        raise ValueError("--workdir must be given.")
+    if _TENSORBOARD.value and importlib.util.find_spec("tensorboard") is None:
+        raise ValueError(
+            "--tensorboard needs tensorboard: pip install "
+            "'nas_keras[tensorboard]'."
+        )
+    config = config_from_flags()
+    grid = image_grid.grid_from_text(_GRID.value or "")
+    if grid:
+        image_grid.grid_changes(config, grid)
+    spec = resized(load_convnet(config.network), config.filters)
+    images = _open_images(config)
+    config.check_images(images)
+    workdir = pathlib.Path(_WORKDIR.value)
+    settings = config.settings(spec, images)
+    if grid:
+        settings |= {"grid": grid}
+    configuration.check(workdir, {"settings": settings})
+    return config, grid, images, workdir
+
+
+def _open_images(config: ImageConfig) -> ImageSet:
+    try:
+        return open_images(
+            config.dataset,
+            _IMAGE_DIR.value,
+            _DATA_DIR.value,
+            config.num_validation,
+            config.max_train,
+            config.split_seed,
+        )
+    except ImportError as error:  # Of an optional package; it says which.
+        raise ValueError(str(error)) from None
+
+
+def _train(
+    config: ImageConfig,
+    grid: dict[str, list[Any]],
+    images: ImageSet,
+    workdir: pathlib.Path,
+    workers: topology.Topology | None,
+) -> None:
+    if workers is not None:
+        workers.check_port()
+    stopping.leave_on_signals(_NAME)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if workers else "2")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+    def on_lost(reason: str, status: int | None = None) -> NoReturn:
+        stopping.leave(_NAME, status or stopping.PEER_LOST, reason)
+
+    cluster.limit_threads(config.num_threads)
+    try:
+        with cluster.Cluster(workers, on_lost=on_lost) as joined:
+            _train_together(config, grid, images, workdir, joined)
+    except PeerLostError as error:
+        on_lost(str(error))
+
+
+def _train_together(
+    config: ImageConfig,
+    grid: dict[str, list[Any]],
+    images: ImageSet,
+    workdir: pathlib.Path,
+    joined: cluster.Cluster,
+) -> None:
+    from nas_keras.search import replicas
+    from nas_keras.tasks.image_classification import train_images
+    from nas_keras.tasks.image_grid_training import train_grid
+
+    console = rich.console.Console(
+        soft_wrap=True, highlight=False, quiet=not joined.is_chief
+    )
+    together = replicas.replicas_of(joined, _devices(joined))
+    name = load_convnet(config.network).name
+    total = config.num_epochs
+    if grid:
+        changes = image_grid.grid_changes(config, grid)
+        total = sum(its.get("num_epochs", total) for its in changes)
+    with Progress(
+        name,
+        total,
+        "epochs",
+        console=console,
+        plain_interval_s=_PLAIN_INTERVAL_S,
+    ) as display:
+        speed = TrainingSpeed(display, "images")
+        shown = (display, speed, console, itertools.count())
+        common = (images, workdir, speed.tell, together)
+        if not grid:
+            epochs = train_images(config, *common)
+            _show(epochs, workdir, *shown)
+            return
+        trainings = train_grid(config, grid, *common)
+        for number, its in itertools.groupby(trainings, lambda e: e.number):
+            console.print(f"training {number}: {changes[number]}")
+            folder = workdir / image_grid.folder_of(number)
+            _show((e.epoch for e in its), folder, *shown)
+
+
+def _show(
+    epochs: Iterable[Any],
+    folder: pathlib.Path,
+    display: Progress,
+    speed: TrainingSpeed,
+    console: rich.console.Console,
+    count: Iterator[int],
+) -> None:
+    """Says what each epoch came to, and writes their table and curve.
+
+    Args:
+        epochs: Of one training.
+        folder: Of that training.
+        display, speed, console: Where to show it.
+        count: Numbers the epochs of all trainings.
+    """
+    from nas_keras import report
+
+    writes = not console.quiet
+    log = _TENSORBOARD.value and writes
+    log = log and report.ScalarLog(folder / "tensorboard")
+    rows: list[dict[str, float]] = []
+    for epoch in epochs:
+        rows.append(dataclasses.asdict(epoch))
+        display.advance(next(count), epoch.elapsed_s, text="")
+        console.print(_line_of(epoch), markup=False)
+        if speed.has_been_told() and writes:  # Not an earlier call's.
+            report.write_epochs(rows, folder)
+            if log:
+                log.add(rows[-1], time.time())
+    if writes:
+        report.write_epochs(rows, folder)
+    if log:
+        log.close()
+
+
+def _devices(joined: cluster.Cluster) -> list[str]:
+    if _DEVICES.value or joined.size > 1:
+        return _DEVICES.value
+    import tensorflow as tf
+
+    gpus = tf.config.list_logical_devices("GPU")
+    return [gpu.name for gpu in gpus]
+
+
+def _line_of(epoch: Any) -> str:
+    validation = ""
+    if epoch.validation_accuracy is not None:
+        validation = (
+            f"  validation {epoch.validation_loss_nats:.4f} nats"
+            f"  {100 * epoch.validation_accuracy:.2f} %"
+        )
+    return (
+        f"epoch {epoch.epoch}  training {epoch.train_loss_nats:.4f}"
+        f"{validation}  rate {epoch.learning_rate:.4g}  "
+        f"{epoch.elapsed_s:.0f} s"
+    )
+
+
+def _print_result(workdir: pathlib.Path) -> None:
+    result = json.loads((workdir / "result.json").read_text("utf-8"))
+    metrics = result["metrics"]
+    for number, row in enumerate(result.get("grid", [])):
+        values = dict(row)
+        problem, accuracy = values.pop("problem"), values.pop("accuracy")
+        text = problem or f"validation {100 * accuracy:.2f} %"
+        mark = "*" if number == result["chosen"] else " "
+        print(f"{mark} {number:02d} {values}: {text}")
+    print(
+        f"{result['network']['name']}, {result['parameters']:,} weights, "
+        f"{result['multiply_adds']:,} multiply-adds, "
+        f"{result['config']['images']['num_train']:,} images, "
+        f"{result['epochs']} epochs; weights of {result['weights']}"
+    )
+    for part in ("validation", "test"):
+        if f"{part}_accuracy" in metrics:
+            print(
+                f"{part}: accuracy {100 * metrics[f'{part}_accuracy']:.2f} %"
+                f"  error {metrics[f'{part}_error_percent']:.2f} %"
+                f"  loss {metrics[f'{part}_loss_nats']:.4f} nats"
+            )
+    print(f"Model: {workdir / result.get('folder', '') / 'model.keras'}")
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    if {"--help", "-help", "-h"} & set(argv[1:]):
+        # absl's own help is of the main module, here a console script.
+        print(__doc__)
+        print(flags.FLAGS.module_help(sys.modules[__name__]))
+        sys.exit(0)
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        _fail(str(error), stopping.USAGE)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    line = " ".join(message.split())
+    print(f"{_NAME}: {line}", file=sys.stderr)
+    sys.exit(status)
+
+
+def run() -> None:
+    """Runs the program; the console script `nas-image-classification`."""
+    app.run(main, flags_parser=_parse_flags)
+
+
+if __name__ == "__main__":
+    run()
