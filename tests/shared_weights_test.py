@@ -344,7 +344,7 @@ def test_a_gradient_that_is_not_finite_is_skipped(monkeypatch):
         loss, values = gradients(*arguments)
         return loss, [values[0] * math.inf, *values[1:]]
 
-    monkeypatch.setattr(weights, "_gradients", infinite)
+    monkeypatch.setattr(weights, "_loss_and_gradients", infinite)
     before = _weights(shared)
     (tokens,) = _random_tokens(_TREE, 1).astype(np.int32)
     assert math.isnan(weights.update(tokens, 0))

@@ -1,4 +1,4 @@
-r"""Searches for a recurrent cell on text, and retrains what it found.
+r"""Searches for a recurrent cell or an image network; retrains what it found.
 
 Controller and random baseline have the same budget. The same command again
 goes on where it was stopped, or prints the result of a finished run. Where
@@ -11,6 +11,10 @@ Examples:
   nas-search --preset=demo --workdir=runs/mine --text_file=book.txt --level=word
   nas-search --preset=enas_demo --workdir=runs/enas
   nas-search --preset=demo --workdir=runs/ppo --controller=ppo
+  nas-search --preset=conv_demo --workdir=runs/digits
+  nas-search --preset=enas_macro_demo --workdir=runs/macro --image_dir=cifar10
+
+--image_dir is a folder train/CLASS/*.png and test/CLASS/*.png.
 
 Exit status: 0 done (and again 0 when run again), 1 too many children failed or
 the controller diverged, 2 bad input, 74 the disk failed. From 128 on, the same
@@ -19,9 +23,7 @@ worker was lost.
 """
 
 import dataclasses
-import functools
 import importlib.util
-import logging
 import os
 import pathlib
 import sys
@@ -29,29 +31,25 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-import rich.console
 from absl import app
 from absl import flags
 
 from nas_keras import data
-from nas_keras.cells.spec import load_spec
-from nas_keras.search import cluster
+from nas_keras.data.image_sources import DATASETS as IMAGE_DATASETS
 from nas_keras.search import configuration
 from nas_keras.search import finished
-from nas_keras.search import presets
+from nas_keras.search import process
+from nas_keras.search import search_config
 from nas_keras.search import stopping
 from nas_keras.search import supervisor
 from nas_keras.search import topology
+from nas_keras.search.kinds import IMAGES
+from nas_keras.search.kinds import SPACES
 from nas_keras.search.presets import PRESETS
-from nas_keras.search.presets import SearchConfig
-from nas_keras.search.presets import parameters_of_retrained
-from nas_keras.search.progress import Progress
-from nas_keras.search.progress import SentProgress
-from nas_keras.search.rendezvous import PeerLostError
+from nas_keras.search.search_config import SearchConfig
 from nas_keras.search.trial import SearchError
 from nas_keras.spaces.enas_recurrent import AVERAGES
 from nas_keras.storage.configuration import check as check_configuration
-from nas_keras.tasks.language_model_config import check_length
 
 _NAME = "nas-search"
 _HAS_PEERS = threading.Event()  # Whether this process is one of several.
@@ -75,7 +73,17 @@ _TEXT_FILE = flags.DEFINE_string(
 _DATASET = flags.DEFINE_string(
     "dataset",
     None,
-    f"Text to use by name: one of {', '.join(data.DATASETS)}, or tfds:NAME.",
+    f"Text to use by name: one of {', '.join(data.DATASETS)}, or tfds:NAME. "
+    f"Images: one of {', '.join(IMAGE_DATASETS)}, or tfds:NAME.",
+)
+_IMAGE_DIR = flags.DEFINE_string(
+    "image_dir", None, "Folder of image files, in place of the data set."
+)
+_MAX_TRAIN = flags.DEFINE_integer(
+    "max_train",
+    None,
+    "Training images to keep, beside those for validation; 0: all.",
+    lower_bound=0,
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir",
@@ -91,9 +99,7 @@ _MAX_VOCABULARY = flags.DEFINE_integer(
 _BASE = flags.DEFINE_integer(
     "base", None, "Leaves of the tree, N.", lower_bound=2, upper_bound=64
 )
-_SPACE = flags.DEFINE_enum(
-    "space", None, list(presets.SPACES), "What to search."
-)
+_SPACE = flags.DEFINE_enum("space", None, list(SPACES), "What to search.")
 _COMBINES = flags.DEFINE_list(
     "combines", None, "What joins two values in the tree: add, mul, max."
 )
@@ -101,18 +107,21 @@ _ACTIVATIONS = flags.DEFINE_list(
     "activations", None, "Of the tree: identity, tanh, sigmoid, relu, sin."
 )
 _NODES = flags.DEFINE_integer(
-    "nodes", None, "Of ENAS' space, node 0 not counted.", lower_bound=1
+    "nodes", None, "Of ENAS' cells, those read not counted.", lower_bound=1
+)
+_LAYERS = flags.DEFINE_integer(
+    "layers", None, "Of nas_conv and enas_macro.", lower_bound=1
 )
 _AVERAGE = flags.DEFINE_enum(
     "average", None, list(AVERAGES), "What ENAS' cells put out the mean of."
 )
 _CONTROLLER = flags.DEFINE_enum(
-    "controller", None, list(presets.CONTROLLERS), "What proposes."
+    "controller", None, list(search_config.CONTROLLERS), "What proposes."
 )
 _EVALUATOR = flags.DEFINE_enum(
     "evaluator",
     None,
-    list(presets.EVALUATORS),
+    list(search_config.EVALUATORS),
     "How children are scored: trained from scratch, or by shared weights "
     "(ENAS).",
 )
@@ -125,18 +134,25 @@ _LEARNING_RATE = flags.DEFINE_float(
 _RETRAIN_CELLS = flags.DEFINE_list(
     "retrain_cells",
     None,
-    "Published cells, or paths of cells, to retrain beside those found.",
+    "Published cells or networks, or paths of such, to retrain beside those "
+    "found; 'resnet': a ResNet of the best found network's multiply-adds.",
 )
 _RETRAIN_TOP = flags.DEFINE_integer(
     "retrain_top",
     None,
-    "Best distinct cells of each search to retrain.",
+    "Best distinct cells or networks of each search to retrain.",
+    lower_bound=0,
+)
+_RETRAIN_RANDOM = flags.DEFINE_integer(
+    "retrain_random",
+    None,
+    "Networks to draw at random, not selected, and to retrain.",
     lower_bound=0,
 )
 _RETRAIN_PARAMETERS = flags.DEFINE_integer(
     "retrain_parameters",
     None,
-    "Weights of each retrained model; 0: as an LSTM of the preset's units.",
+    "Of each language model; 0: as an LSTM of the preset's units.",
     lower_bound=0,
 )
 _LOCAL_WORKERS = flags.DEFINE_integer(
@@ -173,7 +189,7 @@ _REPORT = flags.DEFINE_boolean(
     "report", True, "Whether to write WORKDIR/report.html."
 )
 _RETRAIN_SEEDS = flags.DEFINE_integer(
-    "retrain_seeds", None, "Trainings of each cell.", lower_bound=1
+    "retrain_seeds", None, "Trainings of each.", lower_bound=1
 )
 
 
@@ -183,12 +199,15 @@ def config_from_flags() -> SearchConfig:
     Raises:
         ValueError: If a value is out of range.
     """
-    text_file = _TEXT_FILE.value
+    preset, dataset = PRESETS[_PRESET.value], _DATASET.value
+    if _IMAGE_DIR.value is not None and dataset is None:
+        dataset = "folder"
     overrides = {
         "num_trials": _TRIALS.value,
         "seed": _SEED.value,
-        "text_file": text_file,
-        "dataset": _DATASET.value,
+        "text_file": _TEXT_FILE.value,
+        "image_dir": _IMAGE_DIR.value,
+        "dataset": dataset,
         "level": _LEVEL.value,
         "max_vocabulary": _MAX_VOCABULARY.value,
         "space": _SPACE.value,
@@ -196,6 +215,7 @@ def config_from_flags() -> SearchConfig:
         "combines": _tuple(_COMBINES.value),
         "activations": _tuple(_ACTIVATIONS.value),
         "nodes": _NODES.value,
+        "layers": _LAYERS.value,
         "average": _AVERAGE.value,
         "evaluator": _EVALUATOR.value,
         "evaluate_again": _EVALUATE_AGAIN.value,
@@ -203,12 +223,20 @@ def config_from_flags() -> SearchConfig:
         "controller_learning_rate": _LEARNING_RATE.value,
         "retrain_top": _RETRAIN_TOP.value,
         "retrain_published": _tuple(_RETRAIN_CELLS.value),
+        "retrain_random": _RETRAIN_RANDOM.value,
         "retrain_parameters": _RETRAIN_PARAMETERS.value,
         "retrain_seeds": _RETRAIN_SEEDS.value,
         "num_threads": _THREADS.value,
     }
+    if _MAX_TRAIN.value is not None:
+        if SPACES[_SPACE.value or preset.space] != IMAGES:
+            raise ValueError("--max_train is for images, not for text.")
+        for name in ("child", "retrain"):
+            overrides[name] = dataclasses.replace(
+                getattr(preset, name), max_train=_MAX_TRAIN.value
+            )
     return dataclasses.replace(
-        PRESETS[_PRESET.value],
+        preset,
         **{key: value for key, value in overrides.items() if value is not None},
     )
 
@@ -217,27 +245,21 @@ def _tuple(values: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if values is None else tuple(values)
 
 
-def open_corpus(config: SearchConfig) -> data.Corpus:
-    """Returns the text of a run.
+def open_data(config: SearchConfig) -> configuration.SearchData:
+    """Returns the text or the images of a run.
 
     Raises:
-        ValueError: If it cannot be read or is too short for the training.
+        ValueError: If they cannot be read or are too few for the trainings.
     """
     if _DATASET.value is not None and config.text_file is not None:
         raise ValueError(
             "--text_file and --dataset exclude one another. Received: "
             f"--text_file={config.text_file!r} --dataset={config.dataset!r}."
         )
-    corpus = data.open_corpus(
-        dataset=config.dataset if config.text_file is None else "embedded",
-        text_file=config.text_file,
-        level=config.level,
-        max_vocabulary=config.max_vocabulary,
-        data_dir=_DATA_DIR.value,
-    )
-    check_length(config.child, corpus)
-    check_length(config.retrain, corpus)
-    return corpus
+    try:
+        return configuration.open_data(config, _DATA_DIR.value)
+    except ImportError as error:  # Of an optional package; it says which.
+        raise ValueError(str(error)) from None
 
 
 def main(argv: Sequence[str]) -> None:
@@ -247,16 +269,16 @@ def main(argv: Sequence[str]) -> None:
         SystemExit: With the status of the module's docstring.
     """
     try:
-        config, corpus, workdir = _checked_arguments(argv)
+        config, data_set, workdir = _checked_arguments(argv)
         workers = _checked_workers(config)
         if finished.is_finished(
-            workdir, configuration.whole_of(config, corpus)
+            workdir, configuration.whole_of(config, data_set)
         ):
             is_chief = workers is None or workers.index == 0
         elif _LOCAL_WORKERS.value:
             sys.exit(_supervise())
         else:
-            is_chief = _run(config, corpus, workdir, workers)
+            is_chief = _run(config, data_set, workdir, workers)
         if is_chief:
             _print_result(workdir)
     except ValueError as error:
@@ -274,13 +296,13 @@ def main(argv: Sequence[str]) -> None:
 
 def _checked_arguments(
     argv: Sequence[str],
-) -> tuple[SearchConfig, data.Corpus, pathlib.Path]:
+) -> tuple[SearchConfig, configuration.SearchData, pathlib.Path]:
     """Returns what to run; fails before anything is loaded or written."""
     if len(argv) > 1:
         raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
     if not _WORKDIR.value:
         raise ValueError("--workdir must be given.")
-    for flag in (_WORKDIR, _TEXT_FILE):
+    for flag in (_WORKDIR, _TEXT_FILE, _IMAGE_DIR):
         if flag.value and not flag.value.isprintable():
             raise ValueError(
                 f"--{flag.name} must be printable text. Received: "
@@ -293,18 +315,11 @@ def _checked_arguments(
                 "or give --noreport."
             )
     config = config_from_flags()
-    names = [load_spec(name).name for name in config.retrain_published]
-    if len(set(names)) < len(names):
-        raise ValueError(
-            "The cells of --retrain_cells must have different names. "
-            f"Received: {names}."
-        )
-    corpus = open_corpus(config)
-    parameters_of_retrained(config, corpus)
+    data_set = open_data(config)
     workdir = pathlib.Path(_WORKDIR.value)
-    settings = configuration.settings_of(config, corpus)
+    settings = configuration.settings_of(config, data_set)
     check_configuration(workdir, {"settings": settings})
-    return config, corpus, workdir
+    return config, data_set, workdir
 
 
 def _checked_workers(config: SearchConfig) -> topology.Topology | None:
@@ -317,19 +332,7 @@ def _checked_workers(config: SearchConfig) -> topology.Topology | None:
             f"({workers.source}) names {num_workers} workers. Received: "
             f"--local_workers={_LOCAL_WORKERS.value}."
         )
-    if num_workers > config.batch_size:
-        raise ValueError(
-            "There must be at most as many workers as children of an update, "
-            f"{config.batch_size}. Received: {num_workers} workers."
-        )
-    if config.evaluator == "shared" and num_workers > 1:
-        batch_size = config.child.batch_size
-        if batch_size % num_workers:
-            raise ValueError(
-                "The number of workers must divide the batch that they train "
-                f"shared weights on, {batch_size}. Received: {num_workers} "
-                "workers."
-            )
+    config.check_workers(num_workers)
     return workers
 
 
@@ -344,7 +347,7 @@ def _supervise() -> int:
 
 def _run(
     config: SearchConfig,
-    corpus: data.Corpus,
+    data_set: configuration.SearchData,
     workdir: pathlib.Path,
     workers: topology.Topology | None,
 ) -> bool:
@@ -352,51 +355,16 @@ def _run(
     if workers is not None:
         workers.check_port()
         _HAS_PEERS.set()
-    stopping.leave_on_signals(_NAME)
-    parent = os.environ.get(supervisor.PARENT_VARIABLE)
-    if parent:
-        stopping.leave_with_parent(_NAME, int(parent))
-    # All that can be wrong is known: now TensorFlow may take its seconds. Of a
-    # lost worker it would tell at length.
-    level = "3" if workers else "2"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", level)
-    # Each retrained cell is a program of its own; TensorFlow would warn.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    from nas_keras.search import run as run_module
-
-    def on_lost(reason: str, status: int | None = None) -> NoReturn:
-        stopping.leave(_NAME, status or stopping.PEER_LOST, reason)
-
-    cluster.limit_threads(config.num_threads)
-    try:
-        with cluster.Cluster(workers, _WAIT_S.value, _say, on_lost) as joined:
-            display = functools.partial(
-                Progress, console=rich.console.Console(quiet=True)
-            )
-            if parent:
-                display = SentProgress
-            elif joined.is_chief:
-                display = Progress
-            run_module.run(config, corpus, workdir, display, joined)
-    except PeerLostError as error:
-        on_lost(str(error))
-    return joined.is_chief
+    return process.run_worker(
+        _NAME, config, data_set, workdir, workers, _WAIT_S.value, _say
+    )
 
 
 def _print_result(workdir: pathlib.Path) -> None:
     from nas_keras import report
 
-    run = report.read_run(workdir)
-    print(report.format_table(report.summarise_retrained(run.retrained)))
-    for line in report.describe_workers(report.summarise_workers(run.shares)):
+    for line in report.describe_result(workdir, _REPORT.value):
         print(line)
-    if _REPORT.value:
-        for line in report.describe_ranking(run.retrained):
-            print(line)
-    if (workdir / "best_cell.json").exists():
-        print(f"Best cell: {workdir / 'best_cell.json'}")
-    if _REPORT.value:
-        print(f"Report: {report.write_report(workdir)}")
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:

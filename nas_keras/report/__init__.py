@@ -9,6 +9,7 @@ from nas_keras.report.html import write_report
 from nas_keras.report.ranking import RankCorrelation
 from nas_keras.report.ranking import describe_ranking
 from nas_keras.report.ranking import rank_correlation
+from nas_keras.report.result import describe_result
 from nas_keras.report.run_files import RunFiles
 from nas_keras.report.run_files import read_run
 from nas_keras.report.tables import RetrainedRow
@@ -29,6 +30,7 @@ __all__ = (
     "ScalarLog",
     "WorkerRow",
     "describe_ranking",
+    "describe_result",
     "describe_workers",
     "format_table",
     "plot_alignment",

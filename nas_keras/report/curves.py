@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from nas_keras.report.measure import PERPLEXITY
+from nas_keras.report.measure import Measure
+
 # The page must define these variables, once for light and once for dark.
 INK = "--ink"
 FAINT = "--faint"
@@ -196,12 +199,14 @@ def entropy_curve(steps: Sequence[int], entropy_nats: Sequence[float]) -> Curve:
 
 def ranking_scatter(
     series: Mapping[str, Sequence[tuple[float, float]]],
+    measure: Measure = PERPLEXITY,
 ) -> Curve:
     """Draws the reward of cells against how they did once retrained.
 
     Args:
-        series: (reward, validation perplexity) of each cell, by the origin of
+        series: (reward, validation figure) of each cell, by the origin of
             the cell; one that is no key of `SERIES_COLORS` is drawn in ink.
+        measure: What the figure is called.
 
     Returns:
         The figure.
@@ -209,7 +214,9 @@ def ranking_scatter(
     Raises:
         ImportError: If matplotlib is not installed.
     """
-    figure, axes = _figure("reward in the search", "validation perplexity")
+    figure, axes = _figure(
+        "reward in the search", f"validation {measure.name}{measure.unit}"
+    )
     for name, pairs in series.items():
         axes.plot(
             *zip(*pairs, strict=True),
@@ -221,14 +228,16 @@ def ranking_scatter(
             label=name,
         )
     _plain_ticks(axes, [y for pairs in series.values() for _, y in pairs])
-    title = "Reward against retrained perplexity"
+    title = f"Reward against retrained {measure.name}"
+    noun, slope = measure.noun, "fall from the upper left to the lower right"
+    if measure.is_more_better:
+        slope = "rise from the lower left to the upper right"
     caption = (
-        "Each disc (controller) or cross (random) is a retrained cell: its"
-        " reward in the search, and its validation perplexity, the geometric"
-        " mean over seeds. Where the reward tells good cells from bad ones,"
-        " the marks fall from the upper left to the lower right. Only cells"
-        " that the search chose were retrained; over all children the"
-        " correlation may be another."
+        f"Each disc (controller) or cross (random) is a retrained {noun}: its"
+        f" reward in the search, and its validation {measure.name}, the"
+        f" {measure.mean} over seeds. Where the reward tells good {noun}s from"
+        f" bad ones, the marks {slope}. Only {noun}s that the search chose were"
+        " retrained; over all children the correlation may be another."
     )
     return Curve(title, _svg(figure, axes, "ranking", title), caption)
 

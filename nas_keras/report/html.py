@@ -32,8 +32,8 @@ _RIGHT = 'class="right"'
 _SOFT = 'class="soft"'
 _MAX_REASONS = 20
 _RETRAINED_LEGEND = (
-    "Sorted by mean validation perplexity. Mean ± sample standard deviation"
-    " over the seeds that finished; seconds are those of one seed."
+    "Sorted by mean validation {}. Mean ± sample standard deviation over the"
+    " seeds that finished; seconds are those of one seed."
 )
 
 
@@ -73,14 +73,15 @@ def render_report(run: RunFiles) -> str:
     drawn = _curves(run)
     name = run.workdir.resolve().name or str(run.workdir)
     title = f"Architecture search: {_text(name)}"
+    noun = run.measure.noun
     body = (
         _tag("h1", title),
         _command(run.config),
         _notes(run.notes),
         _section("Summary", _summary(run)),
         _section("How the search went", _figures(drawn)),
-        _section("Best cell", _cell(run.best_cell)),
-        _section("Retrained cells", _retrained(run)),
+        _section(f"Best {noun}", _best(run)),
+        _section(f"Retrained {noun}s", _retrained(run)),
         _ranking(run, len(drawn) + 1),
         _section("Infeasible children", _infeasible(run)),
         _workers(run),
@@ -200,14 +201,20 @@ def _rewards(trials: Sequence[TrialRecord]) -> list[float]:
     ]
 
 
-def _cell(cell: CellRecord | None) -> str:
-    if cell is None:
-        return _tag("p", "The search has not chosen a cell.")
+def _best(run: RunFiles) -> str:
+    if run.best_cell is None:
+        return _tag("p", f"The search has not chosen a {run.measure.noun}.")
+    return _cell(run.best_cell)
+
+
+def _cell(cell: CellRecord) -> str:
     equations = "".join(_tag("code", _text(e)) for e in cell.equations)
-    states = ", ".join(cell.states)
+    states = ""
+    if cell.states:  # An image network has none.
+        names = ", ".join(cell.states)
+        states = _tag("p", _text(f"States: {names}."), _SOFT) + "\n"
     return (
-        f"{_tag('h3', _text(cell.name))}\n"
-        f"{_tag('p', _text(f'States: {states}.'), _SOFT)}\n"
+        f"{_tag('h3', _text(cell.name))}\n{states}"
         f"{_tag('pre', equations)}\n{_pairs(cell.provenance)}"
     )
 
@@ -215,7 +222,7 @@ def _cell(cell: CellRecord | None) -> str:
 def _retrained(run: RunFiles) -> str:
     rows = tables.summarise_retrained(run.retrained)
     if not rows:
-        return _tag("p", "No cell was retrained.")
+        return _tag("p", f"No {run.measure.noun} was retrained.")
     headings = tables.table_columns(rows)
     head = "".join(_tag("th", name, _align(name)) for name in headings)
     lines = [
@@ -237,7 +244,7 @@ def _retrained(run: RunFiles) -> str:
     return "\n".join(
         (
             _tag("table", table, 'class="cells"'),
-            _tag("p", _RETRAINED_LEGEND, _SOFT),
+            _tag("p", _RETRAINED_LEGEND.format(run.measure.name), _SOFT),
             _items(
                 f"{count:,} of the seeds failed: {reason}"
                 for reason, count in failed
@@ -261,16 +268,20 @@ def _ranking(run: RunFiles, number: int) -> str:
     for cell in cells:
         known = cell.origin in curves.SERIES_COLORS
         name = cell.origin if known else "other"
-        series.setdefault(name, []).append((cell.reward, cell.perplexity))
+        series.setdefault(name, []).append((cell.reward, cell.figure))
     return _section(
         "Reward and retrained score",
         _items(ranking.describe_ranking(run.retrained))
-        + _figures([curves.ranking_scatter(series)], number),
+        + _figures([curves.ranking_scatter(series, cells[0].measure)], number),
     )
 
 
 def _align(heading: str) -> str:
-    return "" if heading in ("cell", "origin") else _RIGHT
+    return "" if heading in tables.LEFT else _RIGHT
+
+
+def _parts(cell: CellRecord) -> str:
+    return "Equations" if cell.states else "Layers"
 
 
 def _equations(run: RunFiles) -> str:
@@ -279,7 +290,7 @@ def _equations(run: RunFiles) -> str:
     return "\n".join(
         _tag(
             "details",
-            _tag("summary", f"Equations of {_text(name)}") + _cell(cell),
+            _tag("summary", f"{_parts(cell)} of {_text(name)}") + _cell(cell),
         )
         for name, cell in cells.items()
     )

@@ -16,6 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from nas_keras.report.measure import ACCURACY
+from nas_keras.report.measure import PERPLEXITY
+from nas_keras.report.measure import Measure
 from nas_keras.report.run_files import RetrainedRecord
 
 _MIN_CELLS = 3  # With two every order is a perfect one.
@@ -54,19 +57,29 @@ class RankCorrelation:
 
 @dataclasses.dataclass(frozen=True)
 class RankedCell:
-    """A cell that the search found and that was trained to the end.
+    """A cell or network that the search found, trained to the end.
 
     Attributes:
         origin: "controller" or "random".
         trial: The child's id in its search.
         reward: Of the child in its search.
-        score: Minus the validation loss in nats, the mean over seeds.
+        score: Minus the validation loss in nats, or the validation accuracy,
+            the mean over seeds.
+        measure: What the figure of the score is called.
     """
 
     origin: str
     trial: int
     reward: float
     score: float
+    measure: Measure = PERPLEXITY
+
+    @property
+    def figure(self) -> float:
+        """What the score is, as a report shows it."""
+        if self.measure is ACCURACY:
+            return ACCURACY.factor * self.score
+        return self.perplexity
 
     @property
     def perplexity(self) -> float:
@@ -129,6 +142,7 @@ def ranked_cells(records: Iterable[RetrainedRecord]) -> list[RankedCell]:
     """
     rewards: dict[tuple[str, int], float] = {}
     scores: dict[tuple[str, int], dict[int, float | None]] = {}
+    measures: dict[tuple[str, int], Measure] = {}
     for record in records:
         if record.trial is None:
             continue
@@ -138,11 +152,13 @@ def ranked_cells(records: Iterable[RetrainedRecord]) -> list[RankedCell]:
         failed = record.infeasible is not None
         score = None if failed else _score(record.metrics)
         scores.setdefault(key, {})[record.seed] = score
+        measures[key] = record.measure
     cells = []
     for key, reward in sorted(rewards.items()):
         finished = [s for s in scores[key].values() if s is not None]
         if finished:
-            cells.append(RankedCell(*key, reward, statistics.fmean(finished)))
+            score = statistics.fmean(finished)
+            cells.append(RankedCell(*key, reward, score, measures[key]))
     return cells
 
 
@@ -163,9 +179,10 @@ def describe_ranking(records: Iterable[RetrainedRecord]) -> list[str]:
     num = len(cells)
     if not cells:
         return []
+    nouns = f"{cells[0].measure.noun}s"
     if num < _MIN_CELLS:
         return [
-            "Rank correlation of reward and retrained score: too few cells"
+            f"Rank correlation of reward and retrained score: too few {nouns}"
             f" ({num}) of the search were retrained to tell."
         ]
     result = rank_correlation(
@@ -178,15 +195,21 @@ def describe_ranking(records: Iterable[RetrainedRecord]) -> list[str]:
             f" {num} {'rewards' if equal else 'scores'} are equal."
         ]
     _, *figures = dataclasses.astuple(result)
+    kendall, spearman = (
+        _correlation_text(nouns, num, *its)
+        for its in (figures[:4], figures[4:])
+    )
     return [
-        f"Rank correlation of reward and retrained score, {num} cells of the"
-        f" search: Kendall's tau-b {_correlation_text(num, *figures[:4])};"
-        f" Spearman's rho {_correlation_text(num, *figures[4:])}."
+        f"Rank correlation of reward and retrained score, {num} {nouns} of the"
+        f" search: Kendall's tau-b {kendall}; Spearman's rho {spearman}."
     ]
 
 
 def _score(metrics: Mapping[str, Any]) -> float | None:
-    """Returns minus the validation loss in nats, None where it is unknown."""
+    """Returns the score of a `RankedCell`, None where it is unknown."""
+    accuracy = metrics.get("validation_accuracy")
+    if isinstance(accuracy, int | float) and math.isfinite(accuracy):
+        return float(accuracy)
     loss_nats = metrics.get("validation_loss_nats")
     if loss_nats is None:
         perplexity = metrics.get("validation_perplexity")
@@ -226,11 +249,13 @@ def _is_perfect(value: float) -> bool:
 
 
 def _correlation_text(
-    num: int, value: float, low: float, high: float, p: float
+    nouns: str, num: int, value: float, low: float, high: float, p: float
 ) -> str:
     """Returns a coefficient and, in brackets, what it is worth."""
     if num < _MIN_CELLS_OF_INTERVAL:
-        interval = f"no interval for fewer than {_MIN_CELLS_OF_INTERVAL} cells"
+        interval = (
+            f"no interval for fewer than {_MIN_CELLS_OF_INTERVAL} {nouns}"
+        )
     elif math.isnan(low):
         interval = "no interval for a perfect correlation"
     else:

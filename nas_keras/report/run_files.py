@@ -7,111 +7,26 @@ error that names the file and the line. Unknown keys are ignored.
 """
 
 import dataclasses
-import math
 import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from nas_keras.report.decoding import get_field
 from nas_keras.report.decoding import read_lines
 from nas_keras.report.decoding import read_object
-from nas_keras.report.decoding import shown
-
-_NUMBER = (int, float)
-_OPTIONAL_NUMBER = (*_NUMBER, type(None))
-
-
-@dataclasses.dataclass(frozen=True)
-class CellRecord:
-    """A cell as its equations, not validated: a report only shows it."""
-
-    name: str
-    states: tuple[str, ...]
-    equations: tuple[str, ...]
-    provenance: Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class TrialRecord:
-    """One child of a search.
-
-    Attributes:
-        id: Position in the search; children are sorted by it.
-        reward: None where the child has no finite reward.
-        infeasible: Why the child has no score; None for a feasible child, so
-            `reward` is a finite float wherever this is None.
-        fingerprint: Of the architecture; empty where it was not recorded.
-        elapsed_s: Training time in seconds; 0 where it was not trained.
-        metrics: What the evaluator measured, e.g. `validation_perplexity`.
-        same_as: The id of the earlier child of the same architecture whose
-            evaluation was reused; None where this child was evaluated.
-    """
-
-    id: int
-    reward: float | None
-    infeasible: str | None
-    fingerprint: str
-    elapsed_s: float
-    metrics: Mapping[str, Any]
-    same_as: int | None
-
-
-@dataclasses.dataclass(frozen=True)
-class StepRecord:
-    """One update of the controller; NaN where a figure was not recorded."""
-
-    step: int
-    loss: float
-    entropy_nats: float
-    baseline: float
-
-
-@dataclasses.dataclass(frozen=True)
-class ShareRecord:
-    """Who did how much of a step; a value for each worker.
-
-    Attributes:
-        num_items: Children evaluated.
-        busy_s: Seconds that they took.
-        waiting_s: Seconds waited, after them, for the slowest.
-    """
-
-    num_items: tuple[int, ...]
-    busy_s: tuple[float, ...]
-    waiting_s: tuple[float, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class RetrainedRecord:
-    """One cell trained to the end with one seed.
-
-    Attributes:
-        cell: Display name.
-        origin: "controller", "random" or "published".
-        trial: The child's id in its search, None for a published cell.
-        spec: The cell's equations, None where they were not recorded.
-        units: H, the width of the cell.
-        num_parameters: Of the whole model.
-        seed: Of the initial weights and the order of the data.
-        metrics: e.g. `test_perplexity`, `test_bits_per_char`.
-        elapsed_s: Training time in seconds.
-        infeasible: Why there are no metrics; None where there are.
-        reward: Of the child in its search, None for a published cell, and
-            where an older search did not record it.
-    """
-
-    cell: str
-    origin: str
-    trial: int | None
-    spec: CellRecord | None
-    units: int
-    num_parameters: int
-    seed: int
-    metrics: Mapping[str, Any]
-    elapsed_s: float
-    infeasible: str | None
-    reward: float | None
+from nas_keras.report.measure import ACCURACY
+from nas_keras.report.measure import PERPLEXITY
+from nas_keras.report.measure import Measure
+from nas_keras.report.records import CellRecord
+from nas_keras.report.records import RetrainedRecord
+from nas_keras.report.records import ShareRecord
+from nas_keras.report.records import StepRecord
+from nas_keras.report.records import TrialRecord
+from nas_keras.report.records import cell_record
+from nas_keras.report.records import retrained_record
+from nas_keras.report.records import share_record
+from nas_keras.report.records import step_record
+from nas_keras.report.records import trial_record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +45,7 @@ class RunFiles:
         shares: How the steps of both were spread over workers; empty for a
             run of one process.
         retrained: One record a cell and seed, in the order of the file.
-        best_cell: `best_cell.json`.
+        best_cell: `best_cell.json`, or `best_network.json`.
         notes: Sentences on what is missing or was skipped.
     """
 
@@ -149,10 +64,19 @@ class RunFiles:
     @property
     def shared_weights(self) -> bool:
         """Whether children were scored with shared weights, not trained."""
+        return self._setting("evaluator") == "shared"
+
+    @property
+    def measure(self) -> Measure:
+        """What the figures of retrained architectures are called."""
+        is_of_images = isinstance(self._setting("images"), Mapping)
+        return ACCURACY if is_of_images else PERPLEXITY
+
+    def _setting(self, key: str) -> Any:
         value: Any = self.config
-        for name in ("run", "settings", "evaluator"):
+        for name in ("run", "settings", key):
             value = value.get(name) if isinstance(value, Mapping) else None
-        return value == "shared"
+        return value
 
 
 def read_run(workdir: str | os.PathLike[str]) -> RunFiles:
@@ -160,7 +84,9 @@ def read_run(workdir: str | os.PathLike[str]) -> RunFiles:
 
     Args:
         workdir: The folder that the search wrote; `trials.jsonl` must be in
-            it, every other file may be missing and is then noted.
+            it, every other file may be missing and is then noted. Of a search
+            whose networks grow, that of each depth is in a folder of its own;
+            they are read as one.
 
     Raises:
         ValueError: If `workdir` is no folder, holds no finished child, or
@@ -169,39 +95,40 @@ def read_run(workdir: str | os.PathLike[str]) -> RunFiles:
     """
     folder = _checked_folder(workdir)
     notes: list[str] = []
-    trials = _read_trials(folder, "trials.jsonl", notes)
+    parts, random_parts = _depths(folder, ""), _depths(folder, "random/")
+    trials = _read_all_trials(folder, parts, notes)
     if not trials:
         raise ValueError(
             "workdir must hold a run with at least one finished child,"
             f" received {str(workdir)!r}: its trials.jsonl has none yet."
         )
     config = read_object(folder / "config.json")
-    best_cell = read_object(folder / "best_cell.json")
+    best_cell = _read_best(folder)
     run = RunFiles(
         workdir=folder,
         config=config or {},
         trials=trials,
-        random_trials=_read_trials(folder, "random/trials.jsonl", notes),
+        random_trials=_read_all_trials(folder, random_parts, notes),
         derived_trials=_read_trials(folder, "derived/trials.jsonl", notes),
         random_derived_trials=_read_trials(
             folder, "random/derived/trials.jsonl", notes
         ),
-        steps=read_lines(folder, "steps.jsonl", _step, notes),
+        steps=_read_all_steps(folder, parts, notes),
         shares=tuple(
             share
-            for name in ("workers.jsonl", "random/workers.jsonl")
-            for share in read_lines(folder, name, _share, notes)
+            for part in (*parts, *random_parts)
+            for share in read_lines(
+                folder, f"{part}workers.jsonl", share_record, notes
+            )
         ),
-        retrained=read_lines(folder, "retrained.jsonl", _retrained, notes),
-        best_cell=_cell(best_cell, "best_cell.json") if best_cell else None,
+        retrained=read_lines(
+            folder, "retrained.jsonl", retrained_record, notes
+        ),
+        best_cell=best_cell,
         notes=(),
     )
     notes += _missing(run)
-    return dataclasses.replace(
-        run,
-        steps=tuple(sorted(run.steps, key=lambda record: record.step)),
-        notes=tuple(notes),
-    )
+    return dataclasses.replace(run, notes=tuple(notes))
 
 
 def _checked_folder(workdir: str | os.PathLike[str]) -> pathlib.Path:
@@ -212,7 +139,8 @@ def _checked_folder(workdir: str | os.PathLike[str]) -> pathlib.Path:
             "workdir must be the folder of a run, received"
             f" {str(workdir)!r}: {problem}."
         )
-    if not (folder / "trials.jsonl").is_file():
+    parts = _depths(folder, "")
+    if not any((folder / part / "trials.jsonl").is_file() for part in parts):
         raise ValueError(
             "workdir must hold the journal trials.jsonl of a search, received"
             f" {str(workdir)!r}: no such file in it."
@@ -220,8 +148,64 @@ def _checked_folder(workdir: str | os.PathLike[str]) -> pathlib.Path:
     return folder
 
 
+def _depths(folder: pathlib.Path, part: str) -> list[str]:
+    """Returns the folders of a search's depths, each with its slash.
+
+    Args:
+        folder: Of the run.
+        part: Folder in it, with its slash: what there is if the search has no
+            depths.
+    """
+    paths = sorted((folder / part).glob("depth_*/trials.jsonl"))
+    return [f"{part}{path.parent.name}/" for path in paths] or [part]
+
+
+def _read_best(folder: pathlib.Path) -> CellRecord | None:
+    for name in ("best_cell.json", "best_network.json"):
+        data = read_object(folder / name)
+        if data:
+            return cell_record(data, name)
+    return None
+
+
+def _read_all_trials(
+    folder: pathlib.Path, parts: list[str], notes: list[str]
+) -> tuple[TrialRecord, ...]:
+    """Returns the children of a search, of all depths, numbered as one."""
+    trials: list[TrialRecord] = []
+    for part in parts:
+        first = len(trials)
+        trials += [
+            dataclasses.replace(
+                trial,
+                id=first + trial.id,
+                same_as=None
+                if trial.same_as is None
+                else first + trial.same_as,
+            )
+            for trial in _read_trials(folder, f"{part}trials.jsonl", notes)
+        ]
+    return tuple(trials)
+
+
+def _read_all_steps(
+    folder: pathlib.Path, parts: list[str], notes: list[str]
+) -> tuple[StepRecord, ...]:
+    """Returns the updates of a search, of all depths, numbered as one."""
+    steps: list[StepRecord] = []
+    for part in parts:
+        its = read_lines(folder, f"{part}steps.jsonl", step_record, notes)
+        first = len(steps)
+        steps += [
+            dataclasses.replace(record, step=first + record.step)
+            for record in sorted(its, key=lambda record: record.step)
+        ]
+    return tuple(steps)
+
+
 def _missing(run: RunFiles) -> list[str]:
     """Returns a sentence for each optional part that the run lacks."""
+    noun = run.measure.noun
     parts = (
         (
             run.random_trials,
@@ -234,8 +218,14 @@ def _missing(run: RunFiles) -> list[str]:
             " trained controller yet.",
         ),
         (run.steps, "No steps.jsonl: the controller's entropy is not shown."),
-        (run.retrained, "No retrained.jsonl: no cell was trained to the end."),
-        (run.best_cell, "No best_cell.json: the search chose no cell yet."),
+        (
+            run.retrained,
+            f"No retrained.jsonl: no {noun} was trained to the end.",
+        ),
+        (
+            run.best_cell,
+            f"No best_{noun}.json: the search chose no {noun} yet.",
+        ),
         (run.config, "No config.json: how the run was made is unknown."),
     )
     return [sentence for part, sentence in parts if not part]
@@ -244,7 +234,7 @@ def _missing(run: RunFiles) -> list[str]:
 def _read_trials(
     folder: pathlib.Path, name: str, notes: list[str]
 ) -> tuple[TrialRecord, ...]:
-    records = read_lines(folder, name, _trial, notes)
+    records = read_lines(folder, name, trial_record, notes)
     by_id = {record.id: record for record in records}
     if len(by_id) < len(records):
         notes.append(
@@ -252,101 +242,3 @@ def _read_trials(
             " of an earlier one; the last line of each id is shown."
         )
     return tuple(by_id[key] for key in sorted(by_id))
-
-
-def _trial(data: Mapping[str, Any], where: str) -> TrialRecord:
-    reward = _finite(get_field(data, "reward", _OPTIONAL_NUMBER, where))
-    infeasible = get_field(data, "infeasible", (str, type(None)), where, None)
-    if reward is None and infeasible is None:
-        infeasible = "no finite reward"
-    return TrialRecord(
-        id=get_field(data, "id", int, where),
-        reward=reward,
-        infeasible=infeasible,
-        fingerprint=get_field(
-            data, "fingerprint", (str, type(None)), where, None
-        )
-        or "",
-        elapsed_s=get_field(data, "elapsed_s", _NUMBER, where, math.nan),
-        metrics=get_field(data, "metrics", (dict, type(None)), where, None)
-        or {},
-        same_as=get_field(data, "same_as", (int, type(None)), where, None),
-    )
-
-
-def _step(data: Mapping[str, Any], where: str) -> StepRecord:
-    figures = {
-        name: get_field(data, name, _OPTIONAL_NUMBER, where, None)
-        for name in ("loss", "entropy_nats", "baseline")
-    }
-    return StepRecord(
-        step=get_field(data, "step", int, where),
-        **{
-            name: math.nan if value is None else float(value)
-            for name, value in figures.items()
-        },
-    )
-
-
-def _share(data: Mapping[str, Any], where: str) -> ShareRecord:
-    columns = {}
-    for name, types in (
-        ("num_items", (int,)),
-        ("busy_s", _NUMBER),
-        ("waiting_s", _NUMBER),
-    ):
-        values = get_field(data, name, list, where)
-        if not values or not all(type(value) in types for value in values):
-            raise ValueError(
-                f"{where}: {name} must be a list of numbers, received"
-                f" {shown(values)}."
-            )
-        columns[name] = tuple(values)
-    if len({len(values) for values in columns.values()}) > 1:
-        raise ValueError(
-            f"{where}: num_items, busy_s and waiting_s must be equally long."
-        )
-    return ShareRecord(**columns)
-
-
-def _retrained(data: Mapping[str, Any], where: str) -> RetrainedRecord:
-    spec = get_field(data, "spec", (dict, type(None)), where, None)
-    return RetrainedRecord(
-        cell=get_field(data, "cell", str, where),
-        origin=get_field(data, "origin", str, where),
-        trial=get_field(data, "trial", (int, type(None)), where, None),
-        spec=_cell(spec, where) if spec else None,
-        units=get_field(data, "units", int, where),
-        num_parameters=get_field(data, "num_parameters", int, where),
-        seed=get_field(data, "seed", int, where),
-        metrics=get_field(data, "metrics", (dict, type(None)), where, None)
-        or {},
-        elapsed_s=get_field(data, "elapsed_s", _NUMBER, where, math.nan),
-        infeasible=get_field(
-            data, "infeasible", (str, type(None)), where, None
-        ),
-        reward=_finite(
-            get_field(data, "reward", _OPTIONAL_NUMBER, where, None)
-        ),
-    )
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
-
-
-def _cell(data: Mapping[str, Any], where: str) -> CellRecord:
-    for name in ("states", "equations"):
-        value = get_field(data, name, list, where)
-        if not all(isinstance(item, str) for item in value):
-            raise ValueError(
-                f"{where}: {name} must be a list of strings, received"
-                f" {shown(value)}."
-            )
-    provenance = get_field(data, "provenance", (dict, type(None)), where, None)
-    return CellRecord(
-        name=get_field(data, "name", str, where),
-        states=tuple(data["states"]),
-        equations=tuple(data["equations"]),
-        provenance=provenance or {},
-    )

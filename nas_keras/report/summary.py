@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 from collections.abc import Sequence
 
+from nas_keras.report.measure import ACCURACY
 from nas_keras.report.run_files import RunFiles
 from nas_keras.report.run_files import TrialRecord
 from nas_keras.report.tables import RetrainedRow
@@ -22,7 +23,7 @@ from nas_keras.report.tables import summarise_retrained
 
 _MAX_REASON = 160  # Characters of an infeasible child's reason.
 _PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
-_BASELINE_CELL = "lstm"
+_DRAWN = "drawn"  # The origin of what was not selected.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,21 +90,26 @@ def count_reasons(reasons: Iterable[str | None]) -> list[tuple[str, int]]:
 
 def describe(run: RunFiles) -> list[str]:
     """Returns the summary of a run, one sentence or two an entry."""
-    shared = run.shared_weights
+    shared, noun = run.shared_weights, run.measure.noun
+    part = "the whole validation text"
+    if run.measure is ACCURACY:
+        part = "all validation images"
     controller = summarise_trials(run.trials)
     sentences = _describe_trials("The controller", controller, shared)
-    sentences += _describe_derived("the trained controller", run.derived_trials)
+    sentences += _describe_derived(
+        "the trained controller", run.derived_trials, part
+    )
     if run.random_trials:
         chance = summarise_trials(run.random_trials)
         sentences += _describe_trials("Random search", chance, shared)
         sentences += _describe_derived(
-            "random search", run.random_derived_trials
+            "random search", run.random_derived_trials, part
         )
         sentences += _against_random(controller, chance)
     if shared:
         sentences.append(
-            "A reward by shared weights is an estimate: what a cell is worth,"
-            " only its training to the end tells."
+            f"A reward by shared weights is an estimate: what a {noun} is"
+            " worth, only its training to the end tells."
         )
     return sentences + _describe_retrained(summarise_retrained(run.retrained))
 
@@ -137,7 +143,9 @@ def _describe_trials(
     ]
 
 
-def _describe_derived(source: str, trials: Sequence[TrialRecord]) -> list[str]:
+def _describe_derived(
+    source: str, trials: Sequence[TrialRecord], part: str
+) -> list[str]:
     """Returns the sentence on what was sampled after the search, if any."""
     if not trials:
         return []
@@ -145,8 +153,8 @@ def _describe_derived(source: str, trials: Sequence[TrialRecord]) -> list[str]:
     infeasible = summary.num_trials - summary.num_feasible
     noun = "architecture was" if len(trials) == 1 else "architectures were"
     return [
-        f"From {source} {summary.num_trials:,} {noun} sampled and scored on the"
-        " whole validation text with shared weights:"
+        f"From {source} {summary.num_trials:,} {noun} sampled and scored on"
+        f" {part} with shared weights:"
         f" {summary.num_feasible:,} feasible, {infeasible:,} infeasible"
         f"{_distinct(summary)}. Best reward"
         f" {format_number(summary.best_reward)}, mean reward"
@@ -194,41 +202,69 @@ def _against_random(
 
 
 def _describe_retrained(rows: Sequence[RetrainedRow]) -> list[str]:
-    measured = [row for row in rows if row.validation_perplexity.num]
+    measured = [row for row in rows if row.validation.num]
     if not measured:
         return []
-    winner = measured[0]
+    winner, measure = measured[0], measured[0].measure
     sentences = [
-        f"After retraining, {winner.cell} ({winner.origin}) has the lowest"
-        f" validation perplexity: {_figures(winner)}. It was chosen by"
-        " validation perplexity, so the test figure is the fair one."
+        f"After retraining, {winner.cell} ({winner.origin}) has the"
+        f" {measure.best} validation {measure.name}: {_figures(winner)}. It was"
+        f" chosen by validation {measure.name}, so the test figure is the fair"
+        " one."
     ]
+    drawn = [row for row in measured if row.origin == _DRAWN]
+    found = next(
+        (r for r in measured if r.origin not in ("published", _DRAWN)), None
+    )
+    if found is not None:
+        sentences += _against_drawn(found, drawn)
     baseline = next(
         (
             row
             for row in measured
-            if row.cell == _BASELINE_CELL and row.origin == "published"
+            if measure.is_baseline(row.cell) and row.origin == "published"
         ),
         None,
     )
-    found = next((r for r in measured if r.origin != "published"), None)
     if baseline is None:
-        return [*sentences, "No lstm was retrained to compare it with."]
+        name = measure.baseline
+        return [*sentences, f"No {name} was retrained to compare it with."]
     if found is None:
-        return [*sentences, "No cell of the search was retrained."]
+        noun = measure.noun
+        return [*sentences, f"No {noun} of the search was retrained."]
     return [*sentences, *_against_baseline(found, baseline)]
 
 
-def _against_baseline(found: RetrainedRow, lstm: RetrainedRow) -> list[str]:
-    """Compares the best cell found with the LSTM, by test perplexity."""
-    ours, theirs = found.test_perplexity, lstm.test_perplexity
+def _against_drawn(
+    found: RetrainedRow, drawn: Sequence[RetrainedRow]
+) -> list[str]:
+    """Compares the best found with the mean of those that nobody selected."""
+    theirs = spread(row.test.mean for row in drawn)
+    if not theirs.num or not found.test.num:
+        return []
+    measure = found.measure
+    noun = f"{measure.noun} was" if theirs.num == 1 else f"{measure.noun}s were"
+    difference = found.test.mean - theirs.mean
+    word = "higher" if difference > 0 else "lower"
+    return [
+        f"{theirs.num} {noun} drawn at random, not selected, and retrained"
+        f" alike: test {measure.name} {format_spread(theirs, _PLUS_MINUS)},"
+        f" mean and deviation over {measure.noun}s. That of the best"
+        f" {measure.noun} found is {format_number(abs(difference), 3)} {word}."
+    ]
+
+
+def _against_baseline(found: RetrainedRow, baseline: RetrainedRow) -> list[str]:
+    """Compares the best found with the usual one, by the test figure."""
+    ours, theirs = found.test, baseline.test
+    name, measure = baseline.cell, found.measure
     if not ours.num or not theirs.num:
-        return [f"The lstm for comparison: {_figures(lstm)}."]
+        return [f"The {name} for comparison: {_figures(baseline)}."]
     difference = theirs.mean - ours.mean
     word = "lower" if difference > 0 else "higher"
     return [
-        f"The best cell found, {found.cell}, against the lstm"
-        f" ({_figures(lstm)}): its test perplexity is"
+        f"The best {measure.noun} found, {found.cell}, against the {name}"
+        f" ({_figures(baseline)}): its test {measure.name} is"
         f" {format_number(abs(difference), 3)} {word}."
         f" {_significance(abs(difference), ours, theirs)}"
     ]
@@ -253,10 +289,14 @@ def _significance(difference: float, ours: Spread, theirs: Spread) -> str:
 
 
 def _figures(row: RetrainedRow) -> str:
-    validation = format_spread(row.validation_perplexity, _PLUS_MINUS)
-    test = format_spread(row.test_perplexity, _PLUS_MINUS)
+    unit = row.measure.unit
+    validation = format_spread(row.validation, _PLUS_MINUS)
+    test = format_spread(row.test, _PLUS_MINUS)
     seeds = "1 seed" if row.num_seeds == 1 else f"{row.num_seeds} seeds"
-    return (
-        f"validation {validation}, test {test}, {seeds},"
+    text = (
+        f"validation {validation}{unit}, test {test}{unit}, {seeds},"
         f" {row.num_parameters:,} parameters"
     )
+    if row.multiply_adds is not None:
+        text += f", {row.multiply_adds:,} multiply-adds"
+    return text

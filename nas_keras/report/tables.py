@@ -1,4 +1,4 @@
-"""The retrained cells of a run: means, spreads and a table of plain text.
+"""What a run retrained: means, spreads and a table of plain text.
 
 Pure functions of the records of `run_files.py`. Means and standard deviations
 are over the seeds that finished; a figure that nobody measured is NaN and is
@@ -10,7 +10,11 @@ import math
 import statistics
 from collections.abc import Iterable
 from collections.abc import Sequence
+from typing import Any
 
+from nas_keras.report.measure import ACCURACY
+from nas_keras.report.measure import PERPLEXITY
+from nas_keras.report.measure import Measure
 from nas_keras.report.run_files import RetrainedRecord
 
 
@@ -29,29 +33,35 @@ class Spread:
         return format_spread(self)
 
 
+LEFT = ("cell", "network", "origin")  # Headings of columns of names.
+_NOTHING = Spread(math.nan, math.nan, 0)
+
+
 @dataclasses.dataclass(frozen=True)
 class RetrainedRow:
-    """One cell of one size, trained to the end with several seeds.
+    """One cell of one size, or network, trained to the end with several seeds.
 
     Attributes:
         cell: Display name.
-        origin: "controller", "random" or "published".
+        origin: "controller", "random", "drawn" or "published".
         trial: The child's id in its search, None for a published cell.
-        units: H, the width of the cell.
-        num_parameters: Of the whole model.
+        units: H, the width of the cell; None of an image network.
+        num_parameters: Of the whole model; None where it was not built.
         num_seeds: Seeds that finished.
         num_infeasible: Seeds that did not.
         validation_perplexity, test_perplexity: Over the finished seeds.
         validation_bits_per_char, test_bits_per_char: Likewise; of no value
             in a word model.
         elapsed_s: Seconds of training of one seed.
+        validation_accuracy, test_accuracy: In percent, of an image network.
+        multiply_adds: Of an image network, for one image.
     """
 
     cell: str
     origin: str
     trial: int | None
-    units: int
-    num_parameters: int
+    units: int | None
+    num_parameters: int | None
     num_seeds: int
     num_infeasible: int
     validation_perplexity: Spread
@@ -59,6 +69,24 @@ class RetrainedRow:
     validation_bits_per_char: Spread
     test_bits_per_char: Spread
     elapsed_s: Spread
+    validation_accuracy: Spread = _NOTHING
+    test_accuracy: Spread = _NOTHING
+    multiply_adds: int | None = None
+
+    @property
+    def measure(self) -> Measure:
+        """What the figure is called."""
+        return ACCURACY if self.units is None else PERPLEXITY
+
+    @property
+    def validation(self) -> Spread:
+        """The figure on the validation part."""
+        return getattr(self, f"validation_{self.measure.metric}")
+
+    @property
+    def test(self) -> Spread:
+        """The figure on the test part."""
+        return getattr(self, f"test_{self.measure.metric}")
 
 
 def spread(values: Iterable[float | None]) -> Spread:
@@ -78,7 +106,7 @@ def spread(values: Iterable[float | None]) -> Spread:
 def summarise_retrained(
     records: Iterable[RetrainedRecord],
 ) -> list[RetrainedRow]:
-    """Groups the seeds of each cell, best mean validation perplexity first.
+    """Groups the seeds of each cell, best mean validation figure first.
 
     Args:
         records: One for each cell and seed, in any order. Of two records of
@@ -94,15 +122,17 @@ def summarise_retrained(
             record.origin,
             record.trial,
             record.units,
-            record.num_parameters,
+            # A network that could not be trained has no size in its record.
+            None if record.units is None else record.num_parameters,
         )
         groups.setdefault(key, {})[record.seed] = record
     rows = [_row(list(seeds.values())) for seeds in groups.values()]
 
     def by_validation(row: RetrainedRow) -> tuple[bool, float, str]:
-        mean = row.validation_perplexity.mean
+        mean = row.validation.mean
         missing = math.isnan(mean)
-        return missing, 0.0 if missing else mean, row.cell
+        sign = -1 if row.measure.is_more_better else 1
+        return missing, 0.0 if missing else sign * mean, row.cell
 
     return sorted(rows, key=by_validation)
 
@@ -118,17 +148,30 @@ def _row(records: Sequence[RetrainedRecord]) -> RetrainedRow:
             "test_bits_per_char",
         )
     }
+    measured |= {
+        name: spread(
+            _times(r.metrics.get(name), ACCURACY.factor) for r in finished
+        )
+        for name in ("validation_accuracy", "test_accuracy")
+    }
+    cost = spread(r.metrics.get("multiply_adds") for r in finished)
+    sizes = [r.num_parameters for r in records if r.num_parameters is not None]
     return RetrainedRow(
         cell=records[0].cell,
         origin=records[0].origin,
         trial=records[0].trial,
         units=records[0].units,
-        num_parameters=records[0].num_parameters,
+        num_parameters=sizes[0] if sizes else None,
         num_seeds=len(finished),
         num_infeasible=len(records) - len(finished),
         elapsed_s=spread(r.elapsed_s for r in finished),
+        multiply_adds=int(cost.mean) if cost.num else None,
         **measured,
     )
+
+
+def _times(value: Any, factor: float) -> Any:
+    return value * factor if isinstance(value, int | float) else None
 
 
 def format_number(value: float, digits: int = 4) -> str:
@@ -166,6 +209,12 @@ def printable(text: str) -> str:
 
 def table_columns(rows: Sequence[RetrainedRow]) -> tuple[str, ...]:
     """Returns the headings of the table; bits per character if measured."""
+    if rows and rows[0].measure is ACCURACY:
+        short = ACCURACY.short
+        return (
+            *("network", "origin", "parameters", "multiply-adds", "seeds"),
+            *(f"validation {short}", f"test {short}", "seconds"),
+        )
     headings = ["cell", "origin", "units", "parameters", "seeds"]
     headings += ["validation ppl", "test ppl"]
     if any(row.validation_bits_per_char.num for row in rows):
@@ -180,14 +229,16 @@ def table_cells(row: RetrainedRow, plus_minus: str = "+-") -> dict[str, str]:
     seeds = str(row.num_seeds)
     if row.num_infeasible:
         seeds += f" ({row.num_infeasible} failed)"
+    short = row.measure.short
     return {
-        "cell": printable(row.cell),
+        row.measure.noun: printable(row.cell),
         "origin": printable(row.origin),
-        "units": f"{row.units:,}",
-        "parameters": f"{row.num_parameters:,}",
+        "units": _count(row.units),
+        "parameters": _count(row.num_parameters),
+        "multiply-adds": _count(row.multiply_adds),
         "seeds": seeds,
-        "validation ppl": format_spread(row.validation_perplexity, plus_minus),
-        "test ppl": format_spread(row.test_perplexity, plus_minus),
+        f"validation {short}": format_spread(row.validation, plus_minus),
+        f"test {short}": format_spread(row.test, plus_minus),
         "valid. bits/char": format_spread(
             row.validation_bits_per_char, plus_minus
         ),
@@ -196,8 +247,12 @@ def table_cells(row: RetrainedRow, plus_minus: str = "+-") -> dict[str, str]:
     }
 
 
+def _count(value: int | None) -> str:
+    return "n/a" if value is None else f"{value:,}"
+
+
 def format_table(rows: Sequence[RetrainedRow]) -> str:
-    """Returns the retrained cells as plain text, one line a cell.
+    """Returns what was retrained as plain text, one line a cell or network.
 
     Names are on the left, figures on the right; ASCII but for what names
     hold. "5.123 +- 0.031" is mean and sample standard deviation.
@@ -217,9 +272,7 @@ def format_table(rows: Sequence[RetrainedRow]) -> str:
     lines.insert(1, {n: "-" * w for n, w in zip(headings, widths, strict=True)})
     return "\n".join(
         "  ".join(
-            line[name].ljust(width)
-            if name in ("cell", "origin")
-            else line[name].rjust(width)
+            line[name].ljust(width) if name in LEFT else line[name].rjust(width)
             for name, width in zip(headings, widths, strict=True)
         ).rstrip()
         for line in lines

@@ -1,83 +1,88 @@
-"""`ChildTrainer`: scores cells by training a language model of each.
-
-One program serves the whole space: the architecture is data to it.
-"""
+"""`ChildTrainer`: scores architectures by training a model of each."""
 
 import dataclasses
 from typing import Any
+from typing import Protocol
 
 import numpy as np
 
 from nas_keras.search.architecture_layers import layer_maker
 from nas_keras.search.evaluator import Evaluator
 from nas_keras.search.evaluator import guarded
-from nas_keras.search.rewards import REWARDS
+from nas_keras.search.image_children import ImageTrainer
+from nas_keras.search.rewards import check_reward
+from nas_keras.search.rewards import reward_of
 from nas_keras.search.trial import Evaluation
 from nas_keras.spaces.space import Space
+from nas_keras.tasks.image_task import ImageTask
 from nas_keras.tasks.language_model import LanguageModelTask
 from nas_keras.tasks.language_model_training import LanguageModelTrainer
 
 
 class ChildTrainer(Evaluator):
-    """Trains each child from scratch and rewards its validation loss.
+    """Trains each child from scratch and rewards its validation score.
 
-    The training step is compiled once a process, at the first child. A
-    child's result is that of a model with `NASRNN(units, space.decode(
-    tokens))`, trained in the same way; in the space of ENAS, whose kernels
-    `NASRNN` packs by architecture, up to the initial weights. All children
-    begin with the same weights and see the same text in the same order, so
-    that they differ by their architecture alone.
+    Cells: the architecture is data to the training step, which is compiled
+    once a process, at the first child. A child's result is that of a model
+    with `NASRNN(units, space.decode(tokens))`, trained in the same way; in the
+    space of ENAS, whose kernels `NASRNN` packs by architecture, up to the
+    initial weights. All children begin with the same weights and see the same
+    text in the same order, so that they differ by their architecture alone.
+
+    Image networks: each child is a model and a program of its own, trained as
+    `nas_keras.tasks.train_images` trains it.
 
     Args:
-        space: Made by `tree_space` or `enas_recurrent_space`.
-        task: `LanguageModelTask`: the text, the model and its training.
-        reward: `"c/ppl^2"`, the paper's; `"c/ppl"`, ENAS'; or `"-loss"`, the
-            negative validation loss in nats.
+        space: For text made by `tree_space` or `enas_recurrent_space`; for
+            images any space that decodes to networks.
+        task: `LanguageModelTask` or `ImageTask`: the data and the training.
+        reward: Of text `"c/ppl^2"`, the paper's and the default; `"c/ppl"`,
+            ENAS'; or `"-loss"`, the negative validation loss in nats. Of
+            images `"accuracy^3"`, the paper's and the default, or
+            `"accuracy"`; of the best of the last five epochs.
         c: The constant of the first two.
 
     Raises:
         ValueError: If an argument breaks its rule.
 
     Reference:
-        [Zoph & Le, 2017](https://arxiv.org/abs/1611.01578), section 4.2.
+        [Zoph & Le, 2017](https://arxiv.org/abs/1611.01578), sections 4.1, 4.2.
     """
 
     def __init__(
         self,
         space: Space,
-        task: LanguageModelTask,
-        reward: str = "c/ppl^2",
+        task: LanguageModelTask | ImageTask,
+        reward: str | None = None,
         c: float = 80.0,
     ):
-        make_layer = layer_maker(space, task.config, shared=False)
-        check_reward(reward, c)
+        is_of_images = isinstance(task, ImageTask)
+        reward = reward or ("accuracy^3" if is_of_images else "c/ppl^2")
+        check_reward(reward, c, is_of_images)
         self.space = space
         self.task = task
         self.reward = reward
         self.c = c
-        self._model = task.model_of(make_layer)
-        self._trainer = LanguageModelTrainer(task, self._model)
+        self._children: _Children
+        if is_of_images:
+            self._children = _ImageChildren(space, task)
+        else:
+            self._children = _Cells(space, task)
 
     @property
     def num_traces(self) -> int:
-        """How often the training step has been traced: 1, once used."""
-        return self._trainer.num_traces
+        """How often the training step has been traced; of cells, once."""
+        return self._children.num_traces
 
     def evaluate(self, tokens: np.ndarray, seed: int) -> list[Evaluation]:
         rows = [self.space.validate(row) for row in np.asarray(tokens)]
-        return [
-            guarded(lambda row=row: self._train_child(row, seed))
-            for row in rows
-        ]
+        return [guarded(lambda row=row: self._score(row, seed)) for row in rows]
 
-    def _train_child(
+    def _score(
         self, tokens: tuple[int, ...], seed: int
     ) -> tuple[float, dict[str, float]]:
-        for layer in self._model.recurrent:
-            layer.tokens.assign(np.array(tokens, np.int32))
-        metrics = self._trainer.train(seed)
-        loss_nats = metrics["validation_loss_nats"]
-        return REWARDS[self.reward](loss_nats, self.c), metrics
+        metrics = self._children.train(tokens, seed)
+        return reward_of(self.reward, self.c, metrics), metrics
 
     def config(self) -> dict[str, Any]:
         return {
@@ -88,19 +93,50 @@ class ChildTrainer(Evaluator):
         }
 
 
-def check_reward(reward: str, c: float) -> None:
-    """Refuses an unknown reward, or a constant that is not positive."""
-    if reward not in REWARDS:
-        raise ValueError(
-            f"reward must be one of {list(REWARDS)}. Received: "
-            f"reward={reward!r}."
-        )
-    if not c > 0:
-        raise ValueError(f"c must be positive. Received: c={c!r}.")
+class _Children(Protocol):
+    """Models of a space's architectures, one after the other."""
+
+    num_traces: int
+
+    def train(self, tokens: tuple[int, ...], seed: int) -> dict[str, float]:
+        """Returns the figures of an architecture, trained from a seed."""
 
 
-def task_config(task: LanguageModelTask) -> dict[str, Any]:
+class _Cells:
+    """Language models of cells, by one program."""
+
+    def __init__(self, space: Space, task: LanguageModelTask):
+        make_layer = layer_maker(space, task.config, shared=False)
+        self._model = task.model_of(make_layer)
+        self._trainer = LanguageModelTrainer(task, self._model)
+
+    @property
+    def num_traces(self) -> int:
+        return self._trainer.num_traces
+
+    def train(self, tokens: tuple[int, ...], seed: int) -> dict[str, float]:
+        for layer in self._model.recurrent:
+            layer.tokens.assign(np.array(tokens, np.int32))
+        return self._trainer.train(seed)
+
+
+class _ImageChildren:
+    """Image networks, each a program of its own."""
+
+    def __init__(self, space: Space, task: ImageTask):
+        self._space = space
+        self._trainer = ImageTrainer(task)
+        self.num_traces = 0
+
+    def train(self, tokens: tuple[int, ...], seed: int) -> dict[str, float]:
+        self.num_traces += 1
+        return self._trainer.train(self._space.decode(tokens), seed)
+
+
+def task_config(task: LanguageModelTask | ImageTask) -> dict[str, Any]:
     """Returns what scores on a task depend on, JSON-able."""
+    if isinstance(task, ImageTask):
+        return task.settings()
     return {
         "task": dataclasses.asdict(task.config),
         "corpus": {"name": task.corpus.name, "sha256": task.corpus.sha256},

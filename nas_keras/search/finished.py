@@ -16,7 +16,9 @@ from nas_keras.storage import files
 _RESULTS = (
     "*.json", "*.jsonl", "*.csv", "checkpoints/*", "shared_weights/*",
 )  # fmt: skip
-_FOLDERS = (".", "derived", "random", "random/derived")
+_FOLDERS = (
+    ".", "derived", "depth_*", "random", "random/derived", "random/depth_*",
+)  # fmt: skip
 _NAME = "finished.json"
 
 
@@ -42,7 +44,7 @@ def _state(workdir: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         path
         for folder in _FOLDERS
         for pattern in _RESULTS
-        for path in (workdir / folder).glob(pattern)
+        for path in workdir.glob(f"{folder}/{pattern}")
         if path.name != _NAME and not path.name.startswith(".")
     )
     return {

@@ -1,14 +1,17 @@
-"""Trains cells from scratch, side by side, at equal parameter counts.
+"""Trains architectures from scratch, side by side, in the same recipe.
 
 A search ranks its children by short trainings; what they are worth is what
-this measures: each cell as a `NASRNN`, in the same recipe, with several seeds.
+this measures, with several seeds. What a training is, of a cell or of an image
+network, is a `Trainings`.
 """
 
+import abc
 import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,20 +24,18 @@ from nas_keras.search.pending import Pending
 from nas_keras.search.sharing import Record
 from nas_keras.search.sharing import share_out
 from nas_keras.search.trial import Trial
-from nas_keras.tasks.language_model import LanguageModelTask
-from nas_keras.tasks.language_model_training import LanguageModelTrainer
+from nas_keras.tasks.image_config import NetSpec
 
-# What makes a training another one, and the types in the journal.
+# What makes a training another one, beside its size, and the types in the
+# journal.
 _KEY = {
     "cell": (str,),
     "origin": (str,),
     "trial": (int, type(None)),
     "fingerprint": (str,),
-    "units": (int,),
-    "num_parameters": (int,),
-    "seed": (int,),
 }
-RECORD_TYPES = _KEY | {
+_SEED = {"seed": (int,)}
+_RESULTS = {
     "metrics": (dict,),
     "elapsed_s": (float, int),
     "infeasible": (str, type(None)),
@@ -43,40 +44,70 @@ RECORD_TYPES = _KEY | {
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A cell to retrain.
+    """An architecture to retrain.
 
     Attributes:
-        spec: The cell.
-        origin: `"controller"`, `"random"` or `"published"`.
+        spec: The cell or the network.
+        origin: `"controller"`, `"random"`, `"drawn"` at random and not
+            selected, or `"published"`.
         trial: Its id in its search, or None.
         reward: Its reward there, or None.
     """
 
-    spec: CellSpec
+    spec: CellSpec | NetSpec
     origin: str
     trial: int | None = None
     reward: float | None = None
 
 
+class Trainings(abc.ABC):
+    """How the architectures of a kind are trained.
+
+    Attributes:
+        size_types: Names of the figures that `size_of` returns, and their
+            types.
+    """
+
+    size_types: Mapping[str, tuple[type, ...]] = {}
+
+    def size_of(self, spec: Any) -> dict[str, int]:
+        """Returns the size of an architecture's model, if that is chosen."""
+        return {}
+
+    @abc.abstractmethod
+    def train(self, spec: Any, seed: int) -> tuple[float, dict[str, float]]:
+        """Trains from scratch; returns a score, more is better, and metrics."""
+
+
 def best_distinct(
-    trials: Sequence[Trial], num: int, origin: str
+    trials: Sequence[Trial],
+    num: int,
+    origin: str,
+    spec_of: Callable[[Trial], Any] = lambda trial: trial.spec,
 ) -> list[Candidate]:
-    """Returns the `num` best cells of a search, no architecture twice."""
+    """Returns the `num` best trials of a search, no architecture twice.
+
+    Args:
+        trials: Of the search.
+        num: How many, at most.
+        origin: Of a `Candidate`.
+        spec_of: Returns what is to be trained of a trial.
+    """
     feasible = [t for t in trials if t.evaluation.reward is not None]
     feasible.sort(key=lambda trial: -trial.evaluation.reward)
     found: dict[str, Candidate] = {}
     for trial in feasible:
-        if len(found) < num:
+        if len(found) < num and trial.spec.fingerprint not in found:
             reward = trial.evaluation.reward
-            candidate = Candidate(trial.spec, origin, trial.id, reward)
-            found.setdefault(trial.spec.fingerprint, candidate)
+            found[trial.spec.fingerprint] = Candidate(
+                spec_of(trial), origin, trial.id, reward
+            )
     return list(found.values())
 
 
 def retrain(
     candidates: Sequence[Candidate],
-    task: LanguageModelTask,
-    num_parameters: int,
+    trainings: Trainings,
     num_seeds: int,
     folder: Path,
     cluster: Cluster,
@@ -88,10 +119,8 @@ def retrain(
     the trainings out.
 
     Args:
-        candidates: Cells.
-        task: Text and recipe; the units are chosen for each cell.
-        num_parameters: Most weights of a model; each has the most units
-            that fit.
+        candidates: Architectures.
+        trainings: How they are trained.
         num_seeds: Seeds 0 to `num_seeds - 1`.
         folder: The workdir, held by this cluster.
         cluster: The workers.
@@ -99,108 +128,77 @@ def retrain(
             this worker has done.
     """
     pending = Pending(folder / "pending_retraining")
+    key_types = _KEY | dict(trainings.size_types) | _SEED
     journal = None
     known = b""
     if cluster.is_chief:
-        journal = Journal(folder / "retrained.jsonl", RECORD_TYPES)
+        journal = Journal(folder / "retrained.jsonl", key_types | _RESULTS)
         known = json.dumps([*journal.records, *pending.read().values()])
         known = known.encode()
+
+    def key_of(record: Record) -> tuple[Any, ...]:
+        return tuple(record[name] for name in key_types)
+
     done = {
-        _key(record): record for record in json.loads(cluster.broadcast(known))
+        key_of(record): record
+        for record in json.loads(cluster.broadcast(known))
     }
-    trainings = [
-        _Training(
-            candidate,
-            task.with_parameters(candidate.spec, num_parameters),
-            seed,
-        )
+    begun = [
+        (candidate.spec, _begun(candidate, trainings, seed))
         for candidate in candidates
         for seed in range(num_seeds)
     ]
-    trainers = _Trainers()
 
     def train(index: int) -> Record:
-        record = trainers.train(trainings[index])
+        spec, record = begun[index]
+        record |= _trained(trainings, spec, record["seed"])
         on_trained(index, record)
         return record
 
     trained = share_out(
         [
             index
-            for index, training in enumerate(trainings)
-            if _key(training.record()) not in done
+            for index, (_, record) in enumerate(begun)
+            if key_of(record) not in done
         ],
         train,
         cluster,
         pending,
-        lambda index: _pending_key(trainings[index].record()),
+        lambda index: _pending_key(key_of(begun[index][1])),
     )
-    for training in trainings:
-        key = _key(training.record())
+    for _, its in begun:
+        key = key_of(its)
         record = done.get(key) or next(trained)
         if journal is not None:
-            if key not in map(_key, journal.records):
+            if key not in map(key_of, journal.records):
                 journal.append(record)
-            pending.remove([_pending_key(record)])
+            pending.remove([_pending_key(key)])
         yield record
 
 
-@dataclasses.dataclass(frozen=True)
-class _Training:
-    """One candidate, the task at its size, and a seed."""
-
-    candidate: Candidate
-    task: LanguageModelTask
-    seed: int
-
-    def record(self) -> Record:
-        """Returns what is known of it before it is done."""
-        spec = self.candidate.spec
-        return {
-            "cell": spec.name,
-            "origin": self.candidate.origin,
-            "trial": self.candidate.trial,
-            "reward": self.candidate.reward,
-            "fingerprint": spec.fingerprint,
-            "spec": spec.to_dict(),
-            "units": self.task.config.units,
-            "num_parameters": self.task.num_parameters(spec),
-            "seed": self.seed,
-        }
+def _begun(candidate: Candidate, trainings: Trainings, seed: int) -> Record:
+    """Returns what is known of a training before it is done."""
+    spec = candidate.spec
+    return {
+        "cell": spec.name,
+        "origin": candidate.origin,
+        "trial": candidate.trial,
+        "reward": candidate.reward,
+        "fingerprint": spec.fingerprint,
+        "spec": spec.to_dict(),
+        **trainings.size_of(spec),
+        "seed": seed,
+    }
 
 
-class _Trainers:
-    """Makes the program of a candidate once for its seeds, one at a time."""
-
-    def __init__(self):
-        self._candidate: Candidate | None = None
-        self._trainer: LanguageModelTrainer | None = None
-
-    def train(self, training: _Training) -> Record:
-        if self._candidate is not training.candidate:
-            model = training.task.model(training.candidate.spec)
-            self._trainer = LanguageModelTrainer(training.task, model)
-            self._candidate = training.candidate
-        return training.record() | _trained(self._trainer, training.seed)
-
-
-def _key(record: Record) -> tuple[Any, ...]:
-    return tuple(record[name] for name in _KEY)
-
-
-def _pending_key(record: Record) -> str:
-    text = json.dumps(_key(record))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _trained(trainer: LanguageModelTrainer, seed: int) -> Record:
-    def score():
-        metrics = trainer.train(seed, splits=("validation", "test"))
-        return -metrics["validation_loss_nats"], metrics
-
-    evaluation = guarded(score)
+def _trained(trainings: Trainings, spec: Any, seed: int) -> Record:
+    evaluation = guarded(lambda: trainings.train(spec, seed))
     return {
         "metrics": dict(evaluation.metrics),
         "elapsed_s": evaluation.elapsed_s,
         "infeasible": evaluation.infeasible,
     }
+
+
+def _pending_key(key: tuple[Any, ...]) -> str:
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]

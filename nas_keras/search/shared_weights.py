@@ -1,7 +1,7 @@
 """`SharedWeights`: all architectures of a space use one set of weights (ENAS).
 
 Two phases take turns. In the first the weights are trained on the training
-text, one architecture of the controller's for each minibatch; in the second
+data, one architecture of the controller's for each minibatch; in the second
 the controller is, by the rewards of its architectures with the weights as
 they are. One compiled step serves all architectures: they are data to it.
 Axes: B batch, A decisions, U updates.
@@ -16,21 +16,20 @@ import numpy as np
 from absl import logging
 
 from nas_keras.controllers.controller import Controller
-from nas_keras.search.architecture_layers import layer_maker
-from nas_keras.search.child_trainer import check_reward
 from nas_keras.search.child_trainer import task_config
 from nas_keras.search.cluster import Cluster
 from nas_keras.search.evaluator import Evaluator
 from nas_keras.search.evaluator import guarded
 from nas_keras.search.noise import noise
-from nas_keras.search.rewards import REWARDS
-from nas_keras.search.shared_training import ScoredText
-from nas_keras.search.shared_training import TrainedWeights
+from nas_keras.search.rewards import check_reward
+from nas_keras.search.rewards import reward_of
+from nas_keras.search.shared_images import halves_of_images
+from nas_keras.search.shared_text import halves_of_text
 from nas_keras.search.trial import Evaluation
 from nas_keras.search.trial import SearchError
 from nas_keras.spaces.space import Space
 from nas_keras.storage import checkpoints
-from nas_keras.tasks import language_model_training as training
+from nas_keras.tasks.image_task import ImageTask
 from nas_keras.tasks.language_model import LanguageModelTask
 
 # Apart from the seeds of a search's own noise.
@@ -45,31 +44,39 @@ class SharedWeights(Evaluator):
     Give it to `search` in the place of a `ChildTrainer`: before the
     architectures of every `steps_per_phase`-th update are sampled, the weights
     are trained for a while on those that the controller proposes. In a tree
-    space all architectures have the same matrices; in the space of ENAS there
-    is a matrix for each node, node that it reads, and activation.
+    space all architectures have the same matrices; in the recurrent space of
+    ENAS there is a matrix for each node, node that it reads, and activation;
+    in its macro space each layer has weights for each operation, in its micro
+    space each branch of a node for each operation and node that it may read.
 
-    A minibatch begins with states of zero, since the one before it was of
-    another architecture; so does the text of a reward. An update whose loss is
-    above twice that of a uniform guess, or whose gradient is not finite, is
-    skipped: one architecture that explodes is not to spoil what all use.
+    Of text, a minibatch begins with states of zero, since the one before it
+    was of another architecture; so does the text of a reward. An update whose
+    loss is above twice that of a uniform guess, or whose gradient is not
+    finite, is skipped: one architecture that explodes is not to spoil what all
+    use.
 
     Workers of a cluster train on their part of every minibatch, with the same
     architecture, and average their gradients. Their weights are equal; those
     of another number of workers differ by rounding, and where there is dropout
-    by its masks.
+    by its masks; of images, by the statistics of a batch, each worker's own.
 
     Args:
-        space: Made by `tree_space` or `enas_recurrent_space`.
-        task: The text, the model, and the training of the shared weights: all
-            phases together have its `num_updates`, or its `num_epochs`.
-        reward: `"c/ppl"`, the paper's; `"c/ppl^2"` or `"-loss"`.
+        space: Made by `tree_space` or `enas_recurrent_space`; for images, by
+            `enas_macro_space` or `enas_micro_space`.
+        task: The data, the model, and the training of the shared weights: all
+            phases together have its `num_updates`, or its `num_epochs`. A
+            `LanguageModelTask` or an `ImageTask`.
+        reward: Of text `"c/ppl"`, the paper's and the default, `"c/ppl^2"` or
+            `"-loss"`; of images `"accuracy"`, the paper's and the default, or
+            `"accuracy^3"`.
         c: The constant of the first two.
         num_phases: Phases of training the weights; in later steps of the
             search the weights stay as they are.
         steps_per_phase: Updates of the controller after each.
-        windows_per_reward: Windows of the validation text that a reward is
-            measured on, the same for all architectures of an update; the next
-            update takes the next ones. 0: all.
+        windows_per_reward: Windows of the validation text, or batches of the
+            validation images, that a reward is measured on, the same for all
+            architectures of an update; the next update takes the next ones.
+            0: all.
         seed: Of the initial weights, and of the architectures that they are
             trained with.
         on_updated: Is told of updates done and of updates in all.
@@ -78,7 +85,8 @@ class SharedWeights(Evaluator):
         ValueError: If an argument breaks its rule.
 
     Reference:
-        [Pham et al., 2018](https://arxiv.org/abs/1802.03268), section 2.2.
+        [Pham et al., 2018](https://arxiv.org/abs/1802.03268), sections 2.2 to
+        2.4.
     """
 
     is_repeatable = False  # The weights change.
@@ -86,8 +94,8 @@ class SharedWeights(Evaluator):
     def __init__(
         self,
         space: Space,
-        task: LanguageModelTask,
-        reward: str = "c/ppl",
+        task: LanguageModelTask | ImageTask,
+        reward: str | None = None,
         c: float = 80.0,
         num_phases: int = 10,
         steps_per_phase: int = 10,
@@ -95,8 +103,9 @@ class SharedWeights(Evaluator):
         seed: int = 0,
         on_updated: Callable[[int, int], None] = lambda done, total: None,
     ):
-        make_layer = layer_maker(space, task.config, shared=True)
-        check_reward(reward, c)
+        is_of_images = isinstance(task, ImageTask)
+        reward = reward or ("accuracy" if is_of_images else "c/ppl")
+        check_reward(reward, c, is_of_images)
         for name, value, low in (
             ("num_phases", num_phases, 1),
             ("steps_per_phase", steps_per_phase, 1),
@@ -121,9 +130,12 @@ class SharedWeights(Evaluator):
         self.windows_per_reward = windows_per_reward
         self.seed = seed
         self.on_updated = on_updated
-        self.model = task.model_of(make_layer)
-        self._weights = TrainedWeights(task, self.model)
-        self._validation = ScoredText(task, self.model)
+        if is_of_images:
+            halves = halves_of_images(space, task, seed)
+        else:
+            halves = halves_of_text(space, task)
+        self._weights, self._validation = halves
+        self.model = self._weights.model
         self._folder: Path | None = None
         self._step = 0
         self._begin()
@@ -226,7 +238,7 @@ class SharedWeights(Evaluator):
         return self._scores(tokens, self._step * num, num)
 
     def scorer(self) -> Evaluator:
-        """Returns an evaluator by the whole validation text.
+        """Returns an evaluator by all validation data.
 
         It never trains: the weights are those that this one then has. With it
         architectures are derived from a trained controller.
@@ -234,7 +246,7 @@ class SharedWeights(Evaluator):
         return _Scorer(self)
 
     def score_all(self, tokens: np.ndarray) -> list[Evaluation]:
-        """Returns evaluations by the whole validation text."""
+        """Returns evaluations by all validation data."""
         return self._scores(tokens, 0, self._validation.num_windows)
 
     def config(self) -> dict[str, Any]:
@@ -259,10 +271,8 @@ class SharedWeights(Evaluator):
         rows = [self.space.validate(row) for row in np.asarray(tokens)]
 
         def score(row):
-            loss_nats = self._validation.loss(row, first, num)
-            level = self.task.corpus.level
-            metrics = training.loss_metrics("validation", loss_nats, level)
-            return REWARDS[self.reward](loss_nats, self.c), metrics
+            metrics = self._validation.metrics(row, first, num)
+            return reward_of(self.reward, self.c, metrics), metrics
 
         return [guarded(lambda row=row: score(row)) for row in rows]
 

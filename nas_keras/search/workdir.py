@@ -16,6 +16,10 @@ from absl import logging
 from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import load_spec
 from nas_keras.cells.spec import save_spec
+from nas_keras.convnets.files import load_convnet
+from nas_keras.convnets.files import save_convnet
+from nas_keras.convnets.spec import ConvNetSpec
+from nas_keras.convnets.spec import MicroNetSpec
 from nas_keras.search.cluster import Cluster
 from nas_keras.search.journal import Journal
 from nas_keras.search.journal import write_csv
@@ -27,6 +31,9 @@ from nas_keras.storage import checkpoints
 from nas_keras.storage import configuration
 from nas_keras.storage import files
 from nas_keras.storage import locks
+
+# Files of the best architecture of a search.
+BEST_CELL, BEST_NETWORK = "best_cell.json", "best_network.json"
 
 _VISIBLE_S = 120.0  # A network file system may show a new file this late.
 
@@ -214,31 +221,43 @@ class Workdir:
         """Writes what is made of the whole run.
 
         Args:
-            owns_best: Whether `best_cell.json` is this search's alone. If
-                not, a cell that is there, and was there before, stays.
+            owns_best: Whether the file of the best architecture is this
+                search's alone. If not, what is there, and was there before,
+                stays.
         """
         if owns_best or self._has_new or not self._has_best():
             self._write_best()
         write_csv(self._folder / "trials.csv", self._journal.records)
 
     def _has_best(self) -> bool:
-        try:
-            load_spec(self._folder / "best_cell.json")
-        except (ValueError, OSError):
-            return False
-        return True
+        for name, load in (
+            (BEST_CELL, load_spec),
+            (BEST_NETWORK, load_convnet),
+        ):
+            try:
+                load(self._folder / name)
+            except (ValueError, OSError):
+                continue
+            return True
+        return False
 
     def _write_best(self) -> None:
-        if self._best is None or not isinstance(self._best.spec, CellSpec):
+        if self._best is None:
             return
+        spec = self._best.spec
+        if not isinstance(spec, CellSpec | ConvNetSpec | MicroNetSpec):
+            return  # An architecture of a user's space.
         provenance = {
-            **self._best.spec.provenance,
+            **spec.provenance,
             "run": str(self._folder),
             "trial": self._best.id,
             "reward": self._best.evaluation.reward,
         }
-        spec = dataclasses.replace(self._best.spec, provenance=provenance)
-        save_spec(spec, self._folder / "best_cell.json")
+        spec = dataclasses.replace(spec, provenance=provenance)
+        if isinstance(spec, CellSpec):
+            save_spec(spec, self._folder / BEST_CELL)
+        else:
+            save_convnet(spec, self._folder / BEST_NETWORK)
 
 
 def _statistics(path: Path) -> Journal:

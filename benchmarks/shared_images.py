@@ -1,0 +1,166 @@
+r"""Training shared image networks against training one network alone.
+
+`SharedWeights` on ENAS' macro and micro space, the architecture data to the
+step, against the same architecture as a program of its own that holds and
+trains only what it uses: same layers, images, optimizer. Both take turns in one
+process; a ratio is the median of those of neighbours in time.
+
+  python benchmarks/shared_images.py --architectures=4 --repeats=5
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from collections.abc import Sequence
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import rich.console
+import rich.table
+import tensorflow as tf
+from absl import app
+from absl import flags
+
+from nas_keras.data.images import Images
+from nas_keras.data.images import ImageSet
+from nas_keras.search import SharedWeights
+from nas_keras.search.cluster import limit_threads
+from nas_keras.search.shared_images import network_of
+from nas_keras.spaces import Space
+from nas_keras.spaces import enas_macro_space
+from nas_keras.spaces import enas_micro_space
+from nas_keras.tasks.image_config import ImageConfig
+from nas_keras.tasks.image_steps import losses_of
+from nas_keras.tasks.image_steps import optimizer_of
+from nas_keras.tasks.image_task import ImageTask
+
+_SPACES = flags.DEFINE_list("spaces", ["macro", "micro"], "Which.")
+_ARCHITECTURES = flags.DEFINE_integer(
+    "architectures", 4, "Random ones of each space.", lower_bound=1
+)
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Rounds.", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images.")
+_FILTERS = flags.DEFINE_integer("filters", 0, "0: of ENAS' searches, 36 or 20.")
+_THREADS = flags.DEFINE_integer("threads", 0, "Of an operation; 0: all cores.")
+
+
+def _seconds(call: Callable[[], None]) -> tuple[float, float]:
+    """Returns wall and CPU seconds."""
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    call()
+    return time.perf_counter() - wall_s, time.process_time() - cpu_s
+
+
+def _task() -> ImageTask:
+    """Returns noise of CIFAR-10's size: the time does not depend on it."""
+    rng = np.random.default_rng(0)
+    num = _BATCH_SIZE.value
+    pixels = rng.integers(0, 256, (num, 32, 32, 3)).astype(np.uint8)
+    part = Images(pixels, np.arange(num) % 10)
+    names = tuple(map(str, range(10)))
+    config = ImageConfig("benchmark", batch_size=num, dropout=0.1)
+    return ImageTask(config, ImageSet("noise", names, part, part, part))
+
+
+def _space(name: str) -> Space:
+    if name == "macro":
+        return enas_macro_space(12, _FILTERS.value or 36)
+    return enas_micro_space(5, 6, _FILTERS.value or 20)
+
+
+def _alone(
+    space: Space, task: ImageTask, row: np.ndarray
+) -> Callable[[], float]:
+    """Returns an update of one architecture, its program compiled."""
+    network, tokens = network_of(space, task, 0), tuple(row.tolist())
+    pixels, labels = task.images.train
+    images = tf.constant(pixels / 128 - 1, tf.float32)
+
+    def gradients(batch):
+        with tf.GradientTape() as tape:
+            logits = network(images[:batch], tokens=tokens, training=True)
+            loss = tf.reduce_mean(losses_of(logits, labels[:batch])[1])
+        return loss, tape.gradient(loss, network.trainable_variables)
+
+    used = [gradient is not None for gradient in gradients(2)[1]]
+    variables = [
+        variable
+        for variable, is_used in zip(
+            network.trainable_variables, used, strict=True
+        )
+        if is_used
+    ]
+    optimizer = optimizer_of(task.config)
+    optimizer.build(variables)
+    decay = task.config.weight_decay
+
+    @tf.function
+    def update():
+        loss, found = gradients(len(labels))
+        found = [gradient for gradient in found if gradient is not None]
+        optimizer.apply(
+            [g + decay * v for g, v in zip(found, variables, strict=True)],
+            variables,
+        )
+        return loss
+
+    return lambda: float(update())
+
+
+def _rounds(name: str) -> tuple[list[tuple], int]:
+    """Returns seconds of shared and alone, of each round, and the traces."""
+    space, task = _space(name), _task()
+    shared = SharedWeights(space, task, num_phases=1)
+    rng = np.random.default_rng(1)
+    shape = (_ARCHITECTURES.value, len(space.choices))
+    rows = rng.integers(space.num_options, size=shape)
+    found = []
+    for row in rows:
+        alone = _alone(space, task, row)
+        own = [lambda row=row: shared.train(row[None]), alone]
+        for call in own:
+            call()  # Compiles.
+        found += [
+            tuple(_seconds(call) for call in own) for _ in range(_REPEATS.value)
+        ]
+    return found, shared.num_traces
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints the table."""
+    del argv
+    limit_threads(_THREADS.value)
+    table = rich.table.Table(
+        "space", "shared images/s", "alone images/s", "shared / alone, time",
+        "lowest to highest", "(CPU)", "traces",
+    )  # fmt: skip
+    headline = {}
+    for name in _SPACES.value:
+        rounds, traces = _rounds(name)
+        rates = [
+            _BATCH_SIZE.value
+            / statistics.median(pair[side][0] for pair in rounds)
+            for side in (0, 1)
+        ]
+        ratios = [own[0] / alone[0] for own, alone in rounds]
+        cpu = statistics.median(own[1] / alone[1] for own, alone in rounds)
+        ratio = statistics.median(ratios)
+        table.add_row(
+            name,
+            *(f"{rate:,.0f}" for rate in rates),
+            f"{ratio:.2f}",
+            f"{min(ratios):.2f} to {max(ratios):.2f}",
+            f"{cpu:.2f}",
+            str(traces),
+        )
+        headline[f"ratio_{name}"] = f"{ratio:.2f}"
+        headline[f"cpu_ratio_{name}"] = f"{cpu:.2f}"
+        headline[f"traces_{name}"] = str(traces)
+    rich.console.Console(width=120).print(table)
+    print(" ".join(f"{name}={value}" for name, value in headline.items()))
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,91 @@
+"""Searches for image networks."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nas_keras.controllers.controller import RandomController
+from nas_keras.convnets.build import build_convnet
+from nas_keras.convnets.build import multiply_adds
+from nas_keras.convnets.files import save_convnet
+from nas_keras.convnets.spec import MicroNetSpec
+from nas_keras.search.image_baseline import resnet_of
+from nas_keras.search.image_children import ImageTrainer
+from nas_keras.search.kinds import RESNET
+from nas_keras.search.noise import noise
+from nas_keras.search.retrain import Candidate
+from nas_keras.search.retrain import Trainings
+from nas_keras.search.subject import Subject
+from nas_keras.search.trial import Trial
+from nas_keras.search.workdir import BEST_NETWORK
+from nas_keras.tasks.image_config import ImageConfig
+from nas_keras.tasks.image_config import NetSpec
+from nas_keras.tasks.image_task import ImageTask
+
+_DRAWING_SEED = 3_000_017  # Apart from the seeds of the searches.
+
+
+class ImageSearch(Subject):
+    """A search for an image network, ranked by the validation accuracy."""
+
+    file = BEST_NETWORK
+    figure = "validation_accuracy"
+    is_more_better = True
+
+    def task(self, training: ImageConfig) -> ImageTask:
+        return ImageTask(training, self.data)
+
+    def trainings(self) -> "NetworkTrainings":
+        return NetworkTrainings(self.task(self.config.retrain))
+
+    def spec_of(self, trial: Trial) -> NetSpec:
+        space = self.config.make_retrain_space()
+        return trial.spec if space is None else space.decode(trial.tokens)
+
+    def drawn(self) -> list[Candidate]:
+        config = self.config
+        space = config.make_retrain_space() or config.make_space()
+        shape = config.retrain_random, len(space.choices)
+        samples = RandomController(space).sample(
+            noise(config.seed + _DRAWING_SEED, 0, shape)
+        )
+        return [
+            Candidate(space.decode(row), "drawn", number)
+            for number, row in enumerate(samples.tokens.tolist())
+        ]
+
+    def matched_to(self, best: NetSpec) -> list[Candidate]:
+        if RESNET not in self.config.retrain_published:
+            return []
+        shape, classes = self.data.image_shape, self.data.num_classes
+        wanted = multiply_adds(build_convnet(best, shape, classes))
+        return [Candidate(resnet_of(wanted, shape, classes), "published")]
+
+    def save(self, spec: NetSpec, folder: Path) -> None:
+        save_convnet(spec, folder / self.file)
+
+    def describe(self, metrics: Mapping[str, float]) -> str:
+        return f"validation accuracy {100 * metrics[self.figure]:.2f} %"
+
+
+class NetworkTrainings(Trainings):
+    """Image networks, each of the size that its spec has.
+
+    Args:
+        task: Images and recipe. What of it is for networks of cells alone is
+            left out for others, which are trained beside them.
+    """
+
+    def __init__(self, task: ImageTask):
+        plain = dataclasses.replace(
+            task.config, drop_path=0.0, auxiliary_weight=0.0
+        )
+        self._of_cells = ImageTrainer(task)
+        self._of_layers = ImageTrainer(ImageTask(plain, task.images))
+
+    def train(self, spec: NetSpec, seed: int) -> tuple[float, dict[str, Any]]:
+        is_of_cells = isinstance(spec, MicroNetSpec)
+        trainer = self._of_cells if is_of_cells else self._of_layers
+        metrics = trainer.train(spec, seed, splits=("validation", "test"))
+        return metrics["validation_accuracy"], metrics

@@ -1,0 +1,164 @@
+"""`MacroNetwork`: every network of ENAS' macro space, by one set of weights.
+
+The tokens are data: the program is the same for all architectures and is
+compiled once; of the operations of a layer only the chosen one is run.
+Axes: B images, H height, W width, C channels, A decisions.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from nas_keras.search.image_operations import Weights
+from nas_keras.search.image_operations import average_pool
+from nas_keras.search.image_operations import max_pool
+from nas_keras.search.image_operations import select
+
+NUM_OPERATIONS = 6
+
+
+class MacroNetwork(keras.layers.Layer):
+    """A classifier of images, its operations and skip connections in `tokens`.
+
+    Each layer reads the one before it: a 1x1 convolution, norm, ReLU, then
+    one of six operations with weights of its own; convolutions are followed by
+    norm and ReLU. The outputs of the layers that it is connected to are added,
+    and the sum is normalised. Twice the outputs of all layers so far are
+    brought to half their size.
+
+    Args:
+        num_layers: L.
+        filters: Of every layer, even.
+        num_classes: Logits.
+        dropout: Fraction dropped of what the logits are computed from.
+        seed: Int, of the weights and the dropout.
+
+    Call arguments:
+        images: float32 [B, H, W, C].
+        tokens: int32 [A]: op_0 | op_1 b_10 | op_2 b_20 b_21 | ...; or a tuple
+            of ints, for one architecture alone.
+        training: Whether dropout applies.
+
+    Returns:
+        Logits [B, num_classes].
+
+    Reference:
+        [Pham et al., 2018](https://arxiv.org/abs/1802.03268), section 2.3;
+        its authors' program, github.com/melodyguan/enas.
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        filters: int,
+        num_classes: int,
+        dropout: float = 0.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(dtype="float32", **kwargs)
+        self.num_layers = num_layers
+        self.filters = filters
+        self.num_classes = num_classes
+        self.seed = seed
+        self.dropout = keras.layers.Dropout(dropout, seed=seed)
+        third = num_layers // 3
+        self.reduced_before = {third, 2 * third} - {0}
+
+    def build(self, input_shape) -> None:
+        weights, filters = Weights(self, self.seed), self.filters
+        self._stem = weights.convolution("stem", 3, input_shape[-1], filters)
+        self._operations = [
+            _operations(weights, f"layer_{layer}", filters)
+            for layer in range(self.num_layers)
+        ]
+        self._norms = [
+            weights.norm(f"layer_{layer}_sum", filters)
+            for layer in range(1, self.num_layers)
+        ]
+        self._reductions = {
+            layer: [
+                weights.reduction(
+                    f"layer_{layer}_reduction_{k}", filters, filters
+                )
+                for k in range(layer)
+            ]
+            for layer in sorted(self.reduced_before)
+        }
+        self._head = weights.kernel("head", filters, self.num_classes)
+        self.built = True
+
+    def call(self, images, tokens, training=False):
+        x = self._stem(images)
+        outputs: list[tf.Tensor] = []
+        place = 0
+        for layer in range(self.num_layers):
+            if layer in self.reduced_before:
+                reductions = self._reductions[layer]
+                outputs = [
+                    reduction(output)
+                    for reduction, output in zip(
+                        reductions, outputs, strict=True
+                    )
+                ]
+                x = outputs[-1]
+            links = [tokens[place + 1 + k] for k in range(layer)]
+            x = self._layer(layer, x, outputs, tokens[place], links)
+            outputs.append(x)
+            place += 1 + layer
+        x = tf.reduce_mean(x, axis=[1, 2])
+        x = self.dropout(x, training=training)
+        return tf.matmul(x, tf.convert_to_tensor(self._head))
+
+    def _layer(
+        self,
+        layer: int,
+        x: tf.Tensor,
+        outputs: Sequence[tf.Tensor],
+        operation: int | tf.Tensor,
+        links: Sequence[int | tf.Tensor],
+    ) -> tf.Tensor:
+        shape = x.shape
+        branches = [
+            lambda branch=branch: branch(x)
+            for branch in self._operations[layer]
+        ]
+        x = tf.ensure_shape(select(operation, branches), shape)
+        for output, link in zip(outputs, links, strict=True):
+            x = select(
+                link,
+                [lambda x=x: x, lambda x=x, output=output: x + output],
+            )
+        return self._norms[layer - 1](x) if layer else x
+
+
+def _operations(
+    weights: Weights, name: str, filters: int
+) -> list[Callable[[tf.Tensor], tf.Tensor]]:
+    """Returns the six operations of a layer, in the order of the tokens."""
+    makers = [
+        (weights.convolution, 3),
+        (weights.separable, 3),
+        (weights.convolution, 5),
+        (weights.separable, 5),
+    ]
+    operations: list[Callable[[tf.Tensor], tf.Tensor]] = []
+    for number in range(NUM_OPERATIONS):
+        first = weights.convolution(f"{name}_{number}_1x1", 1, filters, filters)
+        if number < len(makers):
+            make, size = makers[number]
+            second = make(f"{name}_{number}", size, filters, filters)
+            operations.append(
+                lambda x, first=first, second=second: tf.nn.relu(
+                    second(tf.nn.relu(first(x)))
+                )
+            )
+        else:
+            pool = (average_pool, max_pool)[number - len(makers)]
+            operations.append(
+                lambda x, first=first, pool=pool: pool(tf.nn.relu(first(x)))
+            )
+    return operations

@@ -1,0 +1,82 @@
+"""A process that runs a search: its signals, its display, its TensorFlow.
+
+TensorFlow is loaded by `run_worker` and not before: whatever can be wrong with
+a command is known by then.
+"""
+
+import functools
+import logging
+import os
+import pathlib
+from collections.abc import Callable
+from typing import NoReturn
+
+import rich.console
+
+from nas_keras.search import stopping
+from nas_keras.search import supervisor
+from nas_keras.search.cluster import Cluster
+from nas_keras.search.cluster import limit_threads
+from nas_keras.search.configuration import SearchData
+from nas_keras.search.progress import Progress
+from nas_keras.search.progress import SentProgress
+from nas_keras.search.rendezvous import PeerLostError
+from nas_keras.search.search_config import SearchConfig
+from nas_keras.search.topology import Topology
+
+
+def run_worker(
+    name: str,
+    config: SearchConfig,
+    data: SearchData,
+    workdir: pathlib.Path,
+    workers: Topology | None,
+    wait_s: float,
+    say: Callable[[str], None],
+) -> bool:
+    """Runs a search, or this worker's part of it.
+
+    Args:
+        name: Of the program, for messages.
+        config: `SearchConfig`.
+        data: The text or the images.
+        workdir: Folder of all results.
+        workers: All of them, or None if this process is alone.
+        wait_s: Seconds to wait for the others.
+        say: Prints a line.
+
+    Returns:
+        Whether this worker is the chief.
+
+    Raises:
+        ValueError: As `run` does.
+        SearchError: As `run` does.
+    """
+    stopping.leave_on_signals(name)
+    parent = os.environ.get(supervisor.PARENT_VARIABLE)
+    if parent:
+        stopping.leave_with_parent(name, int(parent))
+    # Of a lost worker TensorFlow would tell at length.
+    level = "3" if workers else "2"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", level)
+    # What is retrained is a program of its own each; TensorFlow would warn.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    from nas_keras.search.run import run
+
+    def on_lost(reason: str, status: int | None = None) -> NoReturn:
+        stopping.leave(name, status or stopping.PEER_LOST, reason)
+
+    limit_threads(config.num_threads)
+    try:
+        with Cluster(workers, wait_s, say, on_lost) as joined:
+            display = functools.partial(
+                Progress, console=rich.console.Console(quiet=True)
+            )
+            if parent:
+                display = SentProgress
+            elif joined.is_chief:
+                display = Progress
+            run(config, data, workdir, display, joined)
+    except PeerLostError as error:
+        on_lost(str(error))
+    return joined.is_chief

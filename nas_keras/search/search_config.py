@@ -1,0 +1,376 @@
+"""`SearchConfig`: everything that a search run depends on, one frozen value.
+
+No TensorFlow, no Keras. What is searched, cells on text or image networks, is
+a `Kind`: it says what a configuration may hold.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+from nas_keras.controllers.growth import DepthSchedule
+from nas_keras.data.text import LEVELS
+from nas_keras.search.kinds import KINDS
+from nas_keras.search.kinds import SPACES
+from nas_keras.search.kinds import num_depths
+from nas_keras.spaces.enas_macro import enas_macro_space
+from nas_keras.spaces.enas_micro import enas_micro_space
+from nas_keras.spaces.enas_recurrent import enas_recurrent_space
+from nas_keras.spaces.nas_conv import nas_conv_space
+from nas_keras.spaces.space import Space
+from nas_keras.spaces.tree import tree_space
+from nas_keras.tasks.image_config import ImageConfig
+from nas_keras.tasks.language_model_config import LanguageModelConfig
+
+CONTROLLERS = ("reinforce", "ppo", "random")
+EVALUATORS = ("scratch", "shared")
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchConfig:
+    """A search for a recurrent cell on text, or for an image network.
+
+    The space says which of the two. What belongs to the other kind must be
+    left as it is.
+
+    Attributes:
+        preset: Name of the preset it began as.
+        dataset: Text to use when there is no `text_file`, as for
+            `open_corpus`; or images, as for `open_images`.
+        text_file: Path of a UTF-8 text, or None.
+        level: `"char"` or `"word"`.
+        max_vocabulary: Most tokens of the vocabulary.
+        space: `"tree"`, `"enas_recurrent"`, `"nas_conv"`, `"enas_macro"` or
+            `"enas_micro"`.
+        base: Leaves of the tree space.
+        combines: Of the tree space.
+        activations: Of the tree space.
+        nodes: Of the spaces of ENAS whose cells have nodes.
+        average: Of the recurrent space of ENAS.
+        controller: `"reinforce"`, `"ppo"` or `"random"`.
+        controller_units: Width of the controller's LSTM layers.
+        controller_layers: LSTM layers of the controller.
+        controller_init_scale: Its weights begin uniform in +- this.
+        controller_learning_rate: Of the controller's Adam.
+        entropy_weight: Of the bonus, per nat of a whole sequence.
+        entropy_bonus: See `PolicyGradientController`.
+        temperature: See `PolicyGradientController`.
+        tanh_constant: See `PolicyGradientController`.
+        ppo_clip: Of PPO.
+        ppo_epochs: Of PPO.
+        ppo_minibatches: Of PPO.
+        baseline_decay: Of the moving average of rewards.
+        normalize_advantage: Whether the reward's scale is divided out.
+        num_trials: Children of the controller, and of the random baseline.
+        batch_size: Children for one update of the controller.
+        seed: Of all chance in the run.
+        random_baseline: Whether to run random search with the same budget.
+        evaluate_again: Whether an architecture that is met again is trained
+            again.
+        evaluator: `"scratch"`, a `ChildTrainer`; or `"shared"`, ENAS'
+            `SharedWeights`.
+        num_phases: See `SharedWeights`.
+        steps_per_phase: See `SharedWeights`.
+        windows_per_reward: See `SharedWeights`.
+        derive_trials: Architectures of the trained controller to score on the
+            whole validation part by shared weights; the best are retrained.
+        reward: See `ChildTrainer`.
+        reward_constant: See `ChildTrainer`.
+        child: Model and training of a child, or of the shared weights. Of a
+            training on images its network, data set and seed are not looked
+            at.
+        retrain: Likewise, of the best architectures and of the published. On
+            images, its split must be that of `child`.
+        retrain_parameters: Weights of each retrained model; 0: those of the
+            model of an LSTM of `retrain.units` units.
+        retrain_top: Best distinct architectures to retrain, of each search.
+        retrain_published: Published cells or networks to retrain beside them,
+            by name or path. `"resnet"`: a ResNet of about the multiply-adds
+            of the best found network.
+        retrain_seeds: Trainings of each.
+        num_threads: Of a worker's TensorFlow operations; 0: one for each core.
+            The last digits of a loss depend on it.
+        image_dir: Folder of image files, with `dataset="folder"`.
+        layers: Of a network of `nas_conv` or `enas_macro`.
+        cells: Normal cells of a network of `enas_micro`.
+        filters: Of the first layers or cells of the spaces of ENAS.
+        kernels: Of `nas_conv`.
+        strides: Of `nas_conv`.
+        pooling: Of `nas_conv`.
+        block: Of `nas_conv`.
+        filter_options: The `filters` of `nas_conv`.
+        skip_target: See `PolicyGradientController`.
+        skip_weight: See `PolicyGradientController`.
+        skip_scale: See `PolicyGradientController`.
+        depth_first: Layers that a search over `nas_conv` begins with, to end
+            with `layers`; each depth has its share of the children. 0: all
+            networks have `layers`.
+        depth_step: Layers more at each further depth.
+        retrain_random: Networks drawn at random, not selected, to retrain.
+        retrain_filters: Of a retrained network of the spaces of ENAS, in the
+            place of `filters`; 0: as there. Those of `enas_macro` double them
+            where they halve the map, which they do not in the search.
+        retrain_num_cells: Likewise, in the place of `cells`.
+
+    Raises:
+        ValueError: If a value is out of range, or of another kind of search.
+    """
+
+    preset: str
+    dataset: str = "embedded"
+    text_file: str | None = None
+    level: str = "char"
+    max_vocabulary: int = 10_000
+    space: str = "tree"
+    base: int = 8
+    combines: tuple[str, ...] = ("add", "mul")
+    activations: tuple[str, ...] = ("identity", "tanh", "sigmoid", "relu")
+    nodes: int = 8
+    average: str = "loose_ends"
+    controller: str = "reinforce"
+    controller_units: int = 35
+    controller_layers: int = 2
+    controller_init_scale: float = 0.08
+    controller_learning_rate: float = 0.01
+    entropy_weight: float = 0.0
+    entropy_bonus: str = "exact"
+    temperature: float = 1.0
+    tanh_constant: float = 0.0
+    ppo_clip: float = 0.2
+    ppo_epochs: int = 4
+    ppo_minibatches: int = 4
+    baseline_decay: float = 0.95
+    normalize_advantage: bool = True
+    num_trials: int = 100
+    batch_size: int = 8
+    seed: int = 0
+    random_baseline: bool = True
+    evaluate_again: bool = False
+    evaluator: str = "scratch"
+    num_phases: int = 10
+    steps_per_phase: int = 10
+    windows_per_reward: int = 1
+    derive_trials: int = 50
+    reward: str = "c/ppl^2"
+    reward_constant: float = 80.0
+    child: LanguageModelConfig | ImageConfig = LanguageModelConfig()
+    retrain: LanguageModelConfig | ImageConfig = LanguageModelConfig()
+    retrain_parameters: int = 0
+    retrain_top: int = 2
+    retrain_published: tuple[str, ...] = ("lstm", "gru", "nascell")
+    retrain_seeds: int = 2
+    num_threads: int = 1
+    image_dir: str | None = None
+    layers: int = 12
+    cells: int = 6
+    filters: int = 36
+    kernels: tuple[int, ...] = (1, 3, 5, 7)
+    strides: tuple[int, ...] = (1,)
+    pooling: tuple[int, ...] = ()
+    block: int = 1
+    filter_options: tuple[int, ...] = (24, 36, 48, 64)
+    skip_target: float = 0.4
+    skip_weight: float = 0.0
+    skip_scale: float = 1.0
+    depth_first: int = 0
+    depth_step: int = 2
+    retrain_random: int = 0
+    retrain_filters: int = 0
+    retrain_num_cells: int = 0
+
+    def __post_init__(self):
+        self._check_choices("space", SPACES)
+        self._check_kind()
+        for name, allowed in (
+            ("controller", CONTROLLERS),
+            ("evaluator", EVALUATORS),
+            ("level", LEVELS),
+            ("reward", KINDS[self.kind].rewards),
+        ):
+            self._check_choices(name, allowed)
+        for name in (
+            "controller_init_scale",
+            "controller_learning_rate",
+            "reward_constant",
+        ):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise ValueError(
+                    f"{name} must be positive and finite. Received: "
+                    f"{name}={value!r}."
+                )
+        self._check_ints()
+        KINDS[self.kind].check(self)
+        for layers, _ in self.stages():
+            self.make_space(layers)
+        self.make_retrain_space()
+
+    def _check_choices(self, name: str, allowed: Any) -> None:
+        value = getattr(self, name)
+        if value not in allowed:
+            raise ValueError(
+                f"{name} must be one of {list(allowed)}. Received: "
+                f"{name}={value!r}."
+            )
+
+    def _check_kind(self) -> None:
+        """Refuses what belongs to another kind of search."""
+        kind = KINDS[self.kind]
+        if not kind.is_dataset(self.dataset):
+            raise ValueError(
+                f"dataset must be one of {[*kind.datasets]} or 'tfds:NAME'. "
+                f"Received: dataset={self.dataset!r}."
+            )
+        for name in ("child", "retrain"):
+            value = getattr(self, name)
+            if not isinstance(value, kind.training):
+                raise ValueError(
+                    f"{name} must be of {kind.training.__name__} for "
+                    f"space={self.space!r}, a search on {self.kind}. "
+                    f"Received: {type(value).__name__}."
+                )
+        defaults = {
+            field.name: field.default for field in dataclasses.fields(self)
+        }
+        for name in self._foreign():
+            value = getattr(self, name)
+            if value != defaults[name]:
+                raise ValueError(
+                    f"{name} must be left out for space={self.space!r}, a "
+                    f"search on {self.kind}. Received: {name}={value!r}."
+                )
+
+    def _check_ints(self) -> None:
+        for name, low in (
+            ("num_trials", 1),
+            ("batch_size", 1),
+            ("seed", 0),
+            ("retrain_parameters", 0),
+            ("retrain_top", 0),
+            ("retrain_seeds", 1),
+            ("num_threads", 0),
+            ("num_phases", 1),
+            ("steps_per_phase", 1),
+            ("windows_per_reward", 0),
+            ("derive_trials", 1),
+            ("layers", 1),
+            ("depth_first", 0),
+            ("depth_step", 1),
+            ("retrain_random", 0),
+            ("retrain_filters", 0),
+            ("retrain_num_cells", 0),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ValueError(
+                    f"{name} must be an int. Received: {name}={value!r}."
+                )
+            if not low <= value < 2**32:
+                raise ValueError(
+                    f"{name} must be in [{low}, 2**32). Received: "
+                    f"{name}={value}."
+                )
+
+    @property
+    def kind(self) -> str:
+        """What is trained on: `TEXT` or `IMAGES`."""
+        return SPACES[self.space]
+
+    def check_workers(self, num: int) -> None:
+        """Refuses a number of workers that the search cannot be shared among.
+
+        Raises:
+            ValueError: If there are too many, or one would have another share
+                of a minibatch than the others.
+        """
+        if num > self.batch_size:
+            raise ValueError(
+                "There must be at most as many workers as children of an "
+                f"update, {self.batch_size}. Received: {num} workers."
+            )
+        batch_size = self.child.batch_size
+        if self.evaluator == "shared" and num > 1 and batch_size % num:
+            raise ValueError(
+                "The number of workers must divide the batch that they train "
+                f"shared weights on, {batch_size}. Received: {num} workers."
+            )
+
+    def stages(self) -> tuple[tuple[int, int], ...]:
+        """Returns (layers, children) of each depth; one if there is no more."""
+        if not self.depth_first:
+            return ((self.layers, self.num_trials),)
+        return DepthSchedule(
+            self.depth_first,
+            self.depth_step,
+            self.num_trials // num_depths(self),
+            self.layers,
+        ).stages()
+
+    def make_space(self, layers: int | None = None) -> Space:
+        """Returns the space to search.
+
+        Args:
+            layers: In the place of those of the configuration.
+
+        Raises:
+            ValueError: If an argument of it is out of range.
+        """
+        if layers is None:
+            layers = self.layers
+        if self.space == "tree":
+            return tree_space(self.base, self.combines, self.activations)
+        if self.space == "enas_recurrent":
+            return enas_recurrent_space(self.nodes, self.average)
+        if self.space == "enas_macro":
+            return enas_macro_space(layers, self.filters)
+        if self.space == "enas_micro":
+            return enas_micro_space(self.nodes, self.cells, self.filters)
+        return nas_conv_space(
+            layers,
+            self.strides,
+            self.pooling,
+            self.kernels,
+            self.filter_options,
+            self.block,
+        )
+
+    def make_retrain_space(self) -> Space | None:
+        """Returns the space that retrained networks are of, by their tokens.
+
+        None: they are what they were in the search.
+
+        Raises:
+            ValueError: If an argument of it is out of range.
+        """
+        filters = self.retrain_filters or self.filters
+        if self.space == "enas_macro":
+            return enas_macro_space(self.layers, filters, doubling=True)
+        if self.space == "enas_micro":
+            cells = self.retrain_num_cells or self.cells
+            return enas_micro_space(self.nodes, cells, filters)
+        return None
+
+    def used(self) -> dict[str, Any]:
+        """Returns the attributes that mean something, JSON-able."""
+        foreign = self._foreign()
+        return {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in foreign
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what the run's results depend on, JSON-able."""
+        settings = self.used()
+        if self.evaluator == "scratch" and not self.depth_first:
+            del settings["num_trials"]  # Such a run may be made longer.
+        return settings
+
+    def _foreign(self) -> set[str]:
+        """Returns the attributes that belong to other kinds of search."""
+        return {
+            name
+            for key, kind in KINDS.items()
+            if key != self.kind
+            for name in kind.attributes
+        }

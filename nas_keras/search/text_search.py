@@ -1,0 +1,76 @@
+"""Searches for recurrent cells: language models on text."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nas_keras.cells.spec import CellSpec
+from nas_keras.cells.spec import save_spec
+from nas_keras.search.configuration import parameters_of_retrained
+from nas_keras.search.retrain import Trainings
+from nas_keras.search.subject import Subject
+from nas_keras.search.workdir import BEST_CELL
+from nas_keras.tasks.language_model import LanguageModelTask
+from nas_keras.tasks.language_model_config import LanguageModelConfig
+from nas_keras.tasks.language_model_training import LanguageModelTrainer
+
+
+class TextSearch(Subject):
+    """A search for a cell, ranked by the validation loss."""
+
+    file = BEST_CELL
+    figure = "validation_loss_nats"
+    is_more_better = False
+
+    def task(self, training: LanguageModelConfig) -> LanguageModelTask:
+        return LanguageModelTask(training, self.data)
+
+    def trainings(self) -> "CellTrainings":
+        return CellTrainings(
+            self.task(self.config.retrain),
+            parameters_of_retrained(self.config, self.data),
+        )
+
+    def save(self, spec: CellSpec, folder: Path) -> None:
+        save_spec(spec, folder / self.file)
+
+    def describe(self, metrics: Mapping[str, float]) -> str:
+        perplexity = metrics["validation_perplexity"]
+        return f"validation perplexity {perplexity:.4g}"
+
+
+class CellTrainings(Trainings):
+    """Language models of cells, at equal numbers of weights.
+
+    Args:
+        task: Text and recipe; the units are chosen for each cell.
+        num_parameters: Most weights of a model; each has the most units that
+            fit.
+    """
+
+    size_types = {"units": (int,), "num_parameters": (int,)}
+
+    def __init__(self, task: LanguageModelTask, num_parameters: int):
+        self._task = task
+        self._num_parameters = num_parameters
+        # Makes the program of a cell once for its seeds, one at a time.
+        self._spec: CellSpec | None = None
+        self._trainer: LanguageModelTrainer | None = None
+
+    def size_of(self, spec: CellSpec) -> dict[str, int]:
+        task = self._task_of(spec)
+        return {
+            "units": task.config.units,
+            "num_parameters": task.num_parameters(spec),
+        }
+
+    def train(self, spec: CellSpec, seed: int) -> tuple[float, dict[str, Any]]:
+        if self._spec is not spec:
+            task = self._task_of(spec)
+            self._trainer = LanguageModelTrainer(task, task.model(spec))
+            self._spec = spec
+        metrics = self._trainer.train(seed, splits=("validation", "test"))
+        return -metrics["validation_loss_nats"], metrics
+
+    def _task_of(self, spec: CellSpec) -> LanguageModelTask:
+        return self._task.with_parameters(spec, self._num_parameters)

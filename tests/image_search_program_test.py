@@ -1,0 +1,114 @@
+"""Tests of train/search.py on images as a user runs it."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nas_keras.convnets import load_convnet
+
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+_PROGRAM = _ROOT / "train" / "search.py"
+_ARGUMENTS = ["--preset=tiny_conv", "--workdir=run"]
+_FILES = (
+    "config.json",
+    "trials.jsonl",
+    "trials.csv",
+    "derived/trials.jsonl",
+    "random/derived/trials.jsonl",
+    "shared_weights/manifest.json",
+    "retrained.jsonl",
+    "finished.json",
+    "report.html",
+)
+
+
+def _started(*arguments, cwd):
+    return subprocess.Popen(
+        [sys.executable, str(_PROGRAM), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        cwd=cwd,
+    )
+
+
+def _run(*arguments, cwd):
+    process = _started(*arguments, cwd=cwd)
+    output, errors = process.communicate()
+    return process.returncode, output, errors
+
+
+def _records(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_an_interrupted_search_goes_on_to_its_end(tmp_path):
+    # Two processes that import TensorFlow and compile shared weights, and
+    # three networks: 40 s.
+    process = _started(*_ARGUMENTS, cwd=tmp_path)
+    journal = tmp_path / "run" / "trials.jsonl"
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130, errors
+    begun = _records(journal)
+
+    status, output, errors = _run(*_ARGUMENTS, cwd=tmp_path)
+    assert status == 0, errors
+    assert "Traceback" not in errors
+    run = tmp_path / "run"
+    for name in _FILES:
+        assert (run / name).stat().st_size > 0, name
+    trials = _records(journal)
+    assert trials[: len(begun)] == begun and len(trials) == 4
+    retrained = _records(run / "retrained.jsonl")
+    assert [record["origin"] for record in retrained] == [
+        "controller", "random", "published",
+    ]  # fmt: skip
+    for record in retrained:
+        assert record["infeasible"] is None
+        assert 0 <= record["metrics"]["test_accuracy"] <= 1
+        assert record["metrics"]["num_parameters"] > 100
+    found, _, resnet = (r["metrics"]["multiply_adds"] for r in retrained)
+    best = load_convnet(run / "best_network.json")
+    assert best.provenance["found_by"] in ("controller", "random")
+    assert resnet > 0 and found > 0
+    assert "test accuracy, %" in output and "resnet_" in output
+    assert "Best network: run/best_network.json" in output
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "Retrained networks" in page and "layer 2: " in page
+
+    status, again, errors = _run(*_ARGUMENTS, cwd=tmp_path)
+    assert status == 0, errors
+    assert again.splitlines() == output.splitlines()[-len(again.splitlines()) :]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--level=word"], ["level must be left out", "enas_macro"]),
+        (["--preset=tiny", "--layers=4"], ["layers must be left out"]),
+        (["--preset=tiny", "--max_train=4"], ["--max_train is for images"]),
+        (["--image_dir=none"], ["none"]),
+        (["--dataset=folder"], ["`image_dir` must be given"]),
+        (["--retrain_cells=lstm"], ["No network is named 'lstm'"]),
+        (["--max_train=1"], ["batch_size must be at most the 1 training"]),
+    ],
+)
+def test_bad_input_ends_with_one_line(arguments, parts, tmp_path):
+    status, _, errors = _run(*_ARGUMENTS, *arguments, cwd=tmp_path)
+    assert status == 2, errors
+    lines = errors.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("nas-search: "), errors
+    for part in parts:
+        assert part in errors
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,467 @@
+"""Tests of searches for image networks: configuration, run, retraining.
+
+Children and trainings are functions here, so that nothing is compiled but
+controllers; what shared weights and trainings do is tested elsewhere.
+"""
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+
+from nas_keras.convnets import build_convnet
+from nas_keras.convnets import load_convnet
+from nas_keras.convnets import multiply_adds
+from nas_keras.convnets import resnet_spec
+from nas_keras.convnets import save_convnet
+from nas_keras.convnets import spec_from_dict
+from nas_keras.data.images import Images
+from nas_keras.data.images import ImageSet
+from nas_keras.search import Cluster
+from nas_keras.search import FunctionEvaluator
+from nas_keras.search import configuration
+from nas_keras.search import image_search
+from nas_keras.search import run as run_module
+from nas_keras.search.image_baseline import multiply_adds_of
+from nas_keras.search.image_baseline import resnet_of
+from nas_keras.search.image_search import ImageSearch
+from nas_keras.search.image_search import NetworkTrainings
+from nas_keras.search.kinds import IMAGES
+from nas_keras.search.kinds import KINDS
+from nas_keras.search.kinds import TEXT
+from nas_keras.search.presets import PRESETS
+from nas_keras.search.retrain import Candidate
+from nas_keras.search.retrain import Trainings
+from nas_keras.search.retrain import best_distinct
+from nas_keras.search.retrain import retrain
+from nas_keras.search.searches import Searches
+from nas_keras.search.trial import Evaluation
+from nas_keras.search.trial import Trial
+from nas_keras.spaces import enas_macro_space
+from nas_keras.spaces import enas_micro_space
+from nas_keras.tasks.image_config import ImageConfig
+from nas_keras.tasks.language_model_config import LanguageModelConfig
+
+_TINY = PRESETS["tiny_conv"]
+_DEEP = dict(
+    space="nas_conv", evaluator="scratch", layers=4, depth_first=2, depth_step=2
+)
+
+
+def _tiny(**changes):
+    return dataclasses.replace(_TINY, **changes)
+
+
+def _images():
+    rng = np.random.default_rng(0)
+
+    def part(num):
+        pixels = rng.integers(0, 256, (num, 8, 8, 1), dtype=np.uint8)
+        return Images(pixels, np.arange(num) % 2)
+
+    return ImageSet("noise", ("even", "odd"), part(30), part(20), part(10))
+
+
+# The configuration.
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"child": LanguageModelConfig()},
+            "child must be of ImageConfig for space='enas_macro', a search on "
+            "images. Received: LanguageModelConfig.",
+        ),
+        (
+            {"space": "tree"},
+            "dataset must be one of ['embedded', ",
+        ),
+        (
+            {"space": "tree", "dataset": "embedded"},
+            "child must be of LanguageModelConfig for space='tree', a search "
+            "on text. Received: ImageConfig.",
+        ),
+        (
+            {"base": 4},
+            "base must be left out for space='enas_macro', a search on images. "
+            "Received: base=4.",
+        ),
+        ({"text_file": "a"}, "text_file must be left out"),
+        ({"retrain_parameters": 9}, "retrain_parameters must be left out"),
+        ({"dataset": "ptb"}, "dataset must be one of ['digits', 'cifar10'"),
+        ({"reward": "c/ppl"}, "reward must be one of ['accuracy', "),
+        (
+            {"child": dataclasses.replace(_TINY.child, num_validation=9)},
+            "retrain.num_validation must be child.num_validation: all networks "
+            "see the same images. Received: 100, and 9 of the children.",
+        ),
+        (
+            {"space": "nas_conv"},
+            "evaluator must be 'scratch' for space='nas_conv'. Received: "
+            "evaluator='shared'.",
+        ),
+        (
+            {**_DEEP, "retrain_filters": 8},
+            "retrain_filters must be 0 for space='nas_conv'.",
+        ),
+        ({"depth_first": 2}, "depth_first must be 0 for space='enas_macro'."),
+        ({"retrain_num_cells": 3}, "retrain_num_cells must be 0"),
+        (
+            {"retrain": dataclasses.replace(_TINY.retrain, drop_path=0.5)},
+            "retrain.drop_path must be 0 for space='enas_macro', whose "
+            "networks have no cells. Received: retrain.drop_path=0.5.",
+        ),
+        (
+            {**_DEEP, "layers": 5},
+            "layers must be depth_first and whole steps of depth_step more. "
+            "Received: layers=5, depth_first=2, depth_step=2.",
+        ),
+        (
+            {**_DEEP, "num_trials": 5},
+            "num_trials must be a multiple of 2, the depths from 2 to 4 "
+            "layers. Received: num_trials=5.",
+        ),
+        ({**_DEEP, "pooling": (3,)}, "pooling[0] must be an int in [1, 1]"),
+        ({"filters": 5}, "filters must be even"),
+        ({"retrain_filters": 5}, "filters must be even"),
+        ({"retrain_random": -1}, "retrain_random must be in [0, 2**32)."),
+        ({"retrain_random": 1.0}, "retrain_random must be an int."),
+    ],
+)
+def test_what_does_not_go_together_is_refused(changes, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        _tiny(**changes)
+
+
+@pytest.mark.parametrize("name", ["layers", "image_dir", "skip_weight"])
+def test_what_is_of_images_is_refused_for_text(name):
+    value = {"layers": 3, "image_dir": "x", "skip_weight": 0.8}[name]
+    message = f"{name} must be left out for space='tree', a search on text."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        dataclasses.replace(PRESETS["tiny"], **{name: value})
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_settings_hold_what_is_of_the_kind_alone(name):
+    config = PRESETS[name]
+    settings = json.loads(json.dumps(config.settings()))
+    other = {TEXT: IMAGES, IMAGES: TEXT}[config.kind]
+    assert not settings.keys() & set(KINDS[other].attributes)
+    assert settings.keys() >= set(KINDS[config.kind].attributes)
+    # A run of children from scratch may be made longer, one that grows not.
+    can_grow = config.evaluator == "scratch" and not config.depth_first
+    assert ("num_trials" in settings) != can_grow
+
+
+def test_the_settings_of_a_text_search_are_what_they_were():
+    # A workdir belongs to its settings: one more, and none goes on.
+    names = (
+        "preset dataset text_file level max_vocabulary space base combines "
+        "activations nodes average controller controller_units "
+        "controller_layers controller_init_scale controller_learning_rate "
+        "entropy_weight entropy_bonus temperature tanh_constant ppo_clip "
+        "ppo_epochs ppo_minibatches baseline_decay normalize_advantage "
+        "batch_size seed random_baseline evaluate_again evaluator num_phases "
+        "steps_per_phase windows_per_reward derive_trials reward "
+        "reward_constant child retrain retrain_parameters retrain_top "
+        "retrain_published retrain_seeds num_threads"
+    )
+    assert list(PRESETS["tiny"].settings()) == names.split()
+
+
+def test_the_depths_of_a_search_share_its_children():
+    stages = PRESETS["zoph2016_cifar10"].stages()
+    assert stages == tuple((layers, 1_600) for layers in range(6, 21, 2))
+    assert _tiny(**_DEEP).stages() == ((2, 2), (4, 2))
+    assert _TINY.stages() == ((3, 4),)
+
+
+def test_retrained_networks_are_of_another_size():
+    config = PRESETS["enas_micro"]
+    want = enas_micro_space(5, cells=18, filters=36)
+    assert config.make_retrain_space().name == want.name
+    want = enas_macro_space(3, filters=4, doubling=True)
+    assert _TINY.make_retrain_space().name == want.name
+    assert _tiny(**_DEEP).make_retrain_space() is None
+
+
+@pytest.mark.parametrize("num", [3, 7])
+def test_workers_must_share_a_minibatch(num):
+    config = _tiny(batch_size=8)
+    message = f"must divide the batch .*, 20. Received: {num} workers."
+    with pytest.raises(ValueError, match=message):
+        config.check_workers(num)
+    config.check_workers(2)
+    with pytest.raises(ValueError, match="at most .*, 2. Received: 3 workers"):
+        _TINY.check_workers(3)
+
+
+# The data.
+
+
+def test_data_are_opened_and_known_by_what_they_hold(tmp_path):
+    images = configuration.open_data(_TINY)
+    assert len(images.validation.labels) == 100
+    path = tmp_path / "mine.json"
+    save_convnet(dataclasses.replace(resnet_spec(8, 2), name="mine"), path)
+    config = _tiny(retrain_published=(str(path), "resnet"))
+    settings = configuration.settings_of(config, images)
+    assert settings["images"]["sha256"] == images.sha256
+    fingerprint = resnet_spec(8, 2).fingerprint
+    assert settings["retrain_published"] == {"mine": fingerprint, "resnet": ""}
+    assert configuration.whole_of(config, images)["num_trials"] == 4
+
+
+def test_networks_to_retrain_must_be_known_and_differ_in_name():
+    config = _tiny(retrain_published=("resnet_20", "resnet_20"))
+    with pytest.raises(ValueError, match=r"different names.*'resnet_20', 'r"):
+        configuration.open_data(config)
+    with pytest.raises(ValueError, match="No network is named 'lstm'"):
+        configuration.open_data(_tiny(retrain_published=("lstm",)))
+
+
+def test_images_must_have_a_part_for_validation():
+    parts = {
+        name: dataclasses.replace(_TINY.child, num_validation=0)
+        for name in ("child", "retrain")
+    }
+    with pytest.raises(ValueError, match="images must have a validation part"):
+        configuration.open_data(_tiny(**parts))
+
+
+# The ResNet of equal cost.
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (9, 8, 1)])
+@pytest.mark.parametrize(("depth", "filters"), [(8, 3), (14, 6)])
+def test_multiply_adds_are_those_of_the_model(shape, depth, filters):
+    spec = resnet_spec(depth, filters)
+    want = multiply_adds(build_convnet(spec, shape, 7))
+    assert multiply_adds_of(spec, shape, 7) == want
+
+
+@pytest.mark.parametrize("millions", [1, 3, 10, 41, 100, 621, 5_637])
+def test_a_resnet_comes_near_in_cost(millions):
+    spec = resnet_of(millions * 10**6, (32, 32, 3), 10)
+    cost = multiply_adds_of(spec, (32, 32, 3), 10)
+    assert cost == pytest.approx(millions * 1e6, rel=0.03)
+    assert spec.wiring == "residual"
+
+
+def test_a_resnet_of_the_usual_depth_is_preferred():
+    want = resnet_spec(20, 16)
+    cost = multiply_adds_of(want, (32, 32, 3), 10)
+    assert resnet_of(cost, (32, 32, 3), 10) == want
+
+
+# Retraining.
+
+
+class _Counted(Trainings):
+    """Scores by the number of layers; trains nothing."""
+
+    def __init__(self, fails=()):
+        self.done, self._fails = [], fails
+
+    def train(self, spec, seed):
+        self.done.append((spec.name, seed))
+        if spec.name in self._fails:
+            raise FloatingPointError("diverged")
+        accuracy = _accuracy(spec) + seed / 100
+        return accuracy, {
+            "validation_accuracy": accuracy,
+            "test_accuracy": accuracy / 2,
+            "test_error_percent": 100 - 50 * accuracy,
+            "num_parameters": 1234,
+            "multiply_adds": 56_789,
+        }
+
+
+def _accuracy(spec):
+    """Returns a figure that names tell nothing of."""
+    kernels = sum(layer.kernel[0] for layer in spec.layers)
+    return kernels / (kernels + 30)
+
+
+def _retrained(candidates, trainings, folder, seeds=2):
+    told = []
+    records = list(
+        retrain(
+            candidates, trainings, seeds, folder, Cluster(),
+            lambda place, record: told.append(place),
+        )
+    )  # fmt: skip
+    return records, told
+
+
+def test_every_network_is_trained_once_with_every_seed(tmp_path):
+    first, second = resnet_spec(8, 2), resnet_spec(14, 2)
+    candidates = [
+        Candidate(first, "controller", 3, 0.5),
+        Candidate(second, "published"),
+    ]
+    trainings = _Counted(fails=[second.name])
+    records, told = _retrained(candidates[:1], trainings, tmp_path)
+    assert told == [0, 1]
+    records, told = _retrained(candidates, trainings, tmp_path)
+    assert told == [2, 3]
+    assert trainings.done == [
+        (spec.name, seed) for spec in (first, second) for seed in (0, 1)
+    ]
+    assert (
+        list(records[0])
+        == (
+            "cell origin trial reward fingerprint spec seed metrics elapsed_s "
+            "infeasible"
+        ).split()
+    )
+    assert records[0]["spec"] == first.to_dict()
+    assert records[1]["metrics"]["validation_accuracy"] == pytest.approx(
+        _accuracy(first) + 0.01
+    )
+    assert records[3]["infeasible"] == "FloatingPointError: diverged"
+
+
+def test_the_best_are_distinct_and_made_to_size():
+    space = enas_macro_space(2, filters=4)
+    larger = enas_macro_space(2, filters=8)
+    rewards = {(0, 1, 1): 0.3, (2, 1, 0): 0.9, (4, 0, 0): None}
+    trials = [
+        Trial(
+            place,
+            tokens,
+            space.decode(tokens),
+            Evaluation(reward, {}, 0.0, None if reward else "no"),
+        )
+        for place, (tokens, reward) in enumerate(rewards.items())
+    ]
+    trials.append(dataclasses.replace(trials[1], id=3))
+    found = best_distinct(
+        trials, 4, "controller", lambda trial: larger.decode(trial.tokens)
+    )
+    assert [candidate.trial for candidate in found] == [1, 0]
+    assert [candidate.spec.filters for candidate in found] == [8, 8]
+
+
+def test_what_is_of_cells_alone_is_left_out_for_layers(monkeypatch):
+    seen = []
+
+    class Recording:
+        def __init__(self, task):
+            self._config = task.config
+
+        def train(self, spec, seed, splits):
+            seen.append((type(spec).__name__, self._config.drop_path))
+            return {"validation_accuracy": 0.5}
+
+    monkeypatch.setattr(image_search, "ImageTrainer", Recording)
+    config = ImageConfig("x", drop_path=0.4, auxiliary_weight=0.4, batch_size=9)
+    subject = ImageSearch(_TINY, _images())
+    trainings = NetworkTrainings(subject.task(config))
+    for spec in (load_convnet("enas_micro"), resnet_spec(8, 2)):
+        assert trainings.train(spec, 0)[0] == 0.5
+    assert seen == [("MicroNetSpec", 0.4), ("ConvNetSpec", 0.0)]
+
+
+def test_drawn_networks_depend_on_the_seed_alone():
+    def drawn(**changes):
+        config = _tiny(retrain_random=3, **changes)
+        return ImageSearch(config, _images()).drawn()
+
+    first = drawn()
+    assert [c.trial for c in first] == [0, 1, 2]
+    assert {c.origin for c in first} == {"drawn"}
+    assert {c.spec.layers[1].filters for c in first} == {8}  # Of retraining.
+    assert first == drawn(num_trials=8, retrain_seeds=3)
+    assert first != drawn(seed=1)
+
+
+# A whole run.
+
+
+@pytest.fixture
+def _functions(monkeypatch):
+    """Makes children and trainings functions; returns what was asked."""
+    asked, trainings = [], _Counted()
+
+    def evaluator(self, space):
+        def score(spec):
+            asked.append(len(spec.layers))
+            return _accuracy(spec)
+
+        return FunctionEvaluator(space, score)
+
+    monkeypatch.setattr(ImageSearch, "evaluator", evaluator)
+    monkeypatch.setattr(ImageSearch, "trainings", lambda self: trainings)
+    return asked, trainings
+
+
+def _records(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def _states(monkeypatch):
+    """Returns the states of controllers before and after their searches."""
+    states = []
+    search = Searches._search
+
+    def watched(self, label, controller, *arguments):
+        before = controller.state()
+        trials = search(self, label, controller, *arguments)
+        states.append((before, controller.state()))
+        return trials
+
+    monkeypatch.setattr(Searches, "_search", watched)
+    return states
+
+
+def test_a_search_that_grows_goes_on_and_ends_with_a_network(
+    tmp_path, _functions, _states
+):
+    # Two controllers are compiled: 15 s.
+    asked, trainings = _functions
+    config = _tiny(
+        **{**_DEEP, "layers": 3, "depth_step": 1}, num_trials=12,
+        controller_units=4, controller_layers=1, retrain_top=2,
+        retrain_random=1, retrain_seeds=2,
+    )  # fmt: skip
+    images = _images()
+    best = run_module.run(config, images, tmp_path)
+    # Of the controller and at random, and of each depth its share.
+    for folder in (tmp_path, tmp_path / "random"):
+        for depth in ("depth_02", "depth_03"):
+            assert len(_records(folder / depth / "trials.jsonl")) == 6
+    assert set(asked) == {2, 3}
+    records = _records(tmp_path / "retrained.jsonl")
+    origins = [record["origin"] for record in records]
+    assert origins == (
+        ["controller"] * 4 + ["random"] * 4 + ["drawn"] * 2 + ["published"] * 2
+    )
+    assert records[-1]["cell"].startswith("resnet_")
+    # Children are numbered through all depths; deep ones were scored higher.
+    trials = {record["trial"] for record in records[:8]}
+    assert trials <= set(range(12)) and max(trials) >= 6
+    found = [
+        _accuracy(spec_from_dict(record["spec"])) for record in records[:8]
+    ]
+    assert _accuracy(best) == max(found)
+    assert load_convnet(tmp_path / "best_network.json") == best
+    assert best.provenance["retrained_validation_accuracy"] == pytest.approx(
+        max(found) + 0.005
+    )
+    (_, learnt), (grown, _), *_ = _states
+    assert learnt.keys() == grown.keys() and len(learnt) > 10
+    for name, array in learnt.items():
+        corner = tuple(slice(size) for size in array.shape)
+        np.testing.assert_array_equal(grown[name][corner], array)
+    before = (len(asked), len(trainings.done))
+    (tmp_path / "finished.json").unlink()
+    assert run_module.run(config, images, tmp_path) == best
+    assert (len(asked), len(trainings.done)) == before
+    changed = dataclasses.replace(config, num_trials=16)
+    with pytest.raises(ValueError, match="num_trials was 12, is 16"):
+        run_module.run(changed, images, tmp_path)
