@@ -27,7 +27,7 @@ from nas_keras.data.images import Images
 from nas_keras.data.images import ImageSet
 from nas_keras.search import SharedWeights
 from nas_keras.search.cluster import limit_threads
-from nas_keras.search.shared_images import network_of
+from nas_keras.search.shared_images import shared_network
 from nas_keras.spaces import Space
 from nas_keras.spaces import enas_macro_space
 from nas_keras.spaces import enas_micro_space
@@ -74,7 +74,7 @@ def _alone(
     space: Space, task: ImageTask, row: np.ndarray
 ) -> Callable[[], float]:
     """Returns an update of one architecture, its program compiled."""
-    network, tokens = network_of(space, task, 0), tuple(row.tolist())
+    network, tokens = shared_network(space, task, 0), tuple(row.tolist())
     pixels, labels = task.images.train
     images = tf.constant(pixels / 128 - 1, tf.float32)
 

@@ -246,7 +246,7 @@ def test_rewards_are_of_the_validation_perplexity(
 ):
     loss_nats = math.log(120.0)
     monkeypatch.setattr(
-        children._trainer,
+        children._children._trainer,
         "train",
         lambda seed: {"validation_loss_nats": loss_nats},
     )
@@ -304,7 +304,7 @@ def test_what_goes_wrong_in_a_child_is_a_reason(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(children._trainer, "train", train)
+        patch.setattr(children._children._trainer, "train", train)
         evaluations = children.evaluate(of_each[:2], seed=0)
     assert [e.infeasible for e in evaluations] == [reason] * 2
     assert children.evaluate(of_each[:1], seed=0)[0].reward is not None
@@ -314,7 +314,7 @@ def test_a_keyboard_interrupt_is_not_a_reason(children, of_each, monkeypatch):
     def train(seed):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(children._trainer, "train", train)
+    monkeypatch.setattr(children._children._trainer, "train", train)
     with pytest.raises(KeyboardInterrupt):
         children.evaluate(of_each, seed=0)
 

@@ -78,7 +78,7 @@ def test_cells_show_their_nodes_and_loose_ends():
         "separable_conv_5x5(1)",
         "+ separable_conv_5x5(3)",
     )
-    assert "cells 5 and 11 of 0 to 16" in reduction.heading
+    assert "cells 6 and 13 of 0 to 19" in reduction.heading
 
 
 @pytest.mark.parametrize("name", ["enas_micro", "resnet_20"])

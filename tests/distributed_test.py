@@ -170,7 +170,7 @@ def test_the_number_of_workers_is_not_part_of_the_result(tmp_path, alone):
     # Worker 1 is three times slower, and shows.
     rows = report.summarise_workers(report.read_run(workdir).shares)
     assert [row.worker for row in rows if row.slowness > 2] == [1]
-    assert rows[0].waiting_s > 3 * rows[1].waiting_s
+    assert rows[0].waiting_s > rows[1].waiting_s
     assert "Worker 1 is slow: " in report.describe_workers(rows)[1]
 
 

@@ -143,7 +143,7 @@ def test_encode_is_the_inverse_of_decode(member):
 
 
 def test_published_network_has_the_arcs_of_its_authors():
-    space, tokens = enas_micro_space(5, cells=15, filters=36), []
+    space, tokens = enas_micro_space(5, cells=18, filters=36), []
     for arc in (_NORMAL, _REDUCTION):
         numbers = [int(number) for number in arc.split()]
         for begin in range(0, 20, 4):

@@ -150,6 +150,22 @@ def test_the_sentences_speak_of_accuracy(workdir):
     assert "cell" not in text and "perplexity" not in text
 
 
+def test_the_network_found_is_compared_with_the_matched_resnet(workdir):
+    records = [
+        *_records(),
+        _trained(resnet_spec(14, 9), "matched", None, 0, 0.75),
+    ]
+    _write(workdir / "retrained.jsonl", records)
+    text = " ".join(summary.describe(report.read_run(workdir)))
+    part = "against the resnet_14_9 of about equal cost (validation 75.00 %"
+    assert part in text
+    assert "its test accuracy is 17.0 higher." in text
+    # One alone is no network of the search.
+    _write(workdir / "retrained.jsonl", records[-1:])
+    text = " ".join(summary.describe(report.read_run(workdir)))
+    assert "No network of the search was retrained." in text
+
+
 def test_accuracy_ranks_with_the_reward(workdir):
     records = report.read_run(workdir).retrained
     cells = ranking.ranked_cells(records)

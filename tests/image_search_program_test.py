@@ -8,9 +8,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from absl.testing import flagsaver
 
 from nas_keras.convnets import load_convnet
+from train import search
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _PROGRAM = _ROOT / "train" / "search.py"
@@ -72,7 +75,7 @@ def test_an_interrupted_search_goes_on_to_its_end(tmp_path):
     assert trials[: len(begun)] == begun and len(trials) == 4
     retrained = _records(run / "retrained.jsonl")
     assert [record["origin"] for record in retrained] == [
-        "controller", "random", "published",
+        "controller", "random", "matched",
     ]  # fmt: skip
     for record in retrained:
         assert record["infeasible"] is None
@@ -92,12 +95,58 @@ def test_an_interrupted_search_goes_on_to_its_end(tmp_path):
     assert again.splitlines() == output.splitlines()[-len(again.splitlines()) :]
 
 
+def test_flags_put_a_preset_in_another_space_and_size():
+    with flagsaver.flagsaver(
+        preset="enas_macro", space="enas_micro", nodes=2, cells=3, filters=8,
+        retrain_filters=10, retrain_num_cells=4,
+    ):  # fmt: skip
+        config = search.config_from_flags()
+    assert (config.space, config.nodes, config.cells) == ("enas_micro", 2, 3)
+    assert (config.filters, config.retrain_filters) == (8, 10)
+    assert (config.retrain_num_cells, config.skip_weight) == (4, 0.0)
+    with flagsaver.flagsaver(
+        preset="tiny_conv", space="nas_conv", evaluator="scratch", layers=4,
+        depth_first=2, skip_weight=0.5, skip_target=0.3,
+    ):  # fmt: skip
+        config = search.config_from_flags()
+    assert config.stages() == ((2, 2), (4, 2))
+    assert (config.skip_weight, config.skip_target) == (0.5, 0.3)
+
+
+def test_images_may_have_their_own_validation_part(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    for part, num in (("train", 15), ("validation", 3), ("test", 4)):
+        for name in ("dark", "light"):
+            folder = tmp_path / part / name
+            folder.mkdir(parents=True)
+            pixels = np.full((8, 8), 200 * (name == "light"), np.uint8)
+            for number in range(num):
+                image.fromarray(pixels).save(folder / f"{number}.png")
+    arguments = dict(preset="tiny_conv", image_dir=str(tmp_path))
+    with flagsaver.flagsaver(**arguments):
+        with pytest.raises(ValueError, match="`num_validation` must be 0"):
+            search.open_data(search.config_from_flags())
+    with flagsaver.flagsaver(**arguments, num_validation=0, max_train=20):
+        config = search.config_from_flags()
+        data = search.open_data(config)
+    assert config.child.num_validation == config.retrain.num_validation == 0
+    assert config.child.max_train == config.retrain.max_train == 20
+    assert len(data.train.labels) == 20 and len(data.validation.labels) == 6
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
         (["--level=word"], ["level must be left out", "enas_macro"]),
         (["--preset=tiny", "--layers=4"], ["layers must be left out"]),
         (["--preset=tiny", "--max_train=4"], ["--max_train is for images"]),
+        (
+            ["--preset=tiny", "--num_validation=4"],
+            ["--num_validation is for images"],
+        ),
+        (["--num_validation=0"], ["images must have a validation part"]),
+        (["--nodes=3"], ["nodes must be left out for space='enas_macro'"]),
+        (["--filters=3"], ["filters must be even"]),
         (["--image_dir=none"], ["none"]),
         (["--dataset=folder"], ["`image_dir` must be given"]),
         (["--retrain_cells=lstm"], ["No network is named 'lstm'"]),

@@ -24,6 +24,7 @@ from nas_keras.search import FunctionEvaluator
 from nas_keras.search import configuration
 from nas_keras.search import image_search
 from nas_keras.search import run as run_module
+from nas_keras.search.image_baseline import map_sizes
 from nas_keras.search.image_baseline import multiply_adds_of
 from nas_keras.search.image_baseline import resnet_of
 from nas_keras.search.image_search import ImageSearch
@@ -41,17 +42,24 @@ from nas_keras.search.trial import Evaluation
 from nas_keras.search.trial import Trial
 from nas_keras.spaces import enas_macro_space
 from nas_keras.spaces import enas_micro_space
+from nas_keras.spaces import nas_conv_space
 from nas_keras.tasks.image_config import ImageConfig
 from nas_keras.tasks.language_model_config import LanguageModelConfig
 
 _TINY = PRESETS["tiny_conv"]
 _DEEP = dict(
-    space="nas_conv", evaluator="scratch", layers=4, depth_first=2, depth_step=2
-)
+    space="nas_conv", evaluator="scratch", layers=4, depth_first=2,
+    depth_step=2, filters=36, kernels=(1, 3), filter_options=(4, 6),
+)  # fmt: skip
+_MICRO = dict(space="enas_micro", layers=12, nodes=2, cells=2)
 
 
 def _tiny(**changes):
     return dataclasses.replace(_TINY, **changes)
+
+
+def _child(**changes):
+    return dataclasses.replace(_TINY.child, **changes)
 
 
 def _images():
@@ -105,10 +113,48 @@ def _images():
         ),
         (
             {**_DEEP, "retrain_filters": 8},
-            "retrain_filters must be 0 for space='nas_conv'.",
+            "retrain_filters must be left out for space='nas_conv', which has "
+            "layers, kernels, strides, pooling, block, filter_options, "
+            "skip_target, skip_weight, skip_scale, depth_first, depth_step. "
+            "Received: retrain_filters=8.",
         ),
-        ({"depth_first": 2}, "depth_first must be 0 for space='enas_macro'."),
-        ({"retrain_num_cells": 3}, "retrain_num_cells must be 0"),
+        (
+            {"depth_first": 2},
+            "depth_first must be left out for space='enas_macro', which has "
+            "layers, filters, skip_target, skip_weight, skip_scale, "
+            "retrain_filters. Received: depth_first=2.",
+        ),
+        ({"retrain_num_cells": 3}, "retrain_num_cells must be left out"),
+        ({"nodes": 3}, "nodes must be left out for space='enas_macro'"),
+        ({"cells": 3}, "cells must be left out for space='enas_macro'"),
+        ({"strides": (1, 2)}, "strides must be left out"),
+        ({"pooling": (1,)}, "pooling must be left out"),
+        ({"kernels": (3,)}, "kernels must be left out"),
+        (
+            {**_MICRO, "layers": 3},
+            "layers must be left out for space='enas_micro', which has nodes, "
+            "cells, filters, retrain_filters, retrain_num_cells. Received: "
+            "layers=3.",
+        ),
+        ({**_MICRO, "skip_weight": 0.8}, "skip_weight must be left out"),
+        (
+            {**_MICRO, "child": _child(drop_path=0.1)},
+            "child.drop_path must be 0.0 where weights are shared. Received: "
+            "child.drop_path=0.1.",
+        ),
+        (
+            {**_MICRO, "child": _child(auxiliary_weight=0.4)},
+            "child.auxiliary_weight must be 0.0 where weights are shared.",
+        ),
+        (
+            {"child": _child(norm_epsilon=1e-3)},
+            "child.norm_epsilon must be 0.0 where weights are shared.",
+        ),
+        (
+            {"child": _child(precision="mixed_bfloat16")},
+            "child.precision must be 'float32' where weights are shared. "
+            "Received: child.precision='mixed_bfloat16'.",
+        ),
         (
             {"retrain": dataclasses.replace(_TINY.retrain, drop_path=0.5)},
             "retrain.drop_path must be 0 for space='enas_macro', whose "
@@ -134,6 +180,28 @@ def _images():
 def test_what_does_not_go_together_is_refused(changes, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         _tiny(**changes)
+
+
+def test_what_weights_cannot_share_children_from_scratch_may_have():
+    child = _child(precision="mixed_bfloat16", drop_path=0.1)
+    config = _tiny(**_MICRO, evaluator="scratch", child=child)
+    assert config.child == child
+
+
+def test_a_preset_is_put_in_another_space_less_what_that_lacks():
+    macro = _tiny(skip_weight=0.8, skip_scale=2.0, retrain_filters=8)
+    micro = macro.in_space("enas_micro", nodes=3)
+    assert (micro.layers, micro.skip_weight, micro.skip_scale) == (12, 0.0, 1.0)
+    assert (micro.nodes, micro.filters, micro.retrain_filters) == (3, 4, 8)
+    conv = macro.in_space("nas_conv", evaluator="scratch")
+    assert (conv.layers, conv.skip_weight, conv.filters) == (3, 0.8, 36)
+    assert macro.in_space("enas_macro", seed=3) == dataclasses.replace(
+        macro, seed=3
+    )
+    with pytest.raises(ValueError, match="layers must be left out"):
+        macro.in_space("enas_micro", layers=3)
+    text = PRESETS["tiny"]
+    assert text.in_space("tree") == text
 
 
 @pytest.mark.parametrize("name", ["layers", "image_dir", "skip_weight"])
@@ -230,6 +298,128 @@ def test_images_must_have_a_part_for_validation():
     }
     with pytest.raises(ValueError, match="images must have a validation part"):
         configuration.open_data(_tiny(**parts))
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape", "message"),
+    [
+        (
+            {},
+            (3, 2, 1),
+            "images must be large enough for the networks of "
+            "space='enas_macro': layer_2 has a stride of (2, 2) on a map of "
+            "(2, 1). Received: images of (3, 2).",
+        ),
+        (
+            {"retrain_published": ("enas_micro",), "layers": 2},
+            (2, 2, 3),
+            "images must be large enough for network 'enas_micro' of "
+            "retrain_published: cell_13 has a stride of (2, 2) on a map of "
+            "(1, 1). Received: images of (2, 2).",
+        ),
+        (
+            {"layers": 2},
+            (2, 2, 3),
+            "images must be large enough for 'resnet' of retrain_published: "
+            "layer_5 has a stride of (2, 2) on a map of (1, 1).",
+        ),
+        (
+            {**_DEEP, "depth_first": 0, "pooling": (1, 2, 3)},
+            (7, 4, 1),
+            "images must be large enough for the networks of "
+            "space='nas_conv': layer_8 has a stride of (2, 2) on a map of "
+            "(2, 1).",
+        ),
+        (
+            {**_DEEP, "strides": (4, 3)},
+            (9, 2, 1),
+            "layer_0 has a stride of (3, 3) on a map of (9, 2).",
+        ),
+        (
+            {**_MICRO, "retrain": _child(auxiliary_weight=0.4)},
+            (16, 18, 1),
+            "retrain.auxiliary_weight must be 0 with images of (16, 18): "
+            "behind the second reduction of the networks of space='enas_micro' "
+            "the map is (4, 5), smaller than the auxiliary head's window of 5 "
+            "by 5. Received: retrain.auxiliary_weight=0.4.",
+        ),
+        (
+            {
+                **_MICRO, "evaluator": "scratch",
+                "child": _child(auxiliary_weight=0.3),
+            },
+            (16, 18, 1),
+            "child.auxiliary_weight must be 0 with images of (16, 18)",
+        ),
+    ],
+)  # fmt: skip
+def test_images_must_be_large_enough(changes, shape, message, monkeypatch):
+    _opened(monkeypatch, shape)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        configuration.open_data(_tiny(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape"),
+    [
+        ({}, (3, 3, 1)),
+        ({"retrain_top": 0, "layers": 2, "retrain_published": ()}, (1, 1, 1)),
+        ({**_DEEP, "pooling": (1,), "strides": (1, 9)}, (3, 3, 1)),
+        ({**_MICRO, "retrain": _child(auxiliary_weight=0.4)}, (17, 17, 1)),
+        (
+            {
+                **_MICRO, "retrain_top": 0,
+                "retrain": _child(auxiliary_weight=0.4),
+            },
+            (8, 8, 1),
+        ),
+    ],
+)  # fmt: skip
+def test_images_that_are_large_enough_are_taken(changes, shape, monkeypatch):
+    _opened(monkeypatch, shape)
+    data = configuration.open_data(_tiny(**changes))
+    assert data.image_shape == shape
+
+
+def _opened(monkeypatch, shape):
+    part = Images(np.zeros((20, *shape), np.uint8), np.arange(20) % 2)
+    images = ImageSet("small", ("even", "odd"), part, part, part)
+    monkeypatch.setattr(configuration, "open_images", lambda *_: images)
+
+
+# What networks cost.
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (9, 7, 1), (2, 3, 1)])
+@pytest.mark.parametrize("is_wide", [True, False])
+@pytest.mark.parametrize(
+    "name", ["nas_conv", "enas_macro", "enas_micro", "resnet"]
+)
+def test_maps_are_those_of_the_model(name, is_wide, shape):
+    spec = {
+        "nas_conv": lambda: nas_conv_space(4, (2, 1), (1, 3), (3,), (2, 4)),
+        "enas_macro": lambda: enas_macro_space(5, 2),
+        "enas_micro": lambda: enas_micro_space(2, 1, 2),
+        "resnet": lambda: resnet_spec(8, 2),
+    }[name]()
+    if name != "resnet":
+        tokens = [is_wide * (len(c.options) - 1) for c in spec.choices]
+        spec = spec.decode(tokens)
+    try:
+        model = build_convnet(spec, shape, 2, kernel_initializer="zeros")
+    except ValueError as error:
+        part = re.search(r"((?:layer|cell)_\d+): stride", str(error)).group(1)
+        with pytest.raises(ValueError, match=rf"^{part} has a stride of"):
+            map_sizes(spec, shape)
+        return
+    sizes = map_sizes(spec, shape)
+    last = model.get_layer("average").input
+    if name == "nas_conv":  # All that nobody reads, padded to the largest.
+        unread = [sizes[k] for k in spec.unread]
+        want = tuple(map(max, zip(*unread, strict=True)))
+    else:
+        want = sizes[-1]
+    assert tuple(last.shape[1:3]) == want
 
 
 # The ResNet of equal cost.
@@ -439,7 +629,7 @@ def test_a_search_that_grows_goes_on_and_ends_with_a_network(
     records = _records(tmp_path / "retrained.jsonl")
     origins = [record["origin"] for record in records]
     assert origins == (
-        ["controller"] * 4 + ["random"] * 4 + ["drawn"] * 2 + ["published"] * 2
+        ["controller"] * 4 + ["random"] * 4 + ["drawn"] * 2 + ["matched"] * 2
     )
     assert records[-1]["cell"].startswith("resnet_")
     # Children are numbered through all depths; deep ones were scored higher.

@@ -195,9 +195,9 @@ def _operation(net, x, name, read, operation):
 def _network(space):
     """Returns a network with random weights and its NumPy version."""
     if space is _MACRO:
-        network, oracle = MacroNetwork(4, 4, _CLASSES), _macro
+        network, oracle = MacroNetwork(space.structure, _CLASSES), _macro
     else:
-        network, oracle = MicroNetwork(2, 3, 2, _CLASSES), _micro
+        network, oracle = MicroNetwork(space.structure, _CLASSES), _micro
     network.build((None, 8, 8, 1))
     rng = np.random.default_rng(1)
     for weight in network.trainable_variables:
@@ -248,11 +248,41 @@ def test_only_what_an_architecture_uses_has_gradients():
         assert its == {row[place]}
 
 
+@pytest.mark.parametrize(
+    ("make", "space"),
+    [
+        (MacroNetwork, enas_macro_space(3, filters=4)),
+        (MicroNetwork, enas_micro_space(2, 1, filters=4)),
+    ],
+    ids=["macro", "micro"],
+)
+def test_gradients_are_those_of_the_architecture_alone(make, space):
+    # What is chosen from has a gradient that is written out.
+    network = make(space.structure, _CLASSES)
+    network.build((None, 8, 8, 1))
+    images = tf.random.stateless_normal((4, 8, 8, 1), (0, 1))
+    variables = [weight.value for weight in network.trainable_variables]
+
+    def gradients(tokens):
+        with tf.GradientTape() as tape:
+            logits = network(images, tokens=tokens)
+            loss = tf.reduce_sum((logits - 0.3) ** 2)
+        found = tape.gradient(loss, variables, unconnected_gradients="zero")
+        return [tf.convert_to_tensor(gradient) for gradient in found]
+
+    compiled = tf.function(gradients)
+    for row in _tokens(space, 4):
+        got = compiled(tf.constant(row))
+        want = gradients(tuple(row.tolist()))
+        scale = max(np.abs(gradient).max() for gradient in want)
+        for gradient, wanted in zip(got, want, strict=True):
+            np.testing.assert_allclose(gradient, wanted, 0, 1e-5 * scale)
+
+
 @_SPACES
 def test_dropout_is_of_what_the_logits_are_of(space):
-    kind = {_MACRO: (MacroNetwork, (4, 4)), _MICRO: (MicroNetwork, (2, 3, 2))}
-    make, sizes = kind[space]
-    network = make(*sizes, _CLASSES, dropout=0.5)
+    make = {_MACRO: MacroNetwork, _MICRO: MicroNetwork}[space]
+    network = make(space.structure, _CLASSES, dropout=0.5)
     images = tf.random.stateless_normal((4, 8, 8, 1), (0, 1))
     row = tf.constant(_tokens(space, 1)[0])
     plain = network(images, tokens=row)
@@ -271,7 +301,7 @@ def test_one_trace_serves_all_architectures_and_the_loss_falls(space):
     first = shared.train(_tokens(space, 5))
     shared.train(_tokens(space, 45, 1), 5)
     last = shared.train(_tokens(space, 10, 2), 50)
-    assert last < 0.9 * first
+    assert last < first - 0.05
     assert shared.num_traces == 1
     evaluations = shared.evaluate(_tokens(space, 6, 3), seed=0)
     for evaluation in evaluations:
@@ -288,8 +318,7 @@ def test_a_reward_is_the_accuracy_on_the_batches_it_is_told():
     pixels = _images().train.pixels.astype(np.float64)
     normalized = (validation.pixels - pixels.mean()) / pixels.std()
     right = []
-    for begin in (0, 12):
-        batch = slice(begin, begin + 12)
+    for batch in shared._validation._order.reshape(2, 12):
         logits = _macro(network, normalized[batch], row[0])
         right.append((logits.argmax(-1) == validation.labels[batch]).mean())
     (one,) = shared.evaluate(row, seed=0)
@@ -298,6 +327,24 @@ def test_a_reward_is_the_accuracy_on_the_batches_it_is_told():
     (both,) = shared.scorer().evaluate(row, seed=0)
     whole = both.metrics["validation_accuracy"]
     assert whole == pytest.approx(np.mean(right))
+
+
+def test_a_batch_of_a_reward_is_of_several_classes_whatever_their_order():
+    images = _images()
+    order = np.argsort(images.validation.labels, kind="stable")
+    images = dataclasses.replace(
+        images, validation=images.validation.take(order)
+    )
+    task = ImageTask(_task(batch_size=10).config, images)
+    validation = _shared(_SMALL_MACRO, task=task)._validation
+    assert validation.num_windows == 3
+    batches = [np.array(validation._batch(k)[1]) for k in range(3)]
+    assert all(len(set(labels)) == _CLASSES for labels in batches)
+    # All images, and the last batch filled up with the first ones.
+    assert sorted(np.concatenate(batches)[:24]) == sorted(
+        images.validation.labels
+    )
+    np.testing.assert_array_equal(batches[2][4:], batches[0][:6])
 
 
 def test_an_update_is_nesterovs_with_decay_of_the_kernels():
@@ -362,6 +409,12 @@ def test_a_search_goes_on_as_if_it_had_not_been_closed(tmp_path):
             {"task": _task(drop_path=0.2)},
             "drop_path must be 0.0 where weights are shared. Received: "
             "drop_path=0.2.",
+        ),
+        (
+            _MACRO,
+            {"task": _task(precision="mixed_bfloat16")},
+            "precision must be 'float32' where weights are shared. Received: "
+            "precision='mixed_bfloat16'.",
         ),
         (
             _MACRO,

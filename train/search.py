@@ -85,6 +85,12 @@ _MAX_TRAIN = flags.DEFINE_integer(
     "Training images to keep, beside those for validation; 0: all.",
     lower_bound=0,
 )
+_NUM_VALIDATION = flags.DEFINE_integer(
+    "num_validation",
+    None,
+    "Training images to split off for validation; 0: the data set has them.",
+    lower_bound=0,
+)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir",
     None,
@@ -111,6 +117,36 @@ _NODES = flags.DEFINE_integer(
 )
 _LAYERS = flags.DEFINE_integer(
     "layers", None, "Of nas_conv and enas_macro.", lower_bound=1
+)
+_CELLS = flags.DEFINE_integer(
+    "cells", None, "Normal cells of a network of enas_micro.", lower_bound=1
+)
+_FILTERS = flags.DEFINE_integer(
+    "filters", None, "Of enas_macro and enas_micro, at first.", lower_bound=2
+)
+_RETRAIN_FILTERS = flags.DEFINE_integer(
+    "retrain_filters",
+    None,
+    "The same, of retrained networks; 0: as in the search.",
+    lower_bound=0,
+)
+_RETRAIN_NUM_CELLS = flags.DEFINE_integer(
+    "retrain_num_cells",
+    None,
+    "Normal cells of retrained networks; 0: as in the search.",
+    lower_bound=0,
+)
+_SKIP_WEIGHT = flags.DEFINE_float(
+    "skip_weight", None, "Of skip connections' rate in the controller's loss."
+)
+_SKIP_TARGET = flags.DEFINE_float(
+    "skip_target", None, "Wished rate of skip connections, in (0, 1)."
+)
+_DEPTH_FIRST = flags.DEFINE_integer(
+    "depth_first",
+    None,
+    "Layers that a search of nas_conv begins with; 0: all have --layers.",
+    lower_bound=0,
 )
 _AVERAGE = flags.DEFINE_enum(
     "average", None, list(AVERAGES), "What ENAS' cells put out the mean of."
@@ -210,12 +246,18 @@ def config_from_flags() -> SearchConfig:
         "dataset": dataset,
         "level": _LEVEL.value,
         "max_vocabulary": _MAX_VOCABULARY.value,
-        "space": _SPACE.value,
         "base": _BASE.value,
         "combines": _tuple(_COMBINES.value),
         "activations": _tuple(_ACTIVATIONS.value),
         "nodes": _NODES.value,
         "layers": _LAYERS.value,
+        "cells": _CELLS.value,
+        "filters": _FILTERS.value,
+        "retrain_filters": _RETRAIN_FILTERS.value,
+        "retrain_num_cells": _RETRAIN_NUM_CELLS.value,
+        "skip_weight": _SKIP_WEIGHT.value,
+        "skip_target": _SKIP_TARGET.value,
+        "depth_first": _DEPTH_FIRST.value,
         "average": _AVERAGE.value,
         "evaluator": _EVALUATOR.value,
         "evaluate_again": _EVALUATE_AGAIN.value,
@@ -228,15 +270,22 @@ def config_from_flags() -> SearchConfig:
         "retrain_seeds": _RETRAIN_SEEDS.value,
         "num_threads": _THREADS.value,
     }
-    if _MAX_TRAIN.value is not None:
-        if SPACES[_SPACE.value or preset.space] != IMAGES:
-            raise ValueError("--max_train is for images, not for text.")
+    space = _SPACE.value or preset.space
+    split = {
+        flag.name: flag.value
+        for flag in (_NUM_VALIDATION, _MAX_TRAIN)
+        if flag.value is not None
+    }
+    for name in split:
+        if SPACES[space] != IMAGES:
+            raise ValueError(f"--{name} is for images, not for text.")
+    if split:
         for name in ("child", "retrain"):
             overrides[name] = dataclasses.replace(
-                getattr(preset, name), max_train=_MAX_TRAIN.value
+                getattr(preset, name), **split
             )
-    return dataclasses.replace(
-        preset,
+    return preset.in_space(
+        space,
         **{key: value for key, value in overrides.items() if value is not None},
     )
 

@@ -87,7 +87,7 @@ class RetrainedRecord:
     Attributes:
         cell: Display name, of a cell or of an image network.
         origin: "controller", "random", "drawn" at random and not selected,
-            or "published".
+            "published", or "matched" in cost to the best found one.
         trial: The child's id in its search, None for a published cell.
         spec: The cell's equations, None where they were not recorded.
         units: H, the width of the cell; None of an image network.

@@ -24,6 +24,8 @@ from nas_keras.report.tables import summarise_retrained
 _MAX_REASON = 160  # Characters of an infeasible child's reason.
 _PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 _DRAWN = "drawn"  # The origin of what was not selected.
+_MATCHED = "matched"  # Of what was made as costly as the best found one.
+_NOT_FOUND = ("published", _DRAWN, _MATCHED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,19 +215,16 @@ def _describe_retrained(rows: Sequence[RetrainedRow]) -> list[str]:
         " one."
     ]
     drawn = [row for row in measured if row.origin == _DRAWN]
-    found = next(
-        (r for r in measured if r.origin not in ("published", _DRAWN)), None
-    )
+    found = next((r for r in measured if r.origin not in _NOT_FOUND), None)
     if found is not None:
         sentences += _against_drawn(found, drawn)
-    baseline = next(
-        (
-            row
-            for row in measured
-            if measure.is_baseline(row.cell) and row.origin == "published"
-        ),
-        None,
-    )
+    baselines = [
+        row
+        for origin in (_MATCHED, "published")
+        for row in measured
+        if measure.is_baseline(row.cell) and row.origin == origin
+    ]
+    baseline = baselines[0] if baselines else None
     if baseline is None:
         name = measure.baseline
         return [*sentences, f"No {name} was retrained to compare it with."]
@@ -258,6 +257,8 @@ def _against_baseline(found: RetrainedRow, baseline: RetrainedRow) -> list[str]:
     """Compares the best found with the usual one, by the test figure."""
     ours, theirs = found.test, baseline.test
     name, measure = baseline.cell, found.measure
+    if baseline.origin == _MATCHED:
+        name += " of about equal cost"
     if not ours.num or not theirs.num:
         return [f"The {name} for comparison: {_figures(baseline)}."]
     difference = theirs.mean - ours.mean

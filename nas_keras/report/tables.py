@@ -43,7 +43,7 @@ class RetrainedRow:
 
     Attributes:
         cell: Display name.
-        origin: "controller", "random", "drawn" or "published".
+        origin: "controller", "random", "drawn", "published" or "matched".
         trial: The child's id in its search, None for a published cell.
         units: H, the width of the cell; None of an image network.
         num_parameters: Of the whole model; None where it was not built.

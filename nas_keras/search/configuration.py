@@ -11,15 +11,19 @@ from typing import Any
 from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import load_spec
 from nas_keras.convnets.files import load_convnet
+from nas_keras.convnets.resnet import resnet_spec
+from nas_keras.convnets.spec import MicroNetSpec
 from nas_keras.data.image_sources import open_images
 from nas_keras.data.images import ImageSet
 from nas_keras.data.images import describe
 from nas_keras.data.sources import open_corpus
 from nas_keras.data.text import Corpus
+from nas_keras.search.image_baseline import map_sizes
 from nas_keras.search.kinds import IMAGES
 from nas_keras.search.kinds import RESNET
 from nas_keras.search.kinds import TEXT
 from nas_keras.search.search_config import SearchConfig
+from nas_keras.spaces.space import Space
 from nas_keras.tasks.image_config import NetSpec
 from nas_keras.tasks.image_task import ImageTask
 from nas_keras.tasks.language_model_config import check_length
@@ -27,6 +31,7 @@ from nas_keras.tasks.language_model_config import num_parameters
 from nas_keras.tasks.language_model_config import units_for_parameters
 
 SearchData = Corpus | ImageSet
+_AUXILIARY_SIDE = 5  # Of the window of the auxiliary head.
 
 
 def open_data(
@@ -41,8 +46,9 @@ def open_data(
 
     Raises:
         ValueError: If the data cannot be read or are too few for the
-            trainings, or an architecture to retrain cannot be loaded, has the
-            name of another, or is too large.
+            trainings, the images are too small for the networks, or an
+            architecture to retrain cannot be loaded, has the name of another,
+            or is too large.
         ImportError: If what the images need is not installed.
     """
     data_of_kind = _DATA[config.kind]
@@ -166,6 +172,19 @@ class _Images(_Data):
     def check(self, config: SearchConfig, data: ImageSet) -> None:
         for training in (config.child, config.retrain):
             ImageTask(training, data)
+        space = config.make_space()
+        any_of_it = f"the networks of space={config.space!r}"
+        _check_size(config, "child", _least(space), any_of_it, data)
+        if config.retrain_top or config.retrain_random:
+            spec = _least(config.make_retrain_space() or space)
+            _check_size(config, "retrain", spec, any_of_it, data)
+        for spec in self.published(config):
+            named = f"network {spec.name!r} of retrain_published"
+            _check_size(config, "retrain", spec, named, data)
+        if RESNET in config.retrain_published:
+            named = f"{RESNET!r} of retrain_published"
+            # Its stages are the same at any depth and width.
+            _check_size(config, "retrain", resnet_spec(8), named, data)
 
     def known_by(self, data: ImageSet) -> dict[str, Any]:
         return {"image_dir": None, "images": describe(data)}
@@ -176,6 +195,54 @@ class _Images(_Data):
             for name in config.retrain_published
             if name != RESNET
         ]
+
+
+def _least(space: Space) -> NetSpec:
+    """Returns a network whose maps are as large as any in the space.
+
+    Pools and reductions stand where the space says; of strides the smallest
+    is taken, and without links all layers of `nas_conv` read the image.
+    """
+    return space.decode(
+        [choice.options.index(min(choice.options)) for choice in space.choices]
+    )
+
+
+def _check_size(
+    config: SearchConfig, part: str, spec: NetSpec, named: str, data: ImageSet
+) -> None:
+    """Refuses images that are too small for a network.
+
+    Args:
+        config: The search.
+        part: `"child"` or `"retrain"`, the training.
+        spec: The network.
+        named: Of it, for the message.
+        data: The images.
+
+    Raises:
+        ValueError: If a stride is longer than the map it is on, or the
+            auxiliary head finds too small a map.
+    """
+    size = data.image_shape[:2]
+    try:
+        sizes = map_sizes(spec, data.image_shape)
+    except ValueError as error:
+        raise ValueError(
+            f"images must be large enough for {named}: {error}. Received: "
+            f"images of {size}."
+        ) from None
+    weight = getattr(config, part).auxiliary_weight
+    if not weight or not isinstance(spec, MicroNetSpec):
+        return
+    its = sizes[spec.reductions[1]]
+    if min(its) < _AUXILIARY_SIDE:
+        raise ValueError(
+            f"{part}.auxiliary_weight must be 0 with images of {size}: behind "
+            f"the second reduction of {named} the map is {its}, smaller than "
+            f"the auxiliary head's window of {_AUXILIARY_SIDE} by "
+            f"{_AUXILIARY_SIDE}. Received: {part}.auxiliary_weight={weight!r}."
+        )
 
 
 _DATA: dict[str, _Data] = {TEXT: _Text(), IMAGES: _Images()}

@@ -1,13 +1,59 @@
-"""ResNets as costly as another network. No TensorFlow, no Keras."""
+"""Image networks reckoned with: their maps, ResNets as costly as another.
+
+No TensorFlow, no Keras.
+"""
 
 import math
 from collections.abc import Sequence
 
 from nas_keras.convnets.resnet import resnet_spec
 from nas_keras.convnets.spec import ConvNetSpec
+from nas_keras.convnets.spec import MicroNetSpec
 
 _DEPTHS = (20, 14, 26, 8, 32, 38, 44, 50, 56)  # 20 is the usual one.
 _NEAR = 0.03  # Of the multiply-adds.
+
+
+def map_sizes(
+    spec: ConvNetSpec | MicroNetSpec, image_shape: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Returns the height and width of the map of each layer or cell.
+
+    Args:
+        spec: The network.
+        image_shape: H, W, C.
+
+    Raises:
+        ValueError: If a stride is longer than the map it is on; the message
+            is the place, the stride and the map.
+    """
+    height, width, _ = image_shape
+    image, sizes = (height, width), []
+    if isinstance(spec, MicroNetSpec):
+        strides = [
+            (2, 2) if number in spec.reductions else (1, 1)
+            for number in range(spec.num_layers)
+        ]
+    else:
+        strides = [layer.stride for layer in spec.layers]
+    is_joined = getattr(spec, "wiring", None) == "concat"
+    for number, stride in enumerate(strides):
+        read = sizes[-1:] or [image]
+        if is_joined:  # Smaller maps are padded.
+            read = [sizes[k] for k in spec.layers[number].inputs] or [image]
+        size = tuple(map(max, zip(*read, strict=True)))
+        if any(step > side for step, side in zip(stride, size, strict=True)):
+            part = "cell" if isinstance(spec, MicroNetSpec) else "layer"
+            raise ValueError(
+                f"{part}_{number} has a stride of {stride} on a map of {size}"
+            )
+        sizes.append(
+            tuple(
+                math.ceil(side / step)
+                for step, side in zip(stride, size, strict=True)
+            )
+        )
+    return sizes
 
 
 def resnet_of(
@@ -44,12 +90,12 @@ def multiply_adds_of(
         image_shape: H, W, C.
         num_classes: K.
     """
-    height, width, channels = image_shape
+    channels = image_shape[2]
     shapes: list[tuple[int, int, int]] = []  # Of the outputs of layers.
     total = 0
-    for layer in spec.layers:
-        height = math.ceil(height / layer.stride[0])
-        width = math.ceil(width / layer.stride[1])
+    for layer, (height, width) in zip(
+        spec.layers, map_sizes(spec, image_shape), strict=True
+    ):
         size, filters = height * width, layer.filters
         total += size * math.prod(layer.kernel) * channels * filters
         shape = (height, width, filters)

@@ -6,6 +6,7 @@ C channels.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -203,3 +204,57 @@ def select(
     if isinstance(index, int):
         return branches[index]()
     return tf.switch_case(index, list(branches))
+
+
+# A gradient by what is not chosen would be zeros of a map's size, written and
+# added. So what is chosen from is handed on, to whoever uses it next, and its
+# gradient comes back through here: only that of the chosen one is added to.
+
+
+def read(
+    index: int | tf.Tensor, maps: Sequence[tf.Tensor]
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Returns the map of that index; and the maps, for all later uses."""
+    if isinstance(index, int):
+        return maps[index], list(maps)
+
+    @tf.custom_gradient
+    def chosen(*maps):
+        def gradient(d_chosen, *d_maps):
+            def added_to(place):
+                return [
+                    d_map + d_chosen if place == k else d_map
+                    for k, d_map in enumerate(d_maps)
+                ]
+
+            return tf.switch_case(
+                index,
+                [functools.partial(added_to, k) for k in range(len(maps))],
+            )
+
+        one = tf.switch_case(index, [lambda x=x: x for x in maps])
+        return (tf.ensure_shape(one, maps[0].shape), *maps), gradient
+
+    one, *maps = chosen(*maps)
+    return one, maps
+
+
+def added_if(
+    link: int | tf.Tensor, x: tf.Tensor, other: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns `x`, plus the other map if so; and the other, for later uses."""
+    if isinstance(link, int):
+        return (x + other if link else x), other
+
+    @tf.custom_gradient
+    def added(x, other):
+        def gradient(d_total, d_other):
+            d_other = tf.switch_case(
+                link, [lambda: d_other, lambda: d_other + d_total]
+            )
+            return d_total, d_other
+
+        total = tf.switch_case(link, [lambda: x, lambda: x + other])
+        return (tf.ensure_shape(total, x.shape), other), gradient
+
+    return added(x, other)

@@ -60,7 +60,7 @@ class ImageSearch(Subject):
             return []
         shape, classes = self.data.image_shape, self.data.num_classes
         wanted = multiply_adds(build_convnet(best, shape, classes))
-        return [Candidate(resnet_of(wanted, shape, classes), "published")]
+        return [Candidate(resnet_of(wanted, shape, classes), "matched")]
 
     def save(self, spec: NetSpec, folder: Path) -> None:
         save_convnet(spec, folder / self.file)

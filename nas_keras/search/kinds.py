@@ -27,6 +27,36 @@ SPACES = {
 }
 # Among the networks to retrain: a ResNet as costly as the best found network.
 RESNET = "resnet"
+_SKIPS = ("skip_target", "skip_weight", "skip_scale")
+# Of each space of image networks, the attributes that not all of them have.
+_ATTRIBUTES = {
+    "nas_conv": (
+        "layers",
+        "kernels",
+        "strides",
+        "pooling",
+        "block",
+        "filter_options",
+        *_SKIPS,
+        "depth_first",
+        "depth_step",
+    ),
+    "enas_macro": ("layers", "filters", *_SKIPS, "retrain_filters"),
+    "enas_micro": (
+        "nodes",
+        "cells",
+        "filters",
+        "retrain_filters",
+        "retrain_num_cells",
+    ),
+}
+# Of `child`, what shared weights have only in this way.
+_SHARED = {
+    "drop_path": 0.0,
+    "auxiliary_weight": 0.0,
+    "norm_epsilon": 0.0,
+    "precision": "float32",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,13 +92,12 @@ def _check_images(config: Any) -> None:
                 f"same images. Received: {theirs}, and {ours} of the children."
             )
     is_of_cells = config.space == "enas_micro"
-    if config.space == "nas_conv":
-        _check_is(config, "evaluator", "scratch")
-        _check_is(config, "retrain_filters", 0)
-    else:
-        _check_is(config, "depth_first", 0)
-    if not is_of_cells:
-        _check_is(config, "retrain_num_cells", 0)
+    if config.space == "nas_conv" and config.evaluator != "scratch":
+        raise ValueError(
+            "evaluator must be 'scratch' for space='nas_conv'. Received: "
+            f"evaluator={config.evaluator!r}."
+        )
+    _check_attributes(config)
     for part in ("child", "retrain"):
         for name in ("drop_path", "auxiliary_weight"):
             value = getattr(getattr(config, part), name)
@@ -78,16 +107,47 @@ def _check_images(config: Any) -> None:
                     "whose networks have no cells. Received: "
                     f"{part}.{name}={value!r}."
                 )
+    if config.evaluator == "shared":
+        _check_shared(config)
     if config.depth_first:
         _check_depths(config)
 
 
-def _check_is(config: Any, name: str, value: Any) -> None:
-    if getattr(config, name) != value:
-        raise ValueError(
-            f"{name} must be {value!r} for space={config.space!r}. Received: "
-            f"{name}={getattr(config, name)!r}."
-        )
+def foreign_to(space: str) -> tuple[str, ...]:
+    """Returns the attributes of other spaces of image networks.
+
+    Args:
+        space: One of `SPACES`; if it is of text, there are none.
+    """
+    own = _ATTRIBUTES.get(space)
+    if own is None:
+        return ()
+    names = dict.fromkeys(n for group in _ATTRIBUTES.values() for n in group)
+    return tuple(name for name in names if name not in own)
+
+
+def _check_attributes(config: Any) -> None:
+    """Refuses what another space of image networks has."""
+    defaults = {f.name: f.default for f in dataclasses.fields(config)}
+    for name in foreign_to(config.space):
+        value = getattr(config, name)
+        if value != defaults[name]:
+            raise ValueError(
+                f"{name} must be left out for space={config.space!r}, which "
+                f"has {', '.join(_ATTRIBUTES[config.space])}. Received: "
+                f"{name}={value!r}."
+            )
+
+
+def _check_shared(config: Any) -> None:
+    """Refuses what networks that share their weights do not have."""
+    for name, value in _SHARED.items():
+        received = getattr(config.child, name)
+        if received != value:
+            raise ValueError(
+                f"child.{name} must be {value!r} where weights are shared. "
+                f"Received: child.{name}={received!r}."
+            )
 
 
 def _check_depths(config: Any) -> None:

@@ -5,6 +5,7 @@ compiled once; of the operations of a layer only the chosen one is run.
 Axes: B images, H height, W width, C channels, A decisions.
 """
 
+import functools
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +14,14 @@ import keras
 import tensorflow as tf
 
 from nas_keras.search.image_operations import Weights
+from nas_keras.search.image_operations import added_if
 from nas_keras.search.image_operations import average_pool
 from nas_keras.search.image_operations import max_pool
 from nas_keras.search.image_operations import select
+from nas_keras.spaces.enas_macro import MACRO_OPERATIONS
+from nas_keras.spaces.enas_macro import EnasMacro
 
-NUM_OPERATIONS = 6
+_POOLS = {"average_pool": average_pool, "max_pool": max_pool}
 
 
 class MacroNetwork(keras.layers.Layer):
@@ -30,8 +34,7 @@ class MacroNetwork(keras.layers.Layer):
     brought to half their size.
 
     Args:
-        num_layers: L.
-        filters: Of every layer, even.
+        macro: The space's `EnasMacro`.
         num_classes: Logits.
         dropout: Fraction dropped of what the logits are computed from.
         seed: Int, of the weights and the dropout.
@@ -52,32 +55,28 @@ class MacroNetwork(keras.layers.Layer):
 
     def __init__(
         self,
-        num_layers: int,
-        filters: int,
+        macro: EnasMacro,
         num_classes: int,
         dropout: float = 0.0,
         seed: int = 0,
         **kwargs: Any,
     ):
         super().__init__(dtype="float32", **kwargs)
-        self.num_layers = num_layers
-        self.filters = filters
+        self.macro = macro
         self.num_classes = num_classes
         self.seed = seed
         self.dropout = keras.layers.Dropout(dropout, seed=seed)
-        third = num_layers // 3
-        self.reduced_before = {third, 2 * third} - {0}
 
     def build(self, input_shape) -> None:
-        weights, filters = Weights(self, self.seed), self.filters
+        weights, filters = Weights(self, self.seed), self.macro.filters
         self._stem = weights.convolution("stem", 3, input_shape[-1], filters)
         self._operations = [
             _operations(weights, f"layer_{layer}", filters)
-            for layer in range(self.num_layers)
+            for layer in range(self.macro.layers)
         ]
         self._norms = [
             weights.norm(f"layer_{layer}_sum", filters)
-            for layer in range(1, self.num_layers)
+            for layer in range(1, self.macro.layers)
         ]
         self._reductions = {
             layer: [
@@ -86,7 +85,7 @@ class MacroNetwork(keras.layers.Layer):
                 )
                 for k in range(layer)
             ]
-            for layer in sorted(self.reduced_before)
+            for layer in self.macro.reductions
         }
         self._head = weights.kernel("head", filters, self.num_classes)
         self.built = True
@@ -95,8 +94,8 @@ class MacroNetwork(keras.layers.Layer):
         x = self._stem(images)
         outputs: list[tf.Tensor] = []
         place = 0
-        for layer in range(self.num_layers):
-            if layer in self.reduced_before:
+        for layer in range(self.macro.layers):
+            if layer in self.macro.reductions:
                 reductions = self._reductions[layer]
                 outputs = [
                     reduction(output)
@@ -106,8 +105,8 @@ class MacroNetwork(keras.layers.Layer):
                 ]
                 x = outputs[-1]
             links = [tokens[place + 1 + k] for k in range(layer)]
-            x = self._layer(layer, x, outputs, tokens[place], links)
-            outputs.append(x)
+            x, outputs = self._layer(layer, x, outputs, tokens[place], links)
+            outputs = [*outputs, x]
             place += 1 + layer
         x = tf.reduce_mean(x, axis=[1, 2])
         x = self.dropout(x, training=training)
@@ -120,45 +119,45 @@ class MacroNetwork(keras.layers.Layer):
         outputs: Sequence[tf.Tensor],
         operation: int | tf.Tensor,
         links: Sequence[int | tf.Tensor],
-    ) -> tf.Tensor:
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Returns a layer; and those before it, for later uses."""
         shape = x.shape
         branches = [
             lambda branch=branch: branch(x)
             for branch in self._operations[layer]
         ]
         x = tf.ensure_shape(select(operation, branches), shape)
+        handed_on = []
         for output, link in zip(outputs, links, strict=True):
-            x = select(
-                link,
-                [lambda x=x: x, lambda x=x, output=output: x + output],
-            )
-        return self._norms[layer - 1](x) if layer else x
+            x, output = added_if(link, x, output)
+            handed_on.append(output)
+        return self._norms[layer - 1](x) if layer else x, handed_on
 
 
 def _operations(
     weights: Weights, name: str, filters: int
 ) -> list[Callable[[tf.Tensor], tf.Tensor]]:
-    """Returns the six operations of a layer, in the order of the tokens."""
-    makers = [
-        (weights.convolution, 3),
-        (weights.separable, 3),
-        (weights.convolution, 5),
-        (weights.separable, 5),
-    ]
+    """Returns the operations of a layer, in the order of the tokens."""
+    convolutions = {
+        "conv": weights.convolution,
+        "separable_conv": weights.separable,
+    }
     operations: list[Callable[[tf.Tensor], tf.Tensor]] = []
-    for number in range(NUM_OPERATIONS):
-        first = weights.convolution(f"{name}_{number}_1x1", 1, filters, filters)
-        if number < len(makers):
-            make, size = makers[number]
-            second = make(f"{name}_{number}", size, filters, filters)
-            operations.append(
-                lambda x, first=first, second=second: tf.nn.relu(
-                    second(tf.nn.relu(first(x)))
-                )
-            )
+    for number, (kind, side) in enumerate(MACRO_OPERATIONS):
+        its = f"{name}_{number}"
+        first = weights.convolution(f"{its}_1x1", 1, filters, filters)
+        if kind in _POOLS:
+            chain = [first, tf.nn.relu, _POOLS[kind]]
         else:
-            pool = (average_pool, max_pool)[number - len(makers)]
-            operations.append(
-                lambda x, first=first, pool=pool: pool(tf.nn.relu(first(x)))
-            )
+            second = convolutions[kind](its, side, filters, filters)
+            chain = [first, tf.nn.relu, second, tf.nn.relu]
+        operations.append(functools.partial(_chained, chain))
     return operations
+
+
+def _chained(
+    functions: Sequence[Callable[[tf.Tensor], tf.Tensor]], x: tf.Tensor
+) -> tf.Tensor:
+    for function in functions:
+        x = function(x)
+    return x

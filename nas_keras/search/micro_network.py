@@ -18,7 +18,9 @@ from nas_keras.search.image_operations import Weights
 from nas_keras.search.image_operations import average_pool
 from nas_keras.search.image_operations import convolve
 from nas_keras.search.image_operations import max_pool
+from nas_keras.search.image_operations import read
 from nas_keras.search.image_operations import select
+from nas_keras.spaces.enas_micro import EnasMicro
 
 _SIZES = (3, 5)  # Of the separable convolutions, operations 0 and 1.
 
@@ -34,9 +36,7 @@ class MicroNetwork(keras.layers.Layer):
     the image is brought to half its size.
 
     Args:
-        nodes: Nodes of a cell after nodes 0 and 1.
-        num_cells: Normal cells; there are two reduction cells besides.
-        filters: Of the first cells, even.
+        micro: The space's `EnasMicro`.
         num_classes: Logits.
         dropout: Fraction dropped of what the logits are computed from.
         seed: Int, of the weights and the dropout.
@@ -58,33 +58,29 @@ class MicroNetwork(keras.layers.Layer):
 
     def __init__(
         self,
-        nodes: int,
-        num_cells: int,
-        filters: int,
+        micro: EnasMicro,
         num_classes: int,
         dropout: float = 0.0,
         seed: int = 0,
         **kwargs: Any,
     ):
         super().__init__(dtype="float32", **kwargs)
-        self.nodes = nodes
-        self.num_cells = num_cells
-        self.filters = filters
+        self.micro = micro
         self.num_classes = num_classes
         self.seed = seed
         self.dropout = keras.layers.Dropout(dropout, seed=seed)
-        third = num_cells // 3
-        self.reduction_cells = (third, 2 * third + 1)
 
     def build(self, input_shape) -> None:
-        weights, filters = Weights(self, self.seed), self.filters
+        weights, filters = Weights(self, self.seed), self.micro.filters
         width = 3 * filters
         self._stem = weights.convolution("stem", 3, input_shape[-1], width)
         before, last = width, width  # Channels of the two outputs before.
+        # The same cells of all networks of the space.
+        reductions = self.micro.decode([0] * 8 * self.micro.nodes).reductions
         self._reductions: dict[int, Reduction] = {}
         self._cells = []
-        for cell in range(self.num_cells + 2):
-            name, is_reduced = f"cell_{cell}", cell in self.reduction_cells
+        for cell in range(self.micro.cells + 2):
+            name, is_reduced = f"cell_{cell}", cell in reductions
             if is_reduced:
                 filters *= 2
                 self._reductions[cell] = weights.reduction(
@@ -93,14 +89,21 @@ class MicroNetwork(keras.layers.Layer):
                 before, last = last, filters
             channels = (before, last)
             self._cells.append(
-                _Cell(weights, name, self.nodes, channels, filters, is_reduced)
+                _Cell(
+                    weights,
+                    name,
+                    self.micro.nodes,
+                    channels,
+                    filters,
+                    is_reduced,
+                )
             )
             before, last = last, filters
         self._head = weights.kernel("head", filters, self.num_classes)
         self.built = True
 
     def call(self, images, tokens, training=False):
-        half = 4 * self.nodes
+        half = 4 * self.micro.nodes
         x = self._stem(images)
         before, last = x, x
         for index, cell in enumerate(self._cells):
@@ -173,7 +176,9 @@ class _Cell:
                 tokens[4 * index + k] for k in range(4)
             )
             reads += [x_read, y_read]
-            nodes.append(x(nodes, x_read, x_op) + y(nodes, y_read, y_op))
+            of_x, nodes = x(nodes, x_read, x_op)
+            of_y, nodes = y(nodes, y_read, y_op)
+            nodes.append(of_x + of_y)
         total = tf.zeros_like(nodes[-1])
         for number, node in enumerate(nodes):
             kernel = self._projections[number]
@@ -203,17 +208,16 @@ class _Branch:
         ]
 
     def __call__(
-        self, nodes: Sequence[tf.Tensor], read: Any, operation: Any
-    ) -> tf.Tensor:
-        shape = nodes[0].shape
-        x = select(read, [lambda node=node: node for node in nodes])
-        x = tf.ensure_shape(x, shape)
+        self, nodes: Sequence[tf.Tensor], number: Any, operation: Any
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Returns an operation on a node; and the nodes, for later uses."""
+        x, nodes = read(number, nodes)
         small, large = self._convolutions
 
         def convolved(tables: Sequence[SeparableConvolution]) -> tf.Tensor:
             y = x
             for table in tables:
-                y = table.row(read)(tf.nn.relu(y))
+                y = table.row(number)(tf.nn.relu(y))
             return y
 
         y = select(
@@ -226,7 +230,7 @@ class _Branch:
                 lambda: x,
             ],
         )
-        return tf.ensure_shape(y, shape)
+        return tf.ensure_shape(y, x.shape), nodes
 
 
 def _is_read(number: int, reads: Sequence[Any]) -> int | tf.Tensor:

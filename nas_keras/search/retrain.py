@@ -49,7 +49,7 @@ class Candidate:
     Attributes:
         spec: The cell or the network.
         origin: `"controller"`, `"random"`, `"drawn"` at random and not
-            selected, or `"published"`.
+            selected, `"published"`, or `"matched"`, of equal cost.
         trial: Its id in its search, or None.
         reward: Its reward there, or None.
     """

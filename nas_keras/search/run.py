@@ -58,7 +58,8 @@ def run(
 
     Returns:
         The best found cell or network, or None if none could be retrained;
-        then the file of the best is the search's own.
+        then the file of the best is the search's own. With `depth_first` there
+        is none then: each depth has its own, in its folder.
 
     Raises:
         ValueError: As `search` does.

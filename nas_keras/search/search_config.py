@@ -12,6 +12,7 @@ from nas_keras.controllers.growth import DepthSchedule
 from nas_keras.data.text import LEVELS
 from nas_keras.search.kinds import KINDS
 from nas_keras.search.kinds import SPACES
+from nas_keras.search.kinds import foreign_to
 from nas_keras.search.kinds import num_depths
 from nas_keras.spaces.enas_macro import enas_macro_space
 from nas_keras.spaces.enas_micro import enas_micro_space
@@ -30,8 +31,9 @@ EVALUATORS = ("scratch", "shared")
 class SearchConfig:
     """A search for a recurrent cell on text, or for an image network.
 
-    The space says which of the two. What belongs to the other kind must be
-    left as it is.
+    The space says which of the two. What belongs to the other kind, or to
+    another space of image networks, must be left as it is; `in_space` sees to
+    it where a configuration is made of one for another space.
 
     Attributes:
         preset: Name of the preset it began as.
@@ -113,7 +115,8 @@ class SearchConfig:
         retrain_num_cells: Likewise, in the place of `cells`.
 
     Raises:
-        ValueError: If a value is out of range, or of another kind of search.
+        ValueError: If a value is out of range, or of another kind of search
+            or another space.
     """
 
     preset: str
@@ -275,6 +278,25 @@ class SearchConfig:
     def kind(self) -> str:
         """What is trained on: `TEXT` or `IMAGES`."""
         return SPACES[self.space]
+
+    def in_space(self, space: str, **changes: Any) -> "SearchConfig":
+        """Returns a configuration for a space, with changes.
+
+        What of this one only other spaces of image networks have becomes
+        what it is by default, unless it is among the changes.
+
+        Args:
+            space: One of `SPACES`.
+            **changes: Attributes and their values.
+
+        Raises:
+            ValueError: As `SearchConfig` does.
+        """
+        defaults = {f.name: f.default for f in dataclasses.fields(self)}
+        left_out = {name: defaults[name] for name in foreign_to(space)}
+        return dataclasses.replace(
+            self, **{**left_out, **changes, "space": space}
+        )
 
     def check_workers(self, num: int) -> None:
         """Refuses a number of workers that the search cannot be shared among.

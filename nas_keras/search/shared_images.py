@@ -25,8 +25,13 @@ from nas_keras.tasks.image_steps import losses_of
 from nas_keras.tasks.image_steps import optimizer_of
 from nas_keras.tasks.image_task import ImageTask
 
-# The task has as configuration what these networks do not have.
-_UNUSED = {"drop_path": 0.0, "auxiliary_weight": 0.0, "norm_epsilon": 0.0}
+# What a task may be configured with, and these networks do not have.
+_FIXED = {
+    "drop_path": 0.0,
+    "auxiliary_weight": 0.0,
+    "norm_epsilon": 0.0,
+    "precision": "float32",
+}
 
 
 class TrainedOnImages(TrainedWeights):
@@ -102,8 +107,11 @@ class TrainedOnImages(TrainedWeights):
 class ScoredImages:
     """The validation images, and how an architecture does on some of them.
 
+    In an order of chance, always the same: where images come from they often
+    stand by class, and a batch of one class tells nothing.
+
     Attributes:
-        num_windows: Batches; what they leave over is not looked at.
+        num_windows: Batches; the last is filled up with the first images.
     """
 
     def __init__(self, task: ImageTask, network: keras.layers.Layer):
@@ -113,8 +121,9 @@ class ScoredImages:
             task.config.normalization, task.images.train.pixels
         )
         total = len(self._images.labels)
+        self._order = np.random.default_rng(0).permutation(total)
         self._batch_size = min(task.config.batch_size, total)
-        self.num_windows = total // self._batch_size
+        self.num_windows = -(-total // self._batch_size)
         self._score = tf.function(self._scored)
 
     def metrics(
@@ -143,7 +152,8 @@ class ScoredImages:
     def _batch(self, number: int) -> tuple[tf.Tensor, tf.Tensor]:
         begin = number % self.num_windows * self._batch_size
         places = np.arange(begin, begin + self._batch_size)
-        pixels, labels = self._images.take(places)
+        chosen = self._order[places % len(self._order)]
+        pixels, labels = self._images.take(chosen)
         return tf.constant(self._normalization(pixels)), tf.constant(labels)
 
     def _scored(self, tokens, images, labels):
@@ -154,7 +164,7 @@ class ScoredImages:
         return tf.stack([tf.reduce_mean(plain), accuracy])
 
 
-def network_of(
+def shared_network(
     space: Space, task: ImageTask, seed: int
 ) -> MacroNetwork | MicroNetwork:
     """Returns the network whose tokens are data, with its first weights.
@@ -165,25 +175,16 @@ def network_of(
     """
     structure, classes = space.structure, task.images.num_classes
     config = task.config
-    for name, value in _UNUSED.items():
+    for name, value in _FIXED.items():
         if getattr(config, name) != value:
             raise ValueError(
-                f"{name} must be {value} where weights are shared. Received: "
+                f"{name} must be {value!r} where weights are shared. Received: "
                 f"{name}={getattr(config, name)!r}."
             )
     if isinstance(structure, EnasMacro):
-        network = MacroNetwork(
-            structure.layers, structure.filters, classes, config.dropout, seed
-        )
+        network = MacroNetwork(structure, classes, config.dropout, seed)
     elif isinstance(structure, EnasMicro):
-        network = MicroNetwork(
-            structure.nodes,
-            structure.cells,
-            structure.filters,
-            classes,
-            config.dropout,
-            seed,
-        )
+        network = MicroNetwork(structure, classes, config.dropout, seed)
     else:
         raise ValueError(
             "Image networks share weights in spaces made by enas_macro_space "
@@ -199,7 +200,7 @@ def halves_of_images(
     """Returns what trains the weights, and what scores by them.
 
     Raises:
-        ValueError: As `network_of` does.
+        ValueError: As `shared_network` does.
     """
-    network = network_of(space, task, seed)
+    network = shared_network(space, task, seed)
     return TrainedOnImages(task, network), ScoredImages(task, network)
