@@ -22,6 +22,7 @@ from nas_keras import report
 from nas_keras.controllers import RandomController
 from nas_keras.search import FunctionEvaluator
 from nas_keras.search import search
+from nas_keras.search.cluster import check_dataset
 from nas_keras.spaces import Choice
 from nas_keras.spaces import Space
 
@@ -321,6 +322,19 @@ def test_workers_each_have_rows_of_every_minibatch(tmp_path):
         assert (
             "ValueError: The batch_size of a task must be a multiple of the "
             "number of workers, 3. Received: batch_size=4." in errors
+        )
+
+
+def test_several_workers_do_not_read_what_tensorflow_reads():
+    for dataset, num_workers in (("tfds:mnist", 1), ("digits", 2), ("ptb", 2)):
+        check_dataset(dataset, num_workers)
+    for dataset in ("tfds:mnist", "cifar10", "tiny_shakespeare"):
+        with pytest.raises(ValueError) as caught:
+            check_dataset(dataset, 2)
+        assert str(caught.value) == (
+            "Several workers read files or embedded data, not TensorFlow "
+            "Datasets: write the set to a folder of files first. Received: "
+            f"dataset={dataset!r} for 2 workers."
         )
 
 

@@ -1,5 +1,6 @@
 """Tests of nas_keras.data.image_sources: digits, folders, sets of TFDS."""
 
+import pathlib
 import re
 import subprocess
 import sys
@@ -275,6 +276,18 @@ def test_sets_of_tfds_are_read(tmp_path):
     # A process of its own: it registers data sets, and TensorFlow is slow.
     result = subprocess.run(
         [sys.executable, "-c", _TFDS, str(tmp_path)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3_000:]
+    # The program limits TensorFlow's threads before TensorFlow reads.
+    program = (
+        pathlib.Path(__file__).parents[1] / "train/image_classification.py"
+    )
+    result = subprocess.run(
+        [sys.executable, str(program), "--preset=tiny",
+         "--dataset=tfds:squares", f"--data_dir={tmp_path}",
+         f"--workdir={tmp_path / 'run'}", "--num_validation=4",
+         "--max_train=0", "--batch_size=4", "--num_epochs=1"],
         capture_output=True, text=True,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3_000:]

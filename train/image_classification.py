@@ -148,6 +148,8 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
         config, grid, images, workdir = _checked_arguments()
         workers = topology.from_environment(os.environ, _CLUSTER.value)
+        num_workers = len(workers.addresses) if workers else 1
+        cluster.check_dataset(config.dataset, num_workers)
         if not (workdir / "result.json").exists():
             _train(config, grid, images, workdir, workers)
         if workers is None or workers.index == 0:
@@ -160,6 +162,11 @@ def main(argv: Sequence[str]) -> None:
         _fail(str(error), stopping.FAILED)
     except OSError as error:
         _fail(f"{error}. What was finished is kept.", stopping.DISK)
+    except KeyboardInterrupt:
+        _fail(
+            "interrupted; the same command goes on from here.",
+            stopping.INTERRUPTED,
+        )
 
 
 def _checked_arguments() -> tuple[
@@ -184,6 +191,7 @@ def _checked_arguments() -> tuple[
     if grid:
         image_grid.grid_changes(config, grid)
     spec = resized(load_convnet(config.network), config.filters)
+    cluster.prepare_to_read(config.dataset, config.num_threads)
     images = _open_images(config)
     config.check_images(images)
     workdir = pathlib.Path(_WORKDIR.value)

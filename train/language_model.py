@@ -202,6 +202,8 @@ def _checked_arguments(
         )
     config = config_from_flags()
     spec = load_spec(config.cell)
+    if data.is_read_by_tensorflow(config.dataset):
+        _limit_threads(config.num_threads)
     corpus = data.open_corpus(
         dataset=config.dataset,
         text_file=config.text_file,

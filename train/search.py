@@ -43,6 +43,8 @@ from nas_keras.search import search_config
 from nas_keras.search import stopping
 from nas_keras.search import supervisor
 from nas_keras.search import topology
+from nas_keras.search.cluster import check_dataset
+from nas_keras.search.cluster import prepare_to_read
 from nas_keras.search.kinds import IMAGES
 from nas_keras.search.kinds import SPACES
 from nas_keras.search.presets import PRESETS
@@ -364,6 +366,8 @@ def _checked_arguments(
                 "or give --noreport."
             )
     config = config_from_flags()
+    if config.text_file is None:
+        prepare_to_read(config.dataset, config.num_threads)
     data_set = open_data(config)
     workdir = pathlib.Path(_WORKDIR.value)
     settings = configuration.settings_of(config, data_set)
@@ -382,6 +386,8 @@ def _checked_workers(config: SearchConfig) -> topology.Topology | None:
             f"--local_workers={_LOCAL_WORKERS.value}."
         )
     config.check_workers(num_workers)
+    if config.text_file is None:
+        check_dataset(config.dataset, num_workers)
     return workers
 
 

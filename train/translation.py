@@ -183,6 +183,8 @@ def main(argv: Sequence[str]) -> None:
             return
         config, corpus, workdir = _checked_arguments()
         workers = topology.from_environment(os.environ, _CLUSTER.value)
+        num_workers = len(workers.addresses) if workers else 1
+        cluster.check_dataset(config.dataset, num_workers)
         if not (workdir / "result.json").exists():
             task = TranslationTask.of(config, corpus)
             config.sized(load_spec(config.cell), *task.sizes)
@@ -221,6 +223,7 @@ def _checked_arguments() -> tuple[
         )
     config = config_from_flags()
     spec = load_spec(config.cell)
+    cluster.prepare_to_read(config.dataset, config.num_threads)
     corpus = open_pairs(
         config.dataset,
         _DATA_DIR.value,

@@ -18,6 +18,9 @@ from nas_keras.data.parallel_sources import open_pairs as open_pairs
 from nas_keras.data.sources import DATASETS as DATASETS
 from nas_keras.data.sources import embedded_text as embedded_text
 from nas_keras.data.sources import is_dataset as is_dataset
+from nas_keras.data.sources import (
+    is_read_by_tensorflow as is_read_by_tensorflow,
+)
 from nas_keras.data.sources import open_corpus as open_corpus
 from nas_keras.data.sources import read_folder as read_folder
 from nas_keras.data.sources import read_text_file as read_text_file

@@ -174,7 +174,12 @@ def _decode(path: pathlib.Path) -> np.ndarray:
                 return np.asarray(image.convert("RGB"))
     except PIL.UnidentifiedImageError:
         problem = "is no image that Pillow knows"
-    except (OSError, SyntaxError, ValueError) as error:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        PIL.Image.DecompressionBombError,
+    ) as error:
         problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
     else:
         problem = f"has more than eight bits a channel, mode {mode!r}"

@@ -44,6 +44,11 @@ def is_tfds(name: str) -> bool:
     return name.startswith(TFDS) and name != TFDS
 
 
+def is_read_by_tensorflow(name: str) -> bool:
+    """Returns whether TensorFlow is at work when a data set is read."""
+    return is_tfds(name) or name in ("tiny_shakespeare", "cifar10")
+
+
 def embedded_text() -> str:
     """Returns about 465 kB of English: the standard library's help topics.
 

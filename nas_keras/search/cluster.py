@@ -20,6 +20,7 @@ from typing import TypeVar
 import numpy as np
 from absl import logging
 
+from nas_keras.data.sources import is_read_by_tensorflow
 from nas_keras.search import rendezvous
 from nas_keras.search import stopping
 from nas_keras.search.rendezvous import PeerLostError
@@ -245,6 +246,30 @@ def limit_threads(num_threads: int) -> None:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(num_threads)
+
+
+def prepare_to_read(dataset: str, num_threads: int) -> None:
+    """Limits the threads before a data set is read, if TensorFlow reads it.
+
+    Afterwards it would be too late.
+    """
+    if is_read_by_tensorflow(dataset):
+        limit_threads(num_threads)
+
+
+def check_dataset(dataset: str, num_workers: int) -> None:
+    """Refuses data that several workers cannot read.
+
+    Raises:
+        ValueError: If TensorFlow would read them: it must be told of the
+            other workers before it does anything.
+    """
+    if num_workers > 1 and is_read_by_tensorflow(dataset):
+        raise ValueError(
+            "Several workers read files or embedded data, not TensorFlow "
+            "Datasets: write the set to a folder of files first. Received: "
+            f"dataset={dataset!r} for {num_workers} workers."
+        )
 
 
 def mirrored_strategy(devices: Sequence[str]):

@@ -137,6 +137,8 @@ def train_images(
 class _Training(TrainingLoop):
     """Of batches of images; a batch is its number in the epoch."""
 
+    first_weights_hint = "Choose fewer layers, or another network."
+
     def __init__(
         self,
         config: ImageConfig,

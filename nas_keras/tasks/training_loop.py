@@ -130,6 +130,12 @@ class TrainingLoop(abc.ABC):
 
     # What a task has of its own.
 
+    # Against first weights that are of no use.
+    first_weights_hint = (
+        "Choose a smaller init_scale; for some cells there is none that serves "
+        "many layers or units."
+    )
+
     @abc.abstractmethod
     def batches(self, epoch: int) -> Sequence[Any]:
         """Returns what each update of an epoch is given."""
@@ -335,8 +341,7 @@ class TrainingLoop(abc.ABC):
         if updates == 0 and not self.rollbacks:
             raise TrainingError(
                 f"diverged before the first update: {reason}, of the first "
-                "weights. Choose a smaller init_scale; for some cells there is "
-                "none that serves many layers or units."
+                f"weights. {self.first_weights_hint}"
             )
         if (
             self.replicas.is_chief
