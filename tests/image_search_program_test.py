@@ -10,10 +10,8 @@ import time
 
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 
 from nas_keras.convnets import load_convnet
-from train import search
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _PROGRAM = _ROOT / "train" / "search.py"
@@ -95,22 +93,43 @@ def test_an_interrupted_search_goes_on_to_its_end(tmp_path):
     assert again.splitlines() == output.splitlines()[-len(again.splitlines()) :]
 
 
+def _by_flags(code, *arguments):
+    """Returns what an expression of `config` is, made of the flags given.
+
+    In a process of its own: flags are a process's, not a module's.
+    """
+    program = (
+        "import json, sys; from absl import flags; from train import search\n"
+        "flags.FLAGS(['nas-search', *sys.argv[1:]])\n"
+        "config = search.config_from_flags()\n"
+        f"print(json.dumps({code}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True, text=True, cwd=_ROOT,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+    )  # fmt: skip
+    if result.returncode:
+        return result.stderr.strip().splitlines()[-1]
+    return json.loads(result.stdout)
+
+
 def test_flags_put_a_preset_in_another_space_and_size():
-    with flagsaver.flagsaver(
-        preset="enas_macro", space="enas_micro", nodes=2, cells=3, filters=8,
-        retrain_filters=10, retrain_num_cells=4,
-    ):  # fmt: skip
-        config = search.config_from_flags()
-    assert (config.space, config.nodes, config.cells) == ("enas_micro", 2, 3)
-    assert (config.filters, config.retrain_filters) == (8, 10)
-    assert (config.retrain_num_cells, config.skip_weight) == (4, 0.0)
-    with flagsaver.flagsaver(
-        preset="tiny_conv", space="nas_conv", evaluator="scratch", layers=4,
-        depth_first=2, skip_weight=0.5, skip_target=0.3,
-    ):  # fmt: skip
-        config = search.config_from_flags()
-    assert config.stages() == ((2, 2), (4, 2))
-    assert (config.skip_weight, config.skip_target) == (0.5, 0.3)
+    found = _by_flags(
+        "[config.space, config.nodes, config.cells, config.filters,"
+        " config.retrain_filters, config.retrain_num_cells,"
+        " config.skip_weight]",
+        "--preset=enas_macro", "--space=enas_micro", "--nodes=2", "--cells=3",
+        "--filters=8", "--retrain_filters=10", "--retrain_num_cells=4",
+    )  # fmt: skip
+    assert found == ["enas_micro", 2, 3, 8, 10, 4, 0.0]
+    found = _by_flags(
+        "[config.stages(), config.skip_weight, config.skip_target]",
+        "--preset=tiny_conv", "--space=nas_conv", "--evaluator=scratch",
+        "--layers=4", "--depth_first=2", "--skip_weight=0.5",
+        "--skip_target=0.3",
+    )  # fmt: skip
+    assert found == [[[2, 2], [4, 2]], 0.5, 0.3]
 
 
 def test_images_may_have_their_own_validation_part(tmp_path):
@@ -122,16 +141,19 @@ def test_images_may_have_their_own_validation_part(tmp_path):
             pixels = np.full((8, 8), 200 * (name == "light"), np.uint8)
             for number in range(num):
                 image.fromarray(pixels).save(folder / f"{number}.png")
-    arguments = dict(preset="tiny_conv", image_dir=str(tmp_path))
-    with flagsaver.flagsaver(**arguments):
-        with pytest.raises(ValueError, match="`num_validation` must be 0"):
-            search.open_data(search.config_from_flags())
-    with flagsaver.flagsaver(**arguments, num_validation=0, max_train=20):
-        config = search.config_from_flags()
-        data = search.open_data(config)
-    assert config.child.num_validation == config.retrain.num_validation == 0
-    assert config.child.max_train == config.retrain.max_train == 20
-    assert len(data.train.labels) == 20 and len(data.validation.labels) == 6
+    sizes = (
+        "[len(part.labels) for data in [search.open_data(config)]"
+        " for part in (data.train, data.validation)]"
+    )
+    arguments = ["--preset=tiny_conv", f"--image_dir={tmp_path}"]
+    assert "`num_validation` must be 0" in _by_flags(sizes, *arguments)
+    arguments += ["--num_validation=0", "--max_train=20"]
+    assert _by_flags(sizes, *arguments) == [20, 6]
+    found = _by_flags(
+        "[part.max_train for part in (config.child, config.retrain)]",
+        *arguments,
+    )
+    assert found == [20, 20]
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,6 @@ def test_what_a_set_is_known_by():
     found = images.describe(_set())
     assert found.pop("sha256") == _set().sha256
     assert found == {
-        "name": "noise",
         "num_classes": 3,
         "image_shape": [2, 3, 1],
         "num_train": 9,

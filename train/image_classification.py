@@ -40,6 +40,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
+from typing import NamedTuple
 from typing import NoReturn
 
 import rich.console
@@ -58,6 +59,7 @@ from nas_keras.search.rendezvous import PeerLostError
 from nas_keras.storage import configuration
 from nas_keras.tasks import image_grid
 from nas_keras.tasks.image_config import ImageConfig
+from nas_keras.tasks.image_config import NetSpec
 from nas_keras.tasks.image_config import resized
 from nas_keras.tasks.image_presets import IMAGE_PRESETS
 from nas_keras.tasks.training_loop import TrainingError
@@ -137,6 +139,28 @@ def config_from_flags() -> ImageConfig:
     return dataclasses.replace(IMAGE_PRESETS[_PRESET.value], **changes)
 
 
+class _Job(NamedTuple):
+    """What to train, checked.
+
+    Attributes:
+        config: Of the training, or what the grid changes.
+        trainings: Of the grid, if there is one.
+        spec: The network, or the first of the grid.
+        images: What it is trained on.
+        grid: Values by names; may be empty.
+        workdir: Folder of all results.
+        workers: All of them, or None if this process is alone.
+    """
+
+    config: ImageConfig
+    trainings: Sequence[image_grid.GridTraining]
+    spec: NetSpec
+    images: ImageSet
+    grid: dict[str, list[Any]]
+    workdir: pathlib.Path
+    workers: topology.Topology | None
+
+
 def main(argv: Sequence[str]) -> None:
     """Trains the network that the flags describe.
 
@@ -146,14 +170,12 @@ def main(argv: Sequence[str]) -> None:
     try:
         if len(argv) > 1:
             raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
-        config, grid, images, workdir = _checked_arguments()
-        workers = topology.from_environment(os.environ, _CLUSTER.value)
-        num_workers = len(workers.addresses) if workers else 1
-        cluster.check_dataset(config.dataset, num_workers)
-        if not (workdir / "result.json").exists():
-            _train(config, grid, images, workdir, workers)
+        job = _checked_arguments()
+        workers = job.workers
+        if not (job.workdir / "result.json").exists():
+            _train(job)
         if workers is None or workers.index == 0:
-            _print_result(workdir)
+            _print_result(job.workdir)
         if workers is not None:
             stopping.end(stopping.DONE)
     except ValueError as error:
@@ -169,9 +191,7 @@ def main(argv: Sequence[str]) -> None:
         )
 
 
-def _checked_arguments() -> tuple[
-    ImageConfig, dict[str, list[Any]], ImageSet, pathlib.Path
-]:
+def _checked_arguments() -> _Job:
     """Returns what to train; fails before anything is written."""
     for name in ("workdir", "image_dir", "data_dir"):
         value = flags.FLAGS[name].value
@@ -188,18 +208,36 @@ def _checked_arguments() -> tuple[
         )
     config = config_from_flags()
     grid = image_grid.grid_from_text(_GRID.value or "")
+    trainings: list[image_grid.GridTraining] = []
     if grid:
-        image_grid.grid_changes(config, grid)
-    spec = resized(load_convnet(config.network), config.filters)
+        trainings = image_grid.grid_trainings(config, grid)
+        spec = trainings[0].spec
+    else:
+        spec = resized(load_convnet(config.network), config.filters)
+    workers = topology.from_environment(os.environ, _CLUSTER.value)
+    num_workers = len(workers.addresses) if workers else 1
+    cluster.check_dataset(config.dataset, num_workers)
+    _quieten_tensorflow(num_workers)
     cluster.prepare_to_read(config.dataset, config.num_threads)
     images = _open_images(config)
-    config.check_images(images)
-    workdir = pathlib.Path(_WORKDIR.value)
-    settings = config.settings(spec, images)
     if grid:
-        settings |= {"grid": grid}
+        image_grid.check_trainings(
+            trainings, lambda its: its.config.check_images(images)
+        )
+        settings = image_grid.grid_settings(config, grid, trainings, images)
+    else:
+        config.check_images(images)
+        settings = config.settings(spec, images)
+    workdir = pathlib.Path(_WORKDIR.value)
     configuration.check(workdir, {"settings": settings})
-    return config, grid, images, workdir
+    return _Job(config, trainings, spec, images, grid, workdir, workers)
+
+
+def _quieten_tensorflow(num_workers: int) -> None:
+    """Has TensorFlow, not loaded yet, say less; of a lost worker, nothing."""
+    level = "3" if num_workers > 1 else "2"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", level)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _open_images(config: ImageConfig) -> ImageSet:
@@ -216,37 +254,23 @@ def _open_images(config: ImageConfig) -> ImageSet:
         raise ValueError(str(error)) from None
 
 
-def _train(
-    config: ImageConfig,
-    grid: dict[str, list[Any]],
-    images: ImageSet,
-    workdir: pathlib.Path,
-    workers: topology.Topology | None,
-) -> None:
-    if workers is not None:
-        workers.check_port()
+def _train(job: _Job) -> None:
+    if job.workers is not None:
+        job.workers.check_port()
     stopping.leave_on_signals(_NAME)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if workers else "2")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
     def on_lost(reason: str, status: int | None = None) -> NoReturn:
         stopping.leave(_NAME, status or stopping.PEER_LOST, reason)
 
-    cluster.limit_threads(config.num_threads)
+    cluster.limit_threads(job.config.num_threads)
     try:
-        with cluster.Cluster(workers, on_lost=on_lost) as joined:
-            _train_together(config, grid, images, workdir, joined)
+        with cluster.Cluster(job.workers, on_lost=on_lost) as joined:
+            _train_together(job, joined)
     except PeerLostError as error:
         on_lost(str(error))
 
 
-def _train_together(
-    config: ImageConfig,
-    grid: dict[str, list[Any]],
-    images: ImageSet,
-    workdir: pathlib.Path,
-    joined: cluster.Cluster,
-) -> None:
+def _train_together(job: _Job, joined: cluster.Cluster) -> None:
     from nas_keras.search import replicas
     from nas_keras.tasks.image_classification import train_images
     from nas_keras.tasks.image_grid_training import train_grid
@@ -255,13 +279,12 @@ def _train_together(
         soft_wrap=True, highlight=False, quiet=not joined.is_chief
     )
     together = replicas.replicas_of(joined, _devices(joined))
-    name = load_convnet(config.network).name
+    config, workdir = job.config, job.workdir
     total = config.num_epochs
-    if grid:
-        changes = image_grid.grid_changes(config, grid)
-        total = sum(its.get("num_epochs", total) for its in changes)
+    if job.grid:
+        total = sum(its.config.num_epochs for its in job.trainings)
     with Progress(
-        name,
+        job.spec.name,
         total,
         "epochs",
         console=console,
@@ -269,14 +292,15 @@ def _train_together(
     ) as display:
         speed = TrainingSpeed(display, "images")
         shown = (display, speed, console, itertools.count())
-        common = (images, workdir, speed.tell, together)
-        if not grid:
+        common = (job.images, workdir, speed.tell, together)
+        if not job.grid:
             epochs = train_images(config, *common)
             _show(epochs, workdir, *shown)
             return
-        trainings = train_grid(config, grid, *common)
-        for number, its in itertools.groupby(trainings, lambda e: e.number):
-            console.print(f"training {number}: {changes[number]}")
+        epochs = train_grid(config, job.grid, *common)
+        for number, its in itertools.groupby(epochs, lambda e: e.number):
+            changes = job.trainings[number].changes
+            console.print(f"training {number}: {changes}")
             folder = workdir / image_grid.folder_of(number)
             _show((e.epoch for e in its), folder, *shown)
 

@@ -320,8 +320,7 @@ def main(argv: Sequence[str]) -> None:
         SystemExit: With the status of the module's docstring.
     """
     try:
-        config, data_set, workdir = _checked_arguments(argv)
-        workers = _checked_workers(config)
+        config, data_set, workdir, workers = _checked_arguments(argv)
         if finished.is_finished(
             workdir, configuration.whole_of(config, data_set)
         ):
@@ -347,7 +346,12 @@ def main(argv: Sequence[str]) -> None:
 
 def _checked_arguments(
     argv: Sequence[str],
-) -> tuple[SearchConfig, configuration.SearchData, pathlib.Path]:
+) -> tuple[
+    SearchConfig,
+    configuration.SearchData,
+    pathlib.Path,
+    topology.Topology | None,
+]:
     """Returns what to run; fails before anything is loaded or written."""
     if len(argv) > 1:
         raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
@@ -366,13 +370,15 @@ def _checked_arguments(
                 "or give --noreport."
             )
     config = config_from_flags()
+    workers = _checked_workers(config)
+    process.quieten_tensorflow(workers is not None)
     if config.text_file is None:
         prepare_to_read(config.dataset, config.num_threads)
     data_set = open_data(config)
     workdir = pathlib.Path(_WORKDIR.value)
     settings = configuration.settings_of(config, data_set)
     check_configuration(workdir, {"settings": settings})
-    return config, data_set, workdir
+    return config, data_set, workdir, workers
 
 
 def _checked_workers(config: SearchConfig) -> topology.Topology | None:

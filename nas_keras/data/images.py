@@ -227,9 +227,11 @@ def stratified(
 
 
 def describe(images: ImageSet) -> dict[str, Any]:
-    """Returns what a set is known by, JSON-able."""
+    """Returns what a set is known by, JSON-able: not its name.
+
+    The name of a folder says nothing of the images in it.
+    """
     return {
-        "name": images.name,
         "sha256": images.sha256,
         "num_classes": images.num_classes,
         "image_shape": list(images.image_shape),

@@ -1,7 +1,7 @@
 """A process that runs a search: its signals, its display, its TensorFlow.
 
-TensorFlow is loaded by `run_worker` and not before: whatever can be wrong with
-a command is known by then.
+TensorFlow is loaded by `run_worker` and not before, unless it is to read the
+data: whatever can be wrong with a command is known by then.
 """
 
 import functools
@@ -23,6 +23,15 @@ from nas_keras.search.progress import SentProgress
 from nas_keras.search.rendezvous import PeerLostError
 from nas_keras.search.search_config import SearchConfig
 from nas_keras.search.topology import Topology
+
+
+def quieten_tensorflow(has_peers: bool) -> None:
+    """Has TensorFlow say less; to be called before it is loaded."""
+    # Of a lost worker it would tell at length.
+    level = "3" if has_peers else "2"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", level)
+    # What is retrained is a program of its own each; it would warn.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def run_worker(
@@ -56,11 +65,7 @@ def run_worker(
     parent = os.environ.get(supervisor.PARENT_VARIABLE)
     if parent:
         stopping.leave_with_parent(name, int(parent))
-    # Of a lost worker TensorFlow would tell at length.
-    level = "3" if workers else "2"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", level)
-    # What is retrained is a program of its own each; TensorFlow would warn.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    quieten_tensorflow(workers is not None)
     from nas_keras.search.run import run
 
     def on_lost(reason: str, status: int | None = None) -> NoReturn:

@@ -168,10 +168,22 @@ def _is_cut(middle: np.ndarray, length: int, size: int) -> np.ndarray:
 class TrainingInput:
     """The batches of a training; the next is made while one is used.
 
+    It has a thread, which `close`, or the end of a `with`, ends.
+
     Args:
         images: For training.
-        config: The training.
+        config: The training; nothing is made beyond its last epoch unless it
+            is asked for.
         normalization: Of the images.
+
+    Example:
+
+    >>> grey = Images(np.zeros((6, 4, 4, 1), np.uint8), np.zeros(6, np.int32))
+    >>> config = ImageConfig("test", batch_size=2)
+    >>> whitening = normalization_of("whitening", grey.pixels)
+    >>> with TrainingInput(grey, config, whitening) as inputs:
+    ...     inputs.batch(0, 2)[0].shape
+    (2, 4, 4, 1)
     """
 
     def __init__(
@@ -184,9 +196,33 @@ class TrainingInput:
         self._next: (
             tuple[tuple[int, int], concurrent.futures.Future[Images]] | None
         ) = None
-        # Of the epoch that is on, and of the next one.
-        self._draws = functools.lru_cache(2)(self._draws_of)
-        self.batches = functools.lru_cache(2)(self._batches_of)
+        total, *size = images.pixels.shape[:3]
+
+        # Functions, and not methods, of which a cache would hold `self`.
+        @functools.lru_cache(2)  # The epoch that is on, and the next one.
+        def draws(epoch: int) -> Draws:
+            return draws_of(total, tuple(size), config, epoch)
+
+        @functools.lru_cache(2)
+        def batches(epoch: int) -> list[np.ndarray]:
+            return batches_of(total, config.batch_size, epoch, config.seed)
+
+        self._draws, self._batches = draws, batches
+
+    def __enter__(self) -> "TrainingInput":
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the thread; no batch may be asked for afterwards."""
+        self._ahead.shutdown(cancel_futures=True)
+        self._next = None
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Returns the places of the images of each batch of an epoch."""
+        return self._batches(epoch)
 
     def batch(self, epoch: int, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns a batch of an epoch as the training sees it.
@@ -206,19 +242,11 @@ class TrainingInput:
         number += 1
         if number == len(self.batches(epoch)):
             epoch, number = epoch + 1, 0
-        place = epoch, number
-        self._next = place, self._ahead.submit(self._make, place)
+        self._next = None
+        if epoch < self._config.num_epochs:
+            place = epoch, number
+            self._next = place, self._ahead.submit(self._make, place)
         return made
-
-    def _batches_of(self, epoch: int) -> list[np.ndarray]:
-        """Returns the places of the images of each batch of an epoch."""
-        total = len(self._images.labels)
-        config = self._config
-        return batches_of(total, config.batch_size, epoch, config.seed)
-
-    def _draws_of(self, epoch: int) -> Draws:
-        shape = self._images.pixels.shape
-        return draws_of(shape[0], shape[1:3], self._config, epoch)
 
     def _make(self, place: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         epoch, number = place

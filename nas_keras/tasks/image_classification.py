@@ -43,8 +43,8 @@ from nas_keras.tasks.training_loop import Diverged
 from nas_keras.tasks.training_loop import Record
 from nas_keras.tasks.training_loop import TrainingLoop
 from nas_keras.tasks.training_loop import Update
-from nas_keras.tasks.training_loop import best_arrays
 from nas_keras.tasks.training_loop import exclusive_workdir
+from nas_keras.tasks.training_loop import load_weights
 from nas_keras.tasks.training_loop import save_weights
 
 
@@ -102,8 +102,9 @@ def train_images(
 
     Raises:
         ValueError: If the workdir belongs to another configuration or is in
-            use, images and network or batches do not fit, or Keras's backend
-            is neither TensorFlow nor JAX.
+            use, images and network or batches do not fit, Keras's backend is
+            neither TensorFlow nor JAX, or the weights of the best epoch are
+            gone from `best/`.
         TrainingError: If the training diverged again after three times going
             back to a snapshot with half the rate.
     """
@@ -130,8 +131,9 @@ def train_images(
         training = _Training(
             config, spec, images, steps, workdir, on_update, replicas
         )
-        for record in training.run():
-            yield ImageEpoch(**record)
+        with contextlib.closing(training):
+            for record in training.run():
+                yield ImageEpoch(**record)
 
 
 class _Training(TrainingLoop):
@@ -166,6 +168,10 @@ class _Training(TrainingLoop):
             on_update,
             replicas,
         )
+
+    def close(self) -> None:
+        """Ends the thread that makes batches."""
+        self._input.close()
 
     def batches(self, epoch: int) -> range:
         return range(len(self._input.batches(epoch)))
@@ -245,6 +251,7 @@ class _Training(TrainingLoop):
             "rollbacks": self.rollbacks,
             "elapsed_s": sum(past["elapsed_s"] for past in history),
             "network": self._spec.to_dict(),
+            "images": self._images.name,
             "class_names": list(self._images.class_names),
             "test_confusion": found["test"].confusion.tolist(),
             "parameters": num_weights(model),
@@ -261,6 +268,15 @@ class _Training(TrainingLoop):
         history = self.place.history
         if not self._is_selecting:
             return f"epoch {history[-1]['epoch']}, the last"
-        self._steps.set_weights(best_arrays(self.workdir))
         best = max(history, key=lambda past: past["validation_accuracy"])
+        folder = self.workdir / "best"
+        # Not the newest: of an epoch that was begun anew, they may be others.
+        weights = load_weights(folder, best["updates"])
+        if weights is None:
+            raise ValueError(
+                f"{folder}: the weights of epoch {best['epoch']}, the best, "
+                f"after {best['updates']} updates, are damaged or gone. "
+                "Restore them from a copy, or train in another workdir."
+            )
+        self._steps.set_weights(weights)
         return f"epoch {best['epoch']}, the best"

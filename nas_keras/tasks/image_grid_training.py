@@ -16,17 +16,22 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from nas_keras.convnets.files import load_convnet
 from nas_keras.data.images import ImageSet
+from nas_keras.storage import configuration
 from nas_keras.storage import files
 from nas_keras.tasks.image_classification import ImageEpoch
 from nas_keras.tasks.image_classification import train_images
 from nas_keras.tasks.image_config import ImageConfig
 from nas_keras.tasks.image_config import NetSpec
-from nas_keras.tasks.image_config import resized
 from nas_keras.tasks.image_grid import Grid
+from nas_keras.tasks.image_grid import GridTraining
+from nas_keras.tasks.image_grid import check_trainings
 from nas_keras.tasks.image_grid import folder_of
-from nas_keras.tasks.image_grid import grid_changes
+from nas_keras.tasks.image_grid import grid_settings
+from nas_keras.tasks.image_grid import grid_trainings
+from nas_keras.tasks.image_network import network_of
+from nas_keras.tasks.image_steps import check_replicas
+from nas_keras.tasks.replicas import OneReplica
 from nas_keras.tasks.replicas import Replicas
 from nas_keras.tasks.training_loop import TrainingError
 from nas_keras.tasks.training_loop import Update
@@ -59,7 +64,8 @@ def train_grid(
 ) -> Iterator[GridEpoch]:
     """Trains with each of a grid's configurations, one after the other.
 
-    One that diverges is noted; the others may do.
+    One that diverges is noted; the others may do. All are checked, with their
+    networks, before the first.
 
     Args:
         config: What the grid changes.
@@ -68,14 +74,15 @@ def train_grid(
         workdir: Has a folder `grid/NN` for each training, and at the end a
             `result.json`: that of the training with the highest validation
             accuracy, and the table `grid` of all.
-        on_update, replicas, network: As for `train_images`.
+        on_update, replicas, network: As for `train_images`; a grid of networks
+            leaves `network` out.
 
     Yields:
         A `GridEpoch` after each epoch.
 
     Raises:
-        ValueError: As `grid_changes` and `train_images` raise, or if there
-            are no validation images.
+        ValueError: As `grid_trainings` and `train_images` raise, or if there
+            are no validation images; nothing is written then.
         TrainingError: If all trainings diverged.
     """
     if not len(images.validation.labels):
@@ -83,17 +90,18 @@ def train_grid(
             "num_validation must be positive with a grid, which validation "
             "chooses from. Received: num_validation=0."
         )
-    changes = grid_changes(config, grid)
-    workdir, is_chief = Path(workdir), replicas is None or replicas.is_chief
-    spec = resized(network or load_convnet(config.network), config.filters)
-    settings = {**config.settings(spec, images), "grid": dict(grid)}
+    replicas, workdir = replicas or OneReplica(), Path(workdir)
+    is_chief = replicas.is_chief
+    trainings = grid_trainings(config, grid, network)
+    settings = grid_settings(config, grid, trainings, images)
+    configuration.check(workdir, {"settings": settings})
+    _check(trainings, images, replicas)
     held: AbstractContextManager[None] = contextlib.nullcontext()
     if is_chief:
         held = exclusive_workdir(workdir, {"settings": settings}, ())
     rows, rest = [], (on_update, replicas, network)
     with held:
-        for number, its in enumerate(changes):
-            changed = dataclasses.replace(config, **its)
+        for number, (its, changed, _) in enumerate(trainings):
             folder = workdir / folder_of(number)
             accuracies, problem = [], ""
             try:
@@ -110,6 +118,26 @@ def train_grid(
         best = _best(rows)
         if is_chief:
             _write_result(workdir, rows, best)
+
+
+def _check(
+    trainings: Sequence[GridTraining], images: ImageSet, replicas: Replicas
+) -> None:
+    """Refuses a grid with a training that would not begin."""
+    built = set()
+
+    def check(training: GridTraining) -> None:
+        its, spec = training.config, training.spec
+        its.check_images(images)
+        check_replicas(its, replicas)
+        # Whether there is an auxiliary head and what is dropped, a network
+        # may not go with; the rest of a configuration goes with any.
+        kind = (spec.fingerprint, its.auxiliary_weight > 0, its.drop_path > 0)
+        if kind not in built:
+            network_of(its, spec, images.image_shape, images.num_classes)
+            built.add(kind)
+
+    check_trainings(trainings, check)
 
 
 def _best(rows: Sequence[Mapping[str, Any]]) -> int:

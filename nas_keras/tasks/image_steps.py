@@ -44,6 +44,20 @@ def losses_of(
     return (1 - smoothing) * plain + smoothing * spread, plain
 
 
+def check_replicas(config: ImageConfig, replicas: Replicas) -> None:
+    """Refuses a batch that cannot be shared out evenly.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    if config.batch_size % replicas.num:
+        raise ValueError(
+            "batch_size must be a multiple of the number of replicas. "
+            f"Received: batch_size={config.batch_size} for {replicas.num} "
+            "replicas."
+        )
+
+
 class ImageSteps(TrainingVariables):
     """A model, its optimizer, and what may be done to them.
 
@@ -70,12 +84,7 @@ class ImageSteps(TrainingVariables):
         compilation.check_backend()
         self._config = config
         self._replicas: Replicas = replicas or OneReplica()
-        if config.batch_size % self._replicas.num:
-            raise ValueError(
-                "batch_size must be a multiple of the number of replicas. "
-                f"Received: batch_size={config.batch_size} for "
-                f"{self._replicas.num} replicas."
-            )
+        check_replicas(config, self._replicas)
         with self._replicas.scope():
             self.model = model()
             self._weights = self.model.trainable_variables
