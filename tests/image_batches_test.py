@@ -1,7 +1,10 @@
 """Tests of what an update sees: normalisation, order, augmentation, rate."""
 
 import dataclasses
+import gc
 import math
+import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -175,6 +178,41 @@ class TestInput:
                 config,
             )
             np.testing.assert_allclose(images[place], wanted, rtol=1e-6)
+
+    def test_nothing_is_made_beyond_the_last_epoch(self, monkeypatch):
+        made = []
+        make = image_batches.TrainingInput._make
+
+        def noted(self, place):
+            made.append(place)
+            return make(self, place)
+
+        monkeypatch.setattr(image_batches.TrainingInput, "_make", noted)
+        with self._input(_config(num_epochs=2)) as source:
+            for place in ((0, 0), (0, 1), (1, 0), (1, 1)):
+                source.batch(*place)
+        assert made == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+    def test_its_thread_ends_when_it_is_closed(self):
+        before = set(threading.enumerate())
+        with self._input(_config()) as source:
+            source.batch(0, 0)
+            (own,) = set(threading.enumerate()) - before
+        assert not own.is_alive()
+        source.close()  # Again, which does no harm.
+
+    def test_it_is_gone_when_nobody_holds_it(self):
+        gc.disable()  # No cycle: it holds all the images.
+        try:
+            source = self._input(_config(num_epochs=1))
+            source.batch(0, 0)
+            source.batch(0, 1)
+            source.close()
+            held = weakref.ref(source)
+            del source
+            assert held() is None
+        finally:
+            gc.enable()
 
 
 class TestRate:

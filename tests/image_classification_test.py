@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 
 import keras
 import numpy as np
@@ -22,6 +23,7 @@ from nas_keras.convnets.drop_path import DropPath
 from nas_keras.data.images import Images
 from nas_keras.data.images import image_set
 from nas_keras.storage import checkpoints
+from nas_keras.tasks import image_classification
 from nas_keras.tasks.image_batches import normalization_of
 from nas_keras.tasks.image_classification import train_images
 from nas_keras.tasks.image_config import ImageConfig
@@ -30,6 +32,9 @@ from nas_keras.tasks.image_network import network_of
 from nas_keras.tasks.image_network import usable
 from nas_keras.tasks.image_presets import IMAGE_PRESETS
 from nas_keras.tasks.image_steps import ImageSteps
+from nas_keras.tasks.training_loop import TrainingError
+from nas_keras.tasks.training_loop import load_weights
+from nas_keras.tasks.training_loop import save_weights
 
 _NETWORK = ConvNetSpec(
     "small",
@@ -179,6 +184,62 @@ def test_the_best_weights_are_those_of_the_best_epoch(finished, tmp_path):
     _, arrays = checkpoints.latest(tmp_path / "best")
     # Two kernels, of each batch norm four, and the classifier's two.
     assert len(arrays) == 2 + 2 * 4 + 2
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_history_says_which_weights_are_the_best(
+    is_there, finished, tmp_path
+):
+    workdir, epochs = finished
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "result.json").unlink()
+    best = max(epochs, key=lambda epoch: epoch.validation_accuracy)
+    weights = load_weights(tmp_path / "best", best.updates)
+    # As of a later epoch, which after a restart was another.
+    save_weights(tmp_path / "best", 99, [0 * w for w in weights])
+    if is_there:
+        _train(_config(), tmp_path)
+        results = [
+            json.loads((folder / "result.json").read_text())
+            for folder in (workdir, tmp_path)
+        ]
+        assert results[0]["metrics"] == results[1]["metrics"]
+        assert results[1]["weights"] == f"epoch {best.epoch}, the best"
+        return
+    (tmp_path / "best" / f"step_{best.updates:08d}.npz").unlink()
+    message = f"best: the weights of epoch {best.epoch}, the best, after "
+    with pytest.raises(ValueError, match=message):
+        _train(_config(), tmp_path)
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_a_training_ends_its_thread(tmp_path):
+    before = set(threading.enumerate())
+    with pytest.raises(_Stop):
+        _train(_config(), tmp_path, on_update=_stop_at(2))
+    its = [t for t in threading.enumerate() if t.name.startswith("images")]
+    assert not set(its) - before
+
+
+def test_the_name_of_a_set_is_no_setting_and_is_in_the_result(
+    finished, tmp_path
+):
+    workdir, epochs = finished
+    result = json.loads((workdir / "result.json").read_text())
+    assert result["images"] == "corners"
+    renamed = dataclasses.replace(_images(), name="edges")
+    assert _train(_config(), workdir, renamed) == epochs
+
+
+def test_first_weights_of_no_use_are_said_to_be_the_networks(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        image_classification.ImageSteps, "update", lambda *_: math.nan
+    )
+    message = "before the first update.* Choose fewer layers, or another net"
+    with pytest.raises(TrainingError, match=message):
+        _train(_config(), tmp_path)
 
 
 def test_without_validation_the_last_weights_stand(tmp_path):

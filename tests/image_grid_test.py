@@ -1,11 +1,16 @@
 """Tests of grids of trainings: their values, and the one that is chosen."""
 
+import dataclasses
 import json
 import re
 
 import numpy as np
 import pytest
 
+from nas_keras.convnets import ConvLayer
+from nas_keras.convnets import ConvNetSpec
+from nas_keras.convnets import load_convnet
+from nas_keras.convnets import save_convnet
 from nas_keras.data.images import Images
 from nas_keras.data.images import image_set
 from nas_keras.tasks import image_grid
@@ -40,7 +45,8 @@ def test_a_text_is_a_grid():
         "norm_epsilon",
         "decay_from",
     }
-    assert len(image_grid.grid_changes(_CONFIG, paper)) == 16
+    config = dataclasses.replace(_CONFIG, schedule="step")
+    assert len(image_grid.grid_changes(config, paper)) == 16
 
 
 @pytest.mark.parametrize(
@@ -69,9 +75,29 @@ def test_each_value_goes_with_each():
         ({"seed": []}, "must have values of each name. Received: seed=()"),
         ({"max_train": [1]}, "A grid must be of some of .*'max_train'"),
         ({"momentum": [0.9, 1.0]}, "momentum must be in .*momentum=1.0"),
+        ({"num_threads": [1, 2]}, "of some of .*Received: 'num_threads'"),
+        ({"snapshot_updates": [1]}, "some of .*Received: 'snapshot_updates'"),
+        ({"seed": [1, 0, 1]}, r"Received: 1 again in seed=\(1, 0, 1\)"),
+        ({"decay": [4.0]}, "must not be of decay, .*'step'.*='cosine'"),
+        ({"decay_from": [0.5]}, "must not be of decay_from, which only sched"),
+        ({"num_decays": [1, 2]}, "must not be of num_decays"),
+        ({"restart_epochs": [1, 2]}, "of restart_epochs, .*_restarts'.*'cosi"),
+        ({"restart_factor": [1, 2]}, "must not be of restart_factor"),
+        (
+            {"schedule": ["step", "cosine"], "decay": [4.0, 5.0]},
+            "must not be of decay, .*Received: schedule='cosine'",
+        ),
+        (
+            {"schedule": ["step"], "min_learning_rate": [0.0, 0.01]},
+            "must not be of min_learning_rate, .*'cosine_restarts'.*='step'",
+        ),
+        (
+            {"momentum": [0.8, 0.9], "optimizer": ["sgd", "adam"]},
+            "must not be of momentum, which only optimizers .*='adam'",
+        ),
     ],
 )
-def test_a_grid_is_checked(grid, message):
+def test_the_names_and_values_of_a_grid_are_checked(grid, message):
     with pytest.raises(ValueError, match=message):
         image_grid.grid_changes(_CONFIG, grid)
 
@@ -131,6 +157,66 @@ def test_a_grid_of_which_all_diverge_is_an_error(tmp_path, monkeypatch):
             )
         )
     assert not (tmp_path / "result.json").exists()
+
+
+_STRIDED = ConvNetSpec("strided", [ConvLayer("conv", filters=4, stride=9)])
+_NARROWING = ConvNetSpec(
+    "narrowing",
+    [ConvLayer("conv", filters=16), ConvLayer("conv", filters=4, inputs=[0])],
+)
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"batch_size": [4, 17]}, "training 1 of the grid, {'batch_size': 17}: "
+         "batch_size must be at most the 16 training images"),
+        ({"network": ["resnet_20", "none"]},
+         "training 1 of the grid, {'network': 'none'}: No network is named"),
+        ({"network": ["resnet_20", "strided.json"]},
+         "'strided.json'}: network 'strided': layer_0: stride must be at most"),
+        ({"network": ["narrowing.json"], "filters": [16, 3]},
+         "'filters': 3}: filters must give each layer of 'narrowing'"),
+        ({"auxiliary_weight": [0.0, 0.4]}, "'auxiliary_weight': 0.4}: "),
+        ({"drop_path": [0.0, 0.4]}, "'drop_path': 0.4}: "),
+    ],
+)  # fmt: skip
+def test_all_trainings_are_checked_before_the_first(
+    grid, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for network in (_STRIDED, _NARROWING):
+        save_convnet(network, f"{network.name}.json")
+    trainings = image_grid_training.train_grid(
+        _CONFIG, grid, _images(), tmp_path / "run"
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        next(trainings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_each_network_is_built_once(tmp_path, monkeypatch):
+    train, _ = _fake([[0.5]] * 8)
+    monkeypatch.setattr(image_grid_training, "train_images", train)
+    built = []
+    monkeypatch.setattr(
+        image_grid_training,
+        "network_of",
+        lambda config, spec, shape, classes: built.append(
+            (config.filters, shape, classes)
+        ),
+    )
+    grid = {"seed": [0, 1], "filters": [8, 16], "learning_rate": [0.1, 0.2]}
+    list(image_grid_training.train_grid(_CONFIG, grid, _images(), tmp_path))
+    assert built == [(8, (8, 8, 1), 2), (16, (8, 8, 1), 2)]
+
+
+def test_a_network_beside_a_grid_of_networks_is_refused():
+    network = load_convnet("resnet_20")
+    grid = {"network": ["enas_macro"]}
+    message = "network must be left out .*network='resnet_20' and a grid of"
+    with pytest.raises(ValueError, match=message):
+        image_grid.grid_trainings(_CONFIG, grid, network)
 
 
 def test_a_grid_needs_validation_images(tmp_path):

@@ -83,7 +83,8 @@ def test_a_training_leaves_its_files_and_says_what_it_came_to(finished):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     config = json.loads((run / "config.json").read_text())
-    assert config["run"]["settings"]["images"]["name"] == "digits"
+    assert config["run"]["settings"]["images"]["num_train"] == 200
+    assert found["images"] == "digits"
 
 
 def test_the_same_command_again_prints_the_result(finished):
@@ -151,6 +152,11 @@ def test_a_grid_of_a_folder_chooses_by_validation(tmp_path):
         (["--workdir=run", "--network=forward.json"],
          ["forward.json: ", "layer 0: inputs must be numbers of earlier"]),
         (["--workdir=run", "--grid=rate=1"], ["A grid must be 'paper', or"]),
+        (["--workdir=run", "--grid=network=resnet_20,none"],
+         ["training 1 of the grid, {'network': 'none'}: No network is named"]),
+        (["--workdir=run", "--grid=batch_size=10,20", "--image_dir=pets",
+          "--num_validation=5"],
+         ["training 1 of the grid", "batch_size must be at most the 19"]),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_status_2(arguments, parts, tmp_path):
@@ -167,6 +173,30 @@ def test_bad_input_is_one_line_and_status_2(arguments, parts, tmp_path):
     assert lines[0].startswith("nas-image-classification: ")
     for part in parts:
         assert part in lines[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupt_while_images_are_read_is_one_line(tmp_path):
+    code = """
+import sys
+from train import image_classification as program
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+program.open_images = interrupted
+sys.argv = ["x", "--workdir=run"]
+program.run()
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True,
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(_ROOT)},
+    )  # fmt: skip
+    assert result.returncode == 130
+    assert result.stderr == (
+        "nas-image-classification: interrupted; the same command goes on from "
+        "here.\n"
+    )
     assert not (tmp_path / "run").exists()
 
 

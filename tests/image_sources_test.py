@@ -142,6 +142,12 @@ class TestFolder:
         with pytest.raises(ValueError, match=r"test/dog/1.png', which cannot"):
             image_sources.open_images(image_dir=tmp_path)
 
+    def test_a_file_of_too_many_points_is_named(self, tmp_path, monkeypatch):
+        _write(tmp_path, _FILES | {"train/dog/9.png": _pixels(1, (9, 9, 3))})
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
+        with _raises("train/dog/9.png', which cannot be read: Image size (81"):
+            image_sources.open_images(image_dir=tmp_path)
+
     def test_a_file_that_may_not_be_read_is_named(self, tmp_path):
         _write(tmp_path, _FILES)
         path = tmp_path / "test" / "dog" / "1.png"
