@@ -28,7 +28,7 @@ _TEST = [
 setuptools.setup(
     name="nas_keras",
     version=_VERSION["__version__"],
-    description="Neural architecture search of recurrent cells for Keras 3",
+    description="Neural architecture search for Keras 3: cells, image networks",
     long_description=(_ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="The nas_keras authors",

@@ -1,6 +1,7 @@
-"""Recurrent cells and architecture search for Keras 3.
+"""Recurrent cells, image networks and architecture search for Keras 3.
 
     cells         CellSpec, NASCell, NASRNN: what a cell is, and its layers
+    convnets      ConvNetSpec, MicroNetSpec: image networks, and their models
     spaces        what may be built
     controllers   what proposes
     search        what scores, and the loop
