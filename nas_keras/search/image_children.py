@@ -58,23 +58,23 @@ class ImageTrainer:
             ),
             config,
         )
-        inputs = TrainingInput(images.train, config, self._normalization)
-        num_batches = len(inputs.batches(0))
-        found = []
-        for epoch in range(config.num_epochs):
-            total = 0.0
-            for number in range(num_batches):
-                epochs = epoch + number / num_batches
-                loss_nats = steps.update(
-                    *inputs.batch(epoch, number),
-                    rate_at(config, epochs),
-                    epochs / config.num_epochs,
-                )
-                _check(loss_nats, "training")
-                total += loss_nats
-            if epoch >= config.num_epochs - _LAST_EPOCHS:
-                found.append(self._scores(steps, "validation"))
-                _check(found[-1].loss_nats, "validation")
+        with TrainingInput(images.train, config, self._normalization) as inputs:
+            num_batches = len(inputs.batches(0))
+            found = []
+            for epoch in range(config.num_epochs):
+                total = 0.0
+                for number in range(num_batches):
+                    epochs = epoch + number / num_batches
+                    loss_nats = steps.update(
+                        *inputs.batch(epoch, number),
+                        rate_at(config, epochs),
+                        epochs / config.num_epochs,
+                    )
+                    _check(loss_nats, "training")
+                    total += loss_nats
+                if epoch >= config.num_epochs - _LAST_EPOCHS:
+                    found.append(self._scores(steps, "validation"))
+                    _check(found[-1].loss_nats, "validation")
         metrics = {"train_loss_nats": total / num_batches}
         metrics |= max(found, key=lambda scores: scores.accuracy).metrics(
             "validation"
