@@ -92,6 +92,7 @@ _WITHOUT_KERAS = (
     "tasks/replicas.py",
     "tasks/scores.py",
     "tasks/training_config.py",
+    "tasks/training_files.py",
     "tasks/training_loop.py",
     "tasks/sentence_batches.py",
     "tasks/training_presets.py",

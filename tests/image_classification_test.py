@@ -32,9 +32,9 @@ from nas_keras.tasks.image_network import network_of
 from nas_keras.tasks.image_network import usable
 from nas_keras.tasks.image_presets import IMAGE_PRESETS
 from nas_keras.tasks.image_steps import ImageSteps
+from nas_keras.tasks.training_files import load_weights
+from nas_keras.tasks.training_files import save_weights
 from nas_keras.tasks.training_loop import TrainingError
-from nas_keras.tasks.training_loop import load_weights
-from nas_keras.tasks.training_loop import save_weights
 
 _NETWORK = ConvNetSpec(
     "small",

@@ -23,6 +23,7 @@ from nas_keras.tasks import TrainingError
 from nas_keras.tasks import compilation
 from nas_keras.tasks import language_model_epochs
 from nas_keras.tasks import train_language_model
+from nas_keras.tasks import training_files
 from nas_keras.tasks import training_loop
 from nas_keras.tasks.language_model_scoring import loss_of_text
 from nas_keras.tasks.language_model_steps import LanguageModelSteps
@@ -409,7 +410,7 @@ def test_the_best_weights_are_those_of_the_best_epoch(tmp_path, monkeypatch):
         language_model_epochs._Training, "_validation_loss", scripted
     )
     _train(_config({"num_epochs": 4}), tmp_path)
-    best = training_loop.best_arrays(tmp_path)
+    best = training_files.best_arrays(tmp_path)
     for got, want in zip(best, kept[1], strict=True):
         np.testing.assert_array_equal(got, want)
     assert (best[0] != kept[3][0]).any()
@@ -672,7 +673,7 @@ def test_best_weights_that_are_damaged_are_not_replaced_by_older(tmp_path):
     newest = max((tmp_path / "best").glob("step_*"))
     newest.write_bytes(newest.read_bytes()[:-9])
     with pytest.raises(ValueError, match="no best weights that are whole"):
-        training_loop.best_arrays(tmp_path)
+        training_files.best_arrays(tmp_path)
 
 
 def test_what_killed_writers_left_is_removed(tmp_path):

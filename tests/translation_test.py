@@ -21,7 +21,7 @@ from nas_keras.tasks import train_translation
 from nas_keras.tasks import translation
 from nas_keras.tasks import translation_task
 from nas_keras.tasks.replicas import OneReplica
-from nas_keras.tasks.training_loop import best_arrays
+from nas_keras.tasks.training_files import best_arrays
 from nas_keras.tasks.translation_scores import scores_of
 from nas_keras.tasks.translation_steps import TranslationSteps
 from nas_keras.tasks.translation_task import TranslationTask

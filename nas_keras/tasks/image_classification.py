@@ -38,14 +38,14 @@ from nas_keras.tasks.image_scores import scores_of
 from nas_keras.tasks.image_steps import ImageSteps
 from nas_keras.tasks.replicas import OneReplica
 from nas_keras.tasks.replicas import Replicas
+from nas_keras.tasks.training_files import exclusive_workdir
+from nas_keras.tasks.training_files import load_weights
+from nas_keras.tasks.training_files import save_weights
 from nas_keras.tasks.training_loop import MAX_LOSS_NATS
 from nas_keras.tasks.training_loop import Diverged
 from nas_keras.tasks.training_loop import Record
 from nas_keras.tasks.training_loop import TrainingLoop
 from nas_keras.tasks.training_loop import Update
-from nas_keras.tasks.training_loop import exclusive_workdir
-from nas_keras.tasks.training_loop import load_weights
-from nas_keras.tasks.training_loop import save_weights
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,9 +33,9 @@ from nas_keras.tasks.image_network import network_of
 from nas_keras.tasks.image_steps import check_replicas
 from nas_keras.tasks.replicas import OneReplica
 from nas_keras.tasks.replicas import Replicas
+from nas_keras.tasks.training_files import exclusive_workdir
 from nas_keras.tasks.training_loop import TrainingError
 from nas_keras.tasks.training_loop import Update
-from nas_keras.tasks.training_loop import exclusive_workdir
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from nas_keras.tasks import compilation
 from nas_keras.tasks.language_model import LanguageModel
 from nas_keras.tasks.language_model import LanguageModelTask
 from nas_keras.tasks.training_config import TrainingConfig
-from nas_keras.tasks.training_loop import best_arrays
+from nas_keras.tasks.training_files import best_arrays
 
 
 def trained_model(
