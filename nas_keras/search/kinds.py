@@ -50,8 +50,8 @@ _ATTRIBUTES = {
         "retrain_num_cells",
     ),
 }
-# Of `child`, what shared weights have only in this way.
-_SHARED = {
+# Of a training of image networks, what shared weights have only in this way.
+FIXED_WHEN_SHARED = {
     "drop_path": 0.0,
     "auxiliary_weight": 0.0,
     "norm_epsilon": 0.0,
@@ -141,7 +141,7 @@ def _check_attributes(config: Any) -> None:
 
 def _check_shared(config: Any) -> None:
     """Refuses what networks that share their weights do not have."""
-    for name, value in _SHARED.items():
+    for name, value in FIXED_WHEN_SHARED.items():
         received = getattr(config.child, name)
         if received != value:
             raise ValueError(

@@ -8,9 +8,7 @@ Axes: B images, H height, W width, C channels, A decisions.
 import functools
 from collections.abc import Callable
 from collections.abc import Sequence
-from typing import Any
 
-import keras
 import tensorflow as tf
 
 from nas_keras.search.image_operations import Weights
@@ -18,13 +16,13 @@ from nas_keras.search.image_operations import added_if
 from nas_keras.search.image_operations import average_pool
 from nas_keras.search.image_operations import max_pool
 from nas_keras.search.image_operations import select
+from nas_keras.search.shared_network import SharedNetwork
 from nas_keras.spaces.enas_macro import MACRO_OPERATIONS
-from nas_keras.spaces.enas_macro import EnasMacro
 
 _POOLS = {"average_pool": average_pool, "max_pool": max_pool}
 
 
-class MacroNetwork(keras.layers.Layer):
+class MacroNetwork(SharedNetwork):
     """A classifier of images, its operations and skip connections in `tokens`.
 
     Each layer reads the one before it: a 1x1 convolution, norm, ReLU, then
@@ -34,7 +32,7 @@ class MacroNetwork(keras.layers.Layer):
     brought to half their size.
 
     Args:
-        macro: The space's `EnasMacro`.
+        structure: The space's `EnasMacro`.
         num_classes: Logits.
         dropout: Fraction dropped of what the logits are computed from.
         seed: Int, of the weights and the dropout.
@@ -53,30 +51,16 @@ class MacroNetwork(keras.layers.Layer):
         its authors' program, github.com/melodyguan/enas.
     """
 
-    def __init__(
-        self,
-        macro: EnasMacro,
-        num_classes: int,
-        dropout: float = 0.0,
-        seed: int = 0,
-        **kwargs: Any,
-    ):
-        super().__init__(dtype="float32", **kwargs)
-        self.macro = macro
-        self.num_classes = num_classes
-        self.seed = seed
-        self.dropout = keras.layers.Dropout(dropout, seed=seed)
-
     def build(self, input_shape) -> None:
-        weights, filters = Weights(self, self.seed), self.macro.filters
+        weights, filters = Weights(self, self.seed), self.structure.filters
         self._stem = weights.convolution("stem", 3, input_shape[-1], filters)
         self._operations = [
             _operations(weights, f"layer_{layer}", filters)
-            for layer in range(self.macro.layers)
+            for layer in range(self.structure.layers)
         ]
         self._norms = [
             weights.norm(f"layer_{layer}_sum", filters)
-            for layer in range(1, self.macro.layers)
+            for layer in range(1, self.structure.layers)
         ]
         self._reductions = {
             layer: [
@@ -85,17 +69,16 @@ class MacroNetwork(keras.layers.Layer):
                 )
                 for k in range(layer)
             ]
-            for layer in self.macro.reductions
+            for layer in self.structure.reductions
         }
-        self._head = weights.kernel("head", filters, self.num_classes)
-        self.built = True
+        self.build_head(weights, filters)
 
     def call(self, images, tokens, training=False):
         x = self._stem(images)
         outputs: list[tf.Tensor] = []
         place = 0
-        for layer in range(self.macro.layers):
-            if layer in self.macro.reductions:
+        for layer in range(self.structure.layers):
+            if layer in self.structure.reductions:
                 reductions = self._reductions[layer]
                 outputs = [
                     reduction(output)
@@ -109,8 +92,7 @@ class MacroNetwork(keras.layers.Layer):
             outputs = [*outputs, x]
             place += 1 + layer
         x = tf.reduce_mean(x, axis=[1, 2])
-        x = self.dropout(x, training=training)
-        return tf.matmul(x, tf.convert_to_tensor(self._head))
+        return self.logits(x, training)
 
     def _layer(
         self,

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from nas_keras.search.image_operations import Reduction
@@ -20,12 +19,12 @@ from nas_keras.search.image_operations import convolve
 from nas_keras.search.image_operations import max_pool
 from nas_keras.search.image_operations import read
 from nas_keras.search.image_operations import select
-from nas_keras.spaces.enas_micro import EnasMicro
+from nas_keras.search.shared_network import SharedNetwork
 
 _SIZES = (3, 5)  # Of the separable convolutions, operations 0 and 1.
 
 
-class MicroNetwork(keras.layers.Layer):
+class MicroNetwork(SharedNetwork):
     """A classifier of images, the nodes of its two cells in `tokens`.
 
     Nodes 0 and 1 of a cell are the outputs of the two cells before it. Every
@@ -36,7 +35,7 @@ class MicroNetwork(keras.layers.Layer):
     the image is brought to half its size.
 
     Args:
-        micro: The space's `EnasMicro`.
+        structure: The space's `EnasMicro`.
         num_classes: Logits.
         dropout: Fraction dropped of what the logits are computed from.
         seed: Int, of the weights and the dropout.
@@ -56,30 +55,18 @@ class MicroNetwork(keras.layers.Layer):
         its authors' program, github.com/melodyguan/enas.
     """
 
-    def __init__(
-        self,
-        micro: EnasMicro,
-        num_classes: int,
-        dropout: float = 0.0,
-        seed: int = 0,
-        **kwargs: Any,
-    ):
-        super().__init__(dtype="float32", **kwargs)
-        self.micro = micro
-        self.num_classes = num_classes
-        self.seed = seed
-        self.dropout = keras.layers.Dropout(dropout, seed=seed)
-
     def build(self, input_shape) -> None:
-        weights, filters = Weights(self, self.seed), self.micro.filters
+        weights, filters = Weights(self, self.seed), self.structure.filters
         width = 3 * filters
         self._stem = weights.convolution("stem", 3, input_shape[-1], width)
         before, last = width, width  # Channels of the two outputs before.
         # The same cells of all networks of the space.
-        reductions = self.micro.decode([0] * 8 * self.micro.nodes).reductions
+        reductions = self.structure.decode(
+            [0] * 8 * self.structure.nodes
+        ).reductions
         self._reductions: dict[int, Reduction] = {}
         self._cells = []
-        for cell in range(self.micro.cells + 2):
+        for cell in range(self.structure.cells + 2):
             name, is_reduced = f"cell_{cell}", cell in reductions
             if is_reduced:
                 filters *= 2
@@ -92,18 +79,17 @@ class MicroNetwork(keras.layers.Layer):
                 _Cell(
                     weights,
                     name,
-                    self.micro.nodes,
+                    self.structure.nodes,
                     channels,
                     filters,
                     is_reduced,
                 )
             )
             before, last = last, filters
-        self._head = weights.kernel("head", filters, self.num_classes)
-        self.built = True
+        self.build_head(weights, filters)
 
     def call(self, images, tokens, training=False):
-        half = 4 * self.micro.nodes
+        half = 4 * self.structure.nodes
         x = self._stem(images)
         before, last = x, x
         for index, cell in enumerate(self._cells):
@@ -114,8 +100,7 @@ class MicroNetwork(keras.layers.Layer):
                 own = tokens[:half]
             before, last = last, cell(before, last, own)
         x = tf.reduce_mean(tf.nn.relu(last), axis=[1, 2])
-        x = self.dropout(x, training=training)
-        return tf.matmul(x, tf.convert_to_tensor(self._head))
+        return self.logits(x, training)
 
 
 class _Cell:

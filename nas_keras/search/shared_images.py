@@ -7,13 +7,14 @@ statistics of the batch. Axes: B images of a batch, A decisions.
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from nas_keras.data.images import Images
+from nas_keras.search.kinds import FIXED_WHEN_SHARED
 from nas_keras.search.macro_network import MacroNetwork
 from nas_keras.search.micro_network import MicroNetwork
+from nas_keras.search.shared_network import SharedNetwork
 from nas_keras.search.shared_training import TrainedWeights
 from nas_keras.spaces.enas_macro import EnasMacro
 from nas_keras.spaces.enas_micro import EnasMicro
@@ -25,19 +26,13 @@ from nas_keras.tasks.image_steps import losses_of
 from nas_keras.tasks.image_steps import optimizer_of
 from nas_keras.tasks.image_task import ImageTask
 
-# What a task may be configured with, and these networks do not have.
-_FIXED = {
-    "drop_path": 0.0,
-    "auxiliary_weight": 0.0,
-    "norm_epsilon": 0.0,
-    "precision": "float32",
-}
+_NETWORKS = {EnasMacro: MacroNetwork, EnasMicro: MicroNetwork}
 
 
 class TrainedOnImages(TrainedWeights):
     """Of a network of the space, on images as the training sees them."""
 
-    def __init__(self, task: ImageTask, network: keras.layers.Layer):
+    def __init__(self, task: ImageTask, network: SharedNetwork):
         config = self._config = task.config
         self._input = TrainingInput(
             task.images.train,
@@ -114,7 +109,7 @@ class ScoredImages:
         num_windows: Batches; the last is filled up with the first images.
     """
 
-    def __init__(self, task: ImageTask, network: keras.layers.Layer):
+    def __init__(self, task: ImageTask, network: SharedNetwork):
         self._network = network
         self._images: Images = task.images.validation
         self._normalization = normalization_of(
@@ -164,9 +159,7 @@ class ScoredImages:
         return tf.stack([tf.reduce_mean(plain), accuracy])
 
 
-def shared_network(
-    space: Space, task: ImageTask, seed: int
-) -> MacroNetwork | MicroNetwork:
+def shared_network(space: Space, task: ImageTask, seed: int) -> SharedNetwork:
     """Returns the network whose tokens are data, with its first weights.
 
     Raises:
@@ -175,21 +168,19 @@ def shared_network(
     """
     structure, classes = space.structure, task.images.num_classes
     config = task.config
-    for name, value in _FIXED.items():
+    for name, value in FIXED_WHEN_SHARED.items():
         if getattr(config, name) != value:
             raise ValueError(
                 f"{name} must be {value!r} where weights are shared. Received: "
                 f"{name}={getattr(config, name)!r}."
             )
-    if isinstance(structure, EnasMacro):
-        network = MacroNetwork(structure, classes, config.dropout, seed)
-    elif isinstance(structure, EnasMicro):
-        network = MicroNetwork(structure, classes, config.dropout, seed)
-    else:
+    network_class = _NETWORKS.get(type(structure))
+    if network_class is None:
         raise ValueError(
             "Image networks share weights in spaces made by enas_macro_space "
             f"and enas_micro_space. Received: space={space.name!r}."
         )
+    network = network_class(structure, classes, config.dropout, seed)
     network.build((None, *task.images.image_shape))
     return network
 
