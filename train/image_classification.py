@@ -31,17 +31,14 @@ import dataclasses
 import importlib.util
 import itertools
 import json
-import logging
 import os
 import pathlib
 import sys
-import time
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
-from typing import NoReturn
 
 import rich.console
 from absl import app
@@ -51,11 +48,11 @@ from nas_keras.convnets.files import load_convnet
 from nas_keras.data.image_sources import open_images
 from nas_keras.data.images import ImageSet
 from nas_keras.search import cluster
+from nas_keras.search import process
 from nas_keras.search import stopping
 from nas_keras.search import topology
 from nas_keras.search.progress import Progress
 from nas_keras.search.progress import TrainingSpeed
-from nas_keras.search.rendezvous import PeerLostError
 from nas_keras.storage import configuration
 from nas_keras.tasks import image_grid
 from nas_keras.tasks.image_config import ImageConfig
@@ -167,7 +164,7 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         SystemExit: With the status of the module's docstring.
     """
-    try:
+    with stopping.one_line(_NAME, TrainingError):
         if len(argv) > 1:
             raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
         job = _checked_arguments()
@@ -178,17 +175,6 @@ def main(argv: Sequence[str]) -> None:
             _print_result(job.workdir)
         if workers is not None:
             stopping.end(stopping.DONE)
-    except ValueError as error:
-        _fail(str(error), stopping.USAGE)
-    except TrainingError as error:
-        _fail(str(error), stopping.FAILED)
-    except OSError as error:
-        _fail(f"{error}. What was finished is kept.", stopping.DISK)
-    except KeyboardInterrupt:
-        _fail(
-            "interrupted; the same command goes on from here.",
-            stopping.INTERRUPTED,
-        )
 
 
 def _checked_arguments() -> _Job:
@@ -217,7 +203,7 @@ def _checked_arguments() -> _Job:
     workers = topology.from_environment(os.environ, _CLUSTER.value)
     num_workers = len(workers.addresses) if workers else 1
     cluster.check_dataset(config.dataset, num_workers)
-    _quieten_tensorflow(num_workers)
+    process.quieten_tensorflow(workers is not None)
     cluster.prepare_to_read(config.dataset, config.num_threads)
     images = _open_images(config)
     if grid:
@@ -231,13 +217,6 @@ def _checked_arguments() -> _Job:
     workdir = pathlib.Path(_WORKDIR.value)
     configuration.check(workdir, {"settings": settings})
     return _Job(config, trainings, spec, images, grid, workdir, workers)
-
-
-def _quieten_tensorflow(num_workers: int) -> None:
-    """Has TensorFlow, not loaded yet, say less; of a lost worker, nothing."""
-    level = "3" if num_workers > 1 else "2"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", level)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _open_images(config: ImageConfig) -> ImageSet:
@@ -258,16 +237,9 @@ def _train(job: _Job) -> None:
     if job.workers is not None:
         job.workers.check_port()
     stopping.leave_on_signals(_NAME)
-
-    def on_lost(reason: str, status: int | None = None) -> NoReturn:
-        stopping.leave(_NAME, status or stopping.PEER_LOST, reason)
-
-    cluster.limit_threads(job.config.num_threads)
-    try:
-        with cluster.Cluster(job.workers, on_lost=on_lost) as joined:
-            _train_together(job, joined)
-    except PeerLostError as error:
-        on_lost(str(error))
+    num_threads = job.config.num_threads
+    with process.joined(_NAME, job.workers, num_threads) as joined:
+        _train_together(job, joined)
 
 
 def _train_together(job: _Job, joined: cluster.Cluster) -> None:
@@ -278,7 +250,8 @@ def _train_together(job: _Job, joined: cluster.Cluster) -> None:
     console = rich.console.Console(
         soft_wrap=True, highlight=False, quiet=not joined.is_chief
     )
-    together = replicas.replicas_of(joined, _devices(joined))
+    devices = replicas.devices_of(joined, _DEVICES.value)
+    together = replicas.replicas_of(joined, devices)
     config, workdir = job.config, job.workdir
     total = config.num_epochs
     if job.grid:
@@ -323,31 +296,15 @@ def _show(
     """
     from nas_keras import report
 
-    writes = not console.quiet
-    log = _TENSORBOARD.value and writes
-    log = log and report.ScalarLog(folder / "tensorboard")
-    rows: list[dict[str, float]] = []
-    for epoch in epochs:
-        rows.append(dataclasses.asdict(epoch))
+    for epoch in report.recorded(
+        epochs,
+        folder,
+        speed.has_been_told,
+        not console.quiet,
+        _TENSORBOARD.value,
+    ):
         display.advance(next(count), epoch.elapsed_s, text="")
         console.print(_line_of(epoch), markup=False)
-        if speed.has_been_told() and writes:  # Not an earlier call's.
-            report.write_epochs(rows, folder)
-            if log:
-                log.add(rows[-1], time.time())
-    if writes:
-        report.write_epochs(rows, folder)
-    if log:
-        log.close()
-
-
-def _devices(joined: cluster.Cluster) -> list[str]:
-    if _DEVICES.value or joined.size > 1:
-        return _DEVICES.value
-    import tensorflow as tf
-
-    gpus = tf.config.list_logical_devices("GPU")
-    return [gpu.name for gpu in gpus]
 
 
 def _line_of(epoch: Any) -> str:
@@ -398,13 +355,7 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        _fail(str(error), stopping.USAGE)
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    line = " ".join(message.split())
-    print(f"{_NAME}: {line}", file=sys.stderr)
-    sys.exit(status)
+        stopping.fail(_NAME, str(error), stopping.USAGE)
 
 
 def run() -> None:

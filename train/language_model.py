@@ -29,10 +29,8 @@ import math
 import os
 import pathlib
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
-from typing import NoReturn
 
 import rich.console
 from absl import app
@@ -153,18 +151,12 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         SystemExit: With the status of the module's docstring.
     """
-    try:
+    with stopping.one_line(_NAME, TrainingError):
         config, corpus, workdir = _checked_arguments(argv)
         if not (workdir / "result.json").exists():
             _train(config, corpus, workdir)
         _print_result(workdir)
         _use(config, corpus, workdir)
-    except ValueError as error:
-        _fail(str(error), stopping.USAGE)
-    except TrainingError as error:
-        _fail(str(error), stopping.FAILED)
-    except OSError as error:
-        _fail(f"{error}. What was finished is kept.", stopping.DISK)
 
 
 def _checked_arguments(
@@ -230,8 +222,6 @@ def _train(
 
     console = rich.console.Console(soft_wrap=True, highlight=False)
     spec = load_spec(config.cell)
-    epochs: list[dict[str, float]] = []
-    log = _TENSORBOARD.value and report.ScalarLog(workdir / "tensorboard")
     with Progress(
         spec.name,
         _num_epochs(config.sized(spec, corpus), corpus),
@@ -240,20 +230,15 @@ def _train(
         plain_interval_s=_PLAIN_INTERVAL_S,
     ) as display:
         speed = TrainingSpeed(display)
-        for epoch in language_model_epochs.train_language_model(
+        epochs = language_model_epochs.train_language_model(
             config, corpus, workdir, speed.tell
+        )
+        for epoch in report.recorded(
+            epochs, workdir, speed.has_been_told, events=_TENSORBOARD.value
         ):
-            epochs.append(dataclasses.asdict(epoch))
             line = _line_of(epoch, corpus.level)
             display.advance(epoch.epoch, epoch.elapsed_s, text="")
             console.print(line, markup=False)
-            if speed.has_been_told():  # Not one of an earlier call.
-                report.write_epochs(epochs, workdir)
-                if log:
-                    log.add(epochs[-1], time.time())
-    report.write_epochs(epochs, workdir)
-    if log:
-        log.close()
 
 
 def _num_epochs(model: LanguageModelConfig, corpus: data.Corpus) -> int:
@@ -344,13 +329,7 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        _fail(str(error), stopping.USAGE)
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    line = " ".join(message.split())
-    print(f"{_NAME}: {line}", file=sys.stderr)
-    sys.exit(status)
+        stopping.fail(_NAME, str(error), stopping.USAGE)
 
 
 def run() -> None:

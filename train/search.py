@@ -29,7 +29,6 @@ import pathlib
 import sys
 import threading
 from collections.abc import Sequence
-from typing import NoReturn
 
 from absl import app
 from absl import flags
@@ -319,7 +318,7 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         SystemExit: With the status of the module's docstring.
     """
-    try:
+    with stopping.one_line(_NAME, SearchError):
         config, data_set, workdir, workers = _checked_arguments(argv)
         if finished.is_finished(
             workdir, configuration.whole_of(config, data_set)
@@ -331,17 +330,6 @@ def main(argv: Sequence[str]) -> None:
             is_chief = _run(config, data_set, workdir, workers)
         if is_chief:
             _print_result(workdir)
-    except ValueError as error:
-        _fail(str(error), stopping.USAGE)
-    except SearchError as error:
-        _fail(str(error), stopping.FAILED)
-    except OSError as error:
-        _fail(f"{error}. What was finished is kept.", stopping.DISK)
-    except KeyboardInterrupt:
-        _fail(
-            "interrupted; the same command goes on from here.",
-            stopping.INTERRUPTED,
-        )
 
 
 def _checked_arguments(
@@ -437,12 +425,7 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        _fail(str(error), stopping.USAGE)
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    _say(" ".join(message.split()))
-    sys.exit(status)
+        stopping.fail(_NAME, str(error), stopping.USAGE)
 
 
 def _say(line: str) -> None:

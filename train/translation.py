@@ -27,14 +27,11 @@ there: 130 interrupted, 143 stopped by SIGTERM, 144 another worker was lost.
 import dataclasses
 import importlib.util
 import json
-import logging
 import os
 import pathlib
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
-from typing import NoReturn
 
 import rich.console
 from absl import app
@@ -45,11 +42,11 @@ from nas_keras.data.parallel import ParallelCorpus
 from nas_keras.data.parallel_sources import open_pairs
 from nas_keras.data.sources import read_text_file
 from nas_keras.search import cluster
+from nas_keras.search import process
 from nas_keras.search import stopping
 from nas_keras.search import topology
 from nas_keras.search.progress import Progress
 from nas_keras.search.progress import TrainingSpeed
-from nas_keras.search.rendezvous import PeerLostError
 from nas_keras.storage import configuration
 from nas_keras.tasks.training_loop import TrainingError
 from nas_keras.tasks.translation_config import TranslationConfig
@@ -174,7 +171,7 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         SystemExit: With the status of the module's docstring.
     """
-    try:
+    with stopping.one_line(_NAME, TrainingError):
         if len(argv) > 1:
             raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
         _check_paths()
@@ -193,12 +190,6 @@ def main(argv: Sequence[str]) -> None:
             _print_result(workdir)
         if workers is not None:
             stopping.end(stopping.DONE)
-    except ValueError as error:
-        _fail(str(error), stopping.USAGE)
-    except TrainingError as error:
-        _fail(str(error), stopping.FAILED)
-    except OSError as error:
-        _fail(f"{error}. What was finished is kept.", stopping.DISK)
 
 
 def _check_paths() -> None:
@@ -246,17 +237,9 @@ def _train(
     if workers is not None:
         workers.check_port()
     stopping.leave_on_signals(_NAME)
-    _quiet_tensorflow("3" if workers else "2")
-
-    def on_lost(reason: str, status: int | None = None) -> NoReturn:
-        stopping.leave(_NAME, status or stopping.PEER_LOST, reason)
-
-    cluster.limit_threads(config.num_threads)
-    try:
-        with cluster.Cluster(workers, on_lost=on_lost) as joined:
-            _train_together(config, task, workdir, joined)
-    except PeerLostError as error:
-        on_lost(str(error))
+    process.quieten_tensorflow(workers is not None)
+    with process.joined(_NAME, workers, config.num_threads) as joined:
+        _train_together(config, task, workdir, joined)
 
 
 def _train_together(
@@ -272,10 +255,8 @@ def _train_together(
     console = rich.console.Console(
         soft_wrap=True, highlight=False, quiet=not joined.is_chief
     )
-    together = replicas.replicas_of(joined, _devices(joined))
-    writes = joined.is_chief
-    epochs: list[dict[str, float]] = []
-    log = _TENSORBOARD.value and report.ScalarLog(workdir / "tensorboard")
+    devices = replicas.devices_of(joined, _DEVICES.value)
+    together = replicas.replicas_of(joined, devices)
     total = config.num_epochs or 1
     with Progress(
         load_spec(config.cell).name,
@@ -285,35 +266,19 @@ def _train_together(
         plain_interval_s=_PLAIN_INTERVAL_S,
     ) as display:
         speed = TrainingSpeed(display)
-        for epoch in translation.train_translation(
+        epochs = translation.train_translation(
             config, task.corpus, workdir, speed.tell, together, task
+        )
+        for epoch in report.recorded(
+            epochs,
+            workdir,
+            speed.has_been_told,
+            joined.is_chief,
+            _TENSORBOARD.value,
         ):
-            epochs.append(dataclasses.asdict(epoch))
             if config.num_epochs:
                 display.advance(epoch.epoch, epoch.elapsed_s, text="")
             console.print(_line_of(epoch), markup=False)
-            if speed.has_been_told() and writes:  # Not an earlier call's.
-                report.write_epochs(epochs, workdir)
-                if log:
-                    log.add(epochs[-1], time.time())
-    if writes:
-        report.write_epochs(epochs, workdir)
-    if log:
-        log.close()
-
-
-def _devices(joined: cluster.Cluster) -> list[str]:
-    if _DEVICES.value or joined.size > 1:
-        return _DEVICES.value
-    import tensorflow as tf
-
-    gpus = tf.config.list_logical_devices("GPU")
-    return [gpu.name for gpu in gpus]
-
-
-def _quiet_tensorflow(level: str) -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", level)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _line_of(epoch: Any) -> str:
@@ -375,7 +340,7 @@ def _translate() -> None:
             "--model must be a folder that a training has written, with "
             f"model.keras in it. Received: --model={_MODEL.value!r}."
         )
-    _quiet_tensorflow("2")
+    process.quieten_tensorflow(has_peers=False)
     threads = _OF_TRAINING["num_threads"].value
     if threads:
         cluster.limit_threads(threads)
@@ -411,13 +376,7 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        _fail(str(error), stopping.USAGE)
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    line = " ".join(message.split())
-    print(f"{_NAME}: {line}", file=sys.stderr)
-    sys.exit(status)
+        stopping.fail(_NAME, str(error), stopping.USAGE)
 
 
 def run() -> None:

@@ -17,6 +17,7 @@ from nas_keras.report.tables import format_table
 from nas_keras.report.tables import summarise_retrained
 from nas_keras.report.training import ScalarLog
 from nas_keras.report.training import plot_history
+from nas_keras.report.training import recorded
 from nas_keras.report.training import write_epochs
 from nas_keras.report.training import write_history
 from nas_keras.report.workers import WorkerRow
@@ -39,6 +40,7 @@ __all__ = (
     "read_run",
     "summarise_retrained",
     "summarise_workers",
+    "recorded",
     "write_epochs",
     "write_history",
     "write_report",

@@ -5,12 +5,18 @@ needs matplotlib, the events the package tensorboard.
 """
 
 import csv
+import dataclasses
 import importlib.util
 import io
 import math
+import time
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from nas_keras.storage.files import write_atomically
 
@@ -79,6 +85,41 @@ def write_epochs(epochs: Sequence[_Epoch], workdir: Path) -> None:
     write_history(epochs, workdir / "history.csv")
     if importlib.util.find_spec("matplotlib") is not None:
         plot_history(epochs, workdir / "learning_curve.png")
+
+
+def recorded(
+    epochs: Iterable[Any],
+    workdir: Path,
+    is_new: Callable[[], bool],
+    writes: bool = True,
+    events: bool = False,
+) -> Iterator[Any]:
+    """Yields the epochs of a training, and keeps their table and figure.
+
+    Args:
+        epochs: Dataclasses.
+        workdir: Of the training.
+        is_new: Returns whether the last epoch was trained by this call, not an
+            earlier one, whose files are there.
+        writes: Whether to write anything.
+        events: Whether to write `tensorboard/` too.
+
+    Raises:
+        ImportError: If events are asked for and tensorboard is not installed.
+    """
+    log = ScalarLog(workdir / "tensorboard") if events and writes else None
+    rows: list[_Epoch] = []
+    for epoch in epochs:
+        rows.append(dataclasses.asdict(epoch))
+        yield epoch
+        if is_new() and writes:
+            write_epochs(rows, workdir)
+            if log:
+                log.add(rows[-1], time.time())
+    if writes:
+        write_epochs(rows, workdir)
+    if log:
+        log.close()
 
 
 class ScalarLog:

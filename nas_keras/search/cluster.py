@@ -279,6 +279,13 @@ def mirrored_strategy(devices: Sequence[str]):
     return tf.distribute.MirroredStrategy(list(devices))
 
 
+def gpus() -> list[str]:
+    """Returns the names of this machine's GPUs."""
+    import tensorflow as tf
+
+    return [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
+
+
 def replica_context():
     """Returns TensorFlow's context of the replica that is being traced."""
     import tensorflow as tf

@@ -1,14 +1,17 @@
-"""A process that runs a search: its signals, its display, its TensorFlow.
+"""A process of a program: its peers, its TensorFlow; and that of a search.
 
 TensorFlow is loaded by `run_worker` and not before, unless it is to read the
 data: whatever can be wrong with a command is known by then.
 """
 
+import contextlib
 import functools
 import logging
 import os
 import pathlib
 from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
 from typing import NoReturn
 
 import rich.console
@@ -32,6 +35,30 @@ def quieten_tensorflow(has_peers: bool) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", level)
     # What is retrained is a program of its own each; it would warn.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def joined(
+    name: str, workers: Topology | None, num_threads: int, **options: Any
+) -> Iterator[Cluster]:
+    """Joins the other workers; the process ends when one of them is lost.
+
+    Args:
+        name: Of the program, for messages.
+        workers: All of them, or None if this process is alone.
+        num_threads: As for `limit_threads`.
+        **options: Of the `Cluster`.
+    """
+
+    def on_lost(reason: str, status: int | None = None) -> NoReturn:
+        stopping.leave(name, status or stopping.PEER_LOST, reason)
+
+    limit_threads(num_threads)
+    try:
+        with Cluster(workers, on_lost=on_lost, **options) as cluster:
+            yield cluster
+    except PeerLostError as error:
+        on_lost(str(error))
 
 
 def run_worker(
@@ -68,20 +95,14 @@ def run_worker(
     quieten_tensorflow(workers is not None)
     from nas_keras.search.run import run
 
-    def on_lost(reason: str, status: int | None = None) -> NoReturn:
-        stopping.leave(name, status or stopping.PEER_LOST, reason)
-
-    limit_threads(config.num_threads)
-    try:
-        with Cluster(workers, wait_s, say, on_lost) as joined:
-            display = functools.partial(
-                Progress, console=rich.console.Console(quiet=True)
-            )
-            if parent:
-                display = SentProgress
-            elif joined.is_chief:
-                display = Progress
-            run(config, data, workdir, display, joined)
-    except PeerLostError as error:
-        on_lost(str(error))
-    return joined.is_chief
+    options = {"wait_s": wait_s, "say": say}
+    with joined(name, workers, config.num_threads, **options) as cluster:
+        display = functools.partial(
+            Progress, console=rich.console.Console(quiet=True)
+        )
+        if parent:
+            display = SentProgress
+        elif cluster.is_chief:
+            display = Progress
+        run(config, data, workdir, display, cluster)
+    return cluster.is_chief

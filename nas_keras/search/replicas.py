@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from nas_keras.search.cluster import Cluster
+from nas_keras.search.cluster import gpus
 from nas_keras.search.cluster import mirrored_strategy
 from nas_keras.search.cluster import replica_context
 from nas_keras.tasks.replicas import OneReplica
@@ -38,6 +39,19 @@ def replicas_of(cluster: Cluster, devices: Sequence[str] = ()) -> Replicas:
     if len(devices) > 1:
         return _Mirrored(mirrored_strategy(devices), cluster)
     return OneReplica()
+
+
+def devices_of(cluster: Cluster, devices: Sequence[str]) -> list[str]:
+    """Returns the devices of this machine that are to train together.
+
+    Args:
+        cluster: The processes that train together.
+        devices: Those that are asked for; if none are, and no other process
+            takes part, they are the machine's GPUs.
+    """
+    if devices or cluster.size > 1:
+        return list(devices)
+    return gpus()
 
 
 class _Mirrored:

@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import NoReturn
 
 import rich.console
@@ -48,6 +49,37 @@ def leave(program: str, status: int, reason: str) -> NoReturn:
     speaker.start()
     speaker.join(_SAY_S)
     os._exit(status)
+
+
+def fail(program: str, message: str, status: int) -> NoReturn:
+    """Ends a program that cannot do its work, with one line that says why."""
+    line = " ".join(message.split())
+    print(f"{program}: {line}", file=sys.stderr, flush=True)
+    sys.exit(status)
+
+
+@contextlib.contextmanager
+def one_line(program: str, failure: type[Exception]) -> Iterator[None]:
+    """Ends a program by `fail` if its work raises what a user is told.
+
+    Args:
+        program: Its name.
+        failure: What its work raises when it was in vain.
+    """
+    try:
+        yield
+    except ValueError as error:
+        fail(program, str(error), USAGE)
+    except failure as error:
+        fail(program, str(error), FAILED)
+    except OSError as error:
+        fail(program, f"{error}. What was finished is kept.", DISK)
+    except KeyboardInterrupt:
+        fail(
+            program,
+            "interrupted; the same command goes on from here.",
+            INTERRUPTED,
+        )
 
 
 def end(status: int) -> NoReturn:
