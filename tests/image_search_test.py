@@ -43,7 +43,10 @@ from nas_keras.search.trial import Trial
 from nas_keras.spaces import enas_macro_space
 from nas_keras.spaces import enas_micro_space
 from nas_keras.spaces import nas_conv_space
+from nas_keras.tasks.image_classification import train_images
 from nas_keras.tasks.image_config import ImageConfig
+from nas_keras.tasks.image_steps import ImageSteps
+from nas_keras.tasks.image_task import ImageTask
 from nas_keras.tasks.language_model_config import LanguageModelConfig
 
 _TINY = PRESETS["tiny_conv"]
@@ -456,8 +459,10 @@ class _Counted(Trainings):
     def __init__(self, fails=()):
         self.done, self._fails = [], fails
 
-    def train(self, spec, seed):
+    def train(self, spec, seed, folder):
         self.done.append((spec.name, seed))
+        folder.mkdir(parents=True)
+        (folder / "snapshot").write_bytes(b"of use until it is done")
         if spec.name in self._fails:
             raise FloatingPointError("diverged")
         accuracy = _accuracy(spec) + seed / 100
@@ -513,6 +518,7 @@ def test_every_network_is_trained_once_with_every_seed(tmp_path):
         _accuracy(first) + 0.01
     )
     assert records[3]["infeasible"] == "FloatingPointError: diverged"
+    assert not (tmp_path / "retraining").exists()
 
 
 def test_the_best_are_distinct_and_made_to_size():
@@ -536,24 +542,94 @@ def test_the_best_are_distinct_and_made_to_size():
     assert [candidate.spec.filters for candidate in found] == [8, 8]
 
 
-def test_what_is_of_cells_alone_is_left_out_for_layers(monkeypatch):
+def test_what_is_of_cells_alone_is_left_out_for_layers(monkeypatch, tmp_path):
     seen = []
 
-    class Recording:
-        def __init__(self, task):
-            self._config = task.config
+    class Asked(Exception):
+        pass
 
-        def train(self, spec, seed, splits):
-            seen.append((type(spec).__name__, self._config.drop_path))
-            return {"validation_accuracy": 0.5}
+    def train_images(config, images, folder, network):
+        seen.append(
+            (type(network).__name__, config.drop_path, config.seed, folder.name)
+        )
+        raise Asked
 
-    monkeypatch.setattr(image_search, "ImageTrainer", Recording)
+    monkeypatch.setattr(image_search, "train_images", train_images)
     config = ImageConfig("x", drop_path=0.4, auxiliary_weight=0.4, batch_size=9)
     subject = ImageSearch(_TINY, _images())
     trainings = NetworkTrainings(subject.task(config))
     for spec in (load_convnet("enas_micro"), resnet_spec(8, 2)):
-        assert trainings.train(spec, 0)[0] == 0.5
-    assert seen == [("MicroNetSpec", 0.4), ("ConvNetSpec", 0.0)]
+        with pytest.raises(Asked):
+            trainings.train(spec, 3, tmp_path / spec.name)
+    assert seen == [
+        ("MicroNetSpec", 0.4, 3, "enas_micro"),
+        ("ConvNetSpec", 0.0, 3, seen[1][3]),
+    ]
+
+
+class TestARetrainingThatWasStopped:
+    config = ImageConfig(
+        "x", num_epochs=3, batch_size=10, learning_rate=0.1, snapshot_updates=2
+    )
+    spec = resnet_spec(8, 2)
+
+    def _updates(self, monkeypatch):
+        """Returns a list that gets an item for each update that is taken."""
+        updates, update = [], ImageSteps.update
+        monkeypatch.setattr(
+            ImageSteps,
+            "update",
+            lambda steps, *inputs: updates.append(1) or update(steps, *inputs),
+        )
+        return updates
+
+    def _stop(self, folder, num_updates):
+        """Leaves what a process leaves that is killed at an update."""
+
+        class Killed(Exception):
+            pass
+
+        def kill(update):
+            if (update.epoch - 1) * update.num_batches + update.batch == (
+                num_updates
+            ):
+                raise Killed
+
+        config = dataclasses.replace(
+            self.config, seed=5, drop_path=0.0, auxiliary_weight=0.0
+        )
+        with pytest.raises(Killed):
+            list(
+                train_images(config, _images(), folder, kill, network=self.spec)
+            )
+
+    def test_goes_on_or_begins_anew_if_damaged_to_the_same(
+        self, monkeypatch, tmp_path, caplog
+    ):
+        trainings = NetworkTrainings(ImageTask(self.config, _images()))
+        updates = self._updates(monkeypatch)
+        _, want = trainings.train(self.spec, 5, tmp_path / "whole")
+        assert len(updates) == 9
+        assert want["num_parameters"] > 0
+        assert want["rollbacks"] == 0
+
+        self._stop(tmp_path / "stopped", 8)
+        updates.clear()
+        _, found = trainings.train(self.spec, 5, tmp_path / "stopped")
+        assert len(updates) == 3  # Of the last epoch.
+        del found["elapsed_s"], want["elapsed_s"]
+        assert found == want
+
+        self._stop(tmp_path / "damaged", 4)
+        for path in (tmp_path / "damaged" / "checkpoints").glob("*.npz"):
+            path.write_bytes(b"")
+        updates.clear()
+        _, found = trainings.train(self.spec, 5, tmp_path / "damaged")
+        assert len(updates) == 9
+        del found["elapsed_s"]
+        assert found == want
+        assert "all snapshots are damaged" in caplog.text
+        assert "Training from the beginning." in caplog.text
 
 
 def test_drawn_networks_depend_on_the_seed_alone():

@@ -1,7 +1,6 @@
-"""`ImageTrainer`: trains image networks in memory, one after the other."""
+"""`ImageTrainer`: trains image children in memory, one after the other."""
 
 import dataclasses
-from collections.abc import Sequence
 
 from nas_keras.convnets.build import multiply_adds
 from nas_keras.tasks.image_batches import TrainingInput
@@ -11,6 +10,7 @@ from nas_keras.tasks.image_config import rate_at
 from nas_keras.tasks.image_network import network_of
 from nas_keras.tasks.image_network import num_weights
 from nas_keras.tasks.image_network import without_auxiliary
+from nas_keras.tasks.image_scores import ImageScores
 from nas_keras.tasks.image_scores import scores_of
 from nas_keras.tasks.image_steps import ImageSteps
 from nas_keras.tasks.image_task import ImageTask
@@ -31,20 +31,16 @@ class ImageTrainer:
         kind = task.config.normalization
         self._normalization = normalization_of(kind, task.images.train.pixels)
 
-    def train(
-        self, spec: NetSpec, seed: int, splits: Sequence[str] = ("validation",)
-    ) -> dict[str, float]:
+    def train(self, spec: NetSpec, seed: int) -> dict[str, float]:
         """Returns the figures of a network.
 
         Args:
             spec: The network.
             seed: Of all chance.
-            splits: Parts of the images to score on.
 
         Returns:
             `train_loss_nats` of the last epoch; `validation_accuracy`, the
-            best of the last five epochs; if `test` is asked for, the figures
-            of the last weights on it; `num_parameters`; `multiply_adds`.
+            best of the last five epochs; `num_parameters`; `multiply_adds`.
 
         Raises:
             ValueError: If the images are too small for the network.
@@ -73,23 +69,21 @@ class ImageTrainer:
                     _check(loss_nats, "training")
                     total += loss_nats
                 if epoch >= config.num_epochs - _LAST_EPOCHS:
-                    found.append(self._scores(steps, "validation"))
+                    found.append(self._scores(steps))
                     _check(found[-1].loss_nats, "validation")
         metrics = {"train_loss_nats": total / num_batches}
         metrics |= max(found, key=lambda scores: scores.accuracy).metrics(
             "validation"
         )
-        if "test" in splits:
-            metrics |= self._scores(steps, "test").metrics("test")
         return metrics | {
             "num_parameters": num_weights(steps.model),
             "multiply_adds": multiply_adds(without_auxiliary(steps.model)),
         }
 
-    def _scores(self, steps: ImageSteps, part: str):
+    def _scores(self, steps: ImageSteps) -> ImageScores:
         images = self._task.images
         return scores_of(
-            getattr(images, part),
+            images.validation,
             images.num_classes,
             self._normalization,
             steps.score,

@@ -1,9 +1,11 @@
 """Searches for image networks."""
 
 import dataclasses
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from absl import logging
 
 from nas_keras.controllers.controller import RandomController
 from nas_keras.convnets.build import build_convnet
@@ -11,7 +13,6 @@ from nas_keras.convnets.build import multiply_adds
 from nas_keras.convnets.files import save_convnet
 from nas_keras.convnets.spec import MicroNetSpec
 from nas_keras.search.image_baseline import resnet_of
-from nas_keras.search.image_children import ImageTrainer
 from nas_keras.search.kinds import RESNET
 from nas_keras.search.noise import noise
 from nas_keras.search.retrain import Candidate
@@ -19,6 +20,8 @@ from nas_keras.search.retrain import Trainings
 from nas_keras.search.subject import Subject
 from nas_keras.search.trial import Trial
 from nas_keras.search.workdir import BEST_NETWORK
+from nas_keras.storage import files
+from nas_keras.tasks.image_classification import train_images
 from nas_keras.tasks.image_config import ImageConfig
 from nas_keras.tasks.image_config import NetSpec
 from nas_keras.tasks.image_task import ImageTask
@@ -78,14 +81,42 @@ class NetworkTrainings(Trainings):
     """
 
     def __init__(self, task: ImageTask):
-        plain = dataclasses.replace(
-            task.config, drop_path=0.0, auxiliary_weight=0.0
-        )
-        self._of_cells = ImageTrainer(task)
-        self._of_layers = ImageTrainer(ImageTask(plain, task.images))
+        self._task = task
 
-    def train(self, spec: NetSpec, seed: int) -> tuple[float, dict[str, Any]]:
-        is_of_cells = isinstance(spec, MicroNetSpec)
-        trainer = self._of_cells if is_of_cells else self._of_layers
-        metrics = trainer.train(spec, seed, splits=("validation", "test"))
+    def train(
+        self, spec: NetSpec, seed: int, folder: Path
+    ) -> tuple[float, dict[str, float]]:
+        if folder.exists():
+            try:
+                return self._trained(spec, seed, folder)
+            except ValueError as error:
+                logging.warning(
+                    "%s cannot be gone on with: %s Training from the "
+                    "beginning.",
+                    folder,
+                    error,
+                )
+                shutil.rmtree(folder)
+        return self._trained(spec, seed, folder)
+
+    def _trained(
+        self, spec: NetSpec, seed: int, folder: Path
+    ) -> tuple[float, dict[str, float]]:
+        config = dataclasses.replace(self._task.config, seed=seed)
+        if not isinstance(spec, MicroNetSpec):
+            config = dataclasses.replace(
+                config, drop_path=0.0, auxiliary_weight=0.0
+            )
+        epochs = list(
+            train_images(config, self._task.images, folder, network=spec)
+        )
+        result = files.read_json(folder / "result.json")
+        metrics = {
+            "train_loss_nats": epochs[-1].train_loss_nats,
+            **result["metrics"],
+            "rollbacks": result["rollbacks"],
+            "num_parameters": result["parameters"],
+            "multiply_adds": result["multiply_adds"],
+            "elapsed_s": result["elapsed_s"],
+        }
         return metrics["validation_accuracy"], metrics

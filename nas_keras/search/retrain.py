@@ -9,6 +9,7 @@ import abc
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -75,8 +76,21 @@ class Trainings(abc.ABC):
         return {}
 
     @abc.abstractmethod
-    def train(self, spec: Any, seed: int) -> tuple[float, dict[str, float]]:
-        """Trains from scratch; returns a score, more is better, and metrics."""
+    def train(
+        self, spec: Any, seed: int, folder: Path
+    ) -> tuple[float, dict[str, float]]:
+        """Trains from scratch.
+
+        Args:
+            spec: The architecture.
+            seed: Of all chance.
+            folder: Of this training alone, for what a long one goes on from
+                when it was stopped. It need not exist; it is removed once the
+                figures are kept.
+
+        Returns:
+            A score, more is better, and metrics.
+        """
 
 
 def best_distinct(
@@ -116,7 +130,7 @@ def retrain(
     """Trains every candidate with every seed; yields a record of each.
 
     What `retrained.jsonl` holds already is yielded from there. Workers share
-    the trainings out.
+    the trainings out. A training that is on has a folder in `retraining/`.
 
     Args:
         candidates: Architectures.
@@ -129,6 +143,7 @@ def retrain(
     """
     pending = Pending(folder / "pending_retraining")
     key_types = _KEY | dict(trainings.size_types) | _SEED
+    trainings_folder = folder / "retraining"
     journal = None
     known = b""
     if cluster.is_chief:
@@ -149,9 +164,12 @@ def retrain(
         for seed in range(num_seeds)
     ]
 
+    def folder_of(record: Record) -> Path:
+        return trainings_folder / _pending_key(key_of(record))
+
     def train(index: int) -> Record:
         spec, record = begun[index]
-        record |= _trained(trainings, spec, record["seed"])
+        record |= _trained(trainings, spec, record["seed"], folder_of(record))
         on_trained(index, record)
         return record
 
@@ -173,7 +191,11 @@ def retrain(
             if key not in map(key_of, journal.records):
                 journal.append(record)
             pending.remove([_pending_key(key)])
+            if folder_of(its).exists():
+                shutil.rmtree(folder_of(its))
         yield record
+    if journal is not None and trainings_folder.exists():
+        trainings_folder.rmdir()
 
 
 def _begun(candidate: Candidate, trainings: Trainings, seed: int) -> Record:
@@ -191,11 +213,16 @@ def _begun(candidate: Candidate, trainings: Trainings, seed: int) -> Record:
     }
 
 
-def _trained(trainings: Trainings, spec: Any, seed: int) -> Record:
-    evaluation = guarded(lambda: trainings.train(spec, seed))
+def _trained(
+    trainings: Trainings, spec: Any, seed: int, folder: Path
+) -> Record:
+    evaluation = guarded(lambda: trainings.train(spec, seed, folder))
+    metrics = dict(evaluation.metrics)
+    # Of all calls that took part, where a training tells.
+    elapsed_s = metrics.pop("elapsed_s", evaluation.elapsed_s)
     return {
-        "metrics": dict(evaluation.metrics),
-        "elapsed_s": evaluation.elapsed_s,
+        "metrics": metrics,
+        "elapsed_s": elapsed_s,
         "infeasible": evaluation.infeasible,
     }
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import save_spec
@@ -64,7 +63,9 @@ class CellTrainings(Trainings):
             "num_parameters": task.num_parameters(spec),
         }
 
-    def train(self, spec: CellSpec, seed: int) -> tuple[float, dict[str, Any]]:
+    def train(
+        self, spec: CellSpec, seed: int, folder: Path
+    ) -> tuple[float, dict[str, float]]:
         if self._spec is not spec:
             task = self._task_of(spec)
             self._trainer = LanguageModelTrainer(task, task.model(spec))
