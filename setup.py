@@ -8,17 +8,19 @@ import setuptools
 _ROOT = pathlib.Path(__file__).parent
 _VERSION = runpy.run_path(str(_ROOT / "nas_keras" / "version.py"))
 
-_IMAGES = ["pillow", "scikit-learn"]
-_REPORT = ["matplotlib", "scipy>=1.13"]
+# The lowest versions are those of tools/lower_bounds.txt, which are tested.
+_IMAGES = ["pillow>=10.1", "scikit-learn>=1.3.1"]
+_REPORT = ["matplotlib>=3.8", "scipy>=1.13"]
 _TENSORBOARD = ["tensorboard>=2.19"]
-_TRANSLATION = ["babel", "sacrebleu>=2.4", "sentencepiece>=0.2"]
+_TRANSLATION = ["babel>=2.13", "sacrebleu>=2.4", "sentencepiece>=0.2"]
 _TEST = [
-    "hypothesis",
-    "pre-commit",
-    "pytest",
-    "pytest-xdist",
-    "pyyaml",
+    "hypothesis>=6.90",
+    "pre-commit>=3.5",
+    "pytest>=8.0",
+    "pytest-xdist>=3.6.1",
+    "pyyaml>=6.0.1",
     "ruff==0.17.*",  # Its formatting may change from one minor to the next.
+    "setuptools>=77.0.1",  # As in pyproject.toml: a test builds the package.
     *_IMAGES,
     *_REPORT,
     *_TENSORBOARD,
@@ -71,13 +73,13 @@ setuptools.setup(
         "nas_keras.convnets.published": ["*.json", "README.md"],
     },
     install_requires=[
-        "absl-py",
+        "absl-py>=2.0",
         "filelock>=4.2",  # May refuse a lock that outlives its process.
-        "importlib_resources",  # TFDS 4.9.10 needs it and does not declare it.
+        "importlib_resources>=6.0",  # TFDS needs it, but does not say so.
         "keras>=3.12",
-        "lazy_loader",
-        "numpy",
-        "rich",
+        "lazy_loader>=0.3",
+        "numpy>=1.26",
+        "rich>=13.6",
         "tensorflow>=2.19",
         "tensorflow-datasets>=4.9.8",
     ],

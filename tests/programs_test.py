@@ -343,19 +343,6 @@ def test_workers_must_divide_the_batch_of_shared_weights(tmp_path):
     _refused(tmp_path, arguments, ["must divide", "32", "3 workers"])
 
 
-def test_help_shows_the_examples_and_every_flag():
-    result = subprocess.run(
-        [sys.executable, _ROOT / "train" / "search.py", "--help"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        env=_environment(),
-    )
-    assert result.returncode == 0
-    for word in ("Examples:", "Exit status:", "--workdir", "--preset"):
-        assert word in result.stdout
-
-
 def test_local_workers_need_no_other_environment(tmp_path):
     # As in an allocation of Slurm's, or where TF_CONFIG is not for this.
     result = _search(

@@ -330,7 +330,7 @@ def test_missing_scipy_names_the_extra_when_it_is_needed():
     records = _records(range(5), range(5))
     with (
         mock.patch.dict(sys.modules, {"scipy": None}),
-        pytest.raises(ImportError, match=r"pip install nas_keras\[report\]"),
+        pytest.raises(ImportError, match=r"pip install 'nas_keras\[report\]'"),
     ):
         report.describe_ranking(records)
 

@@ -323,7 +323,7 @@ class CurvesTest(parameterized.TestCase):
         with (
             mock.patch.dict(sys.modules, {"matplotlib": None}),
             self.assertRaisesRegex(
-                ImportError, r"pip install nas_keras\[report\]"
+                ImportError, r"pip install 'nas_keras\[report\]'"
             ),
         ):
             curves.top_curve({"controller": [1.0]})

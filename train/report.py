@@ -5,6 +5,8 @@ search may still be running: the report then shows what there is so far.
 
 Example:
   nas-report runs/demo
+
+Exit status: 0 done, 2 bad input.
 """
 
 import pathlib
@@ -58,6 +60,10 @@ def run() -> None:
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
+    if {"--help", "-help", "-h"} & set(argv[1:]):
+        # absl's own help is of the main module, here a console script.
+        print(__doc__)
+        sys.exit(0)
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:

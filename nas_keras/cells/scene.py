@@ -159,8 +159,9 @@ def to_png(scene: Scene) -> bytes:
         from matplotlib import figure as mpl_figure
     except ImportError as error:
         raise ImportError(
-            "A drawing as .png needs matplotlib, which is not installed: pip "
-            "install nas_keras[report]. Without it: .svg, .mmd."
+            "A drawing as .png needs matplotlib: pip install "
+            "'nas_keras[report]'; .svg and .mmd do not. Import failed: "
+            f"{error}."
         ) from error
     scale = min(
         PNG_SCALE,

@@ -5,7 +5,6 @@ Nothing is resized. Axes: N images, H rows, W columns, C channels.
 """
 
 import concurrent.futures
-import importlib.util
 import os
 import pathlib
 from collections.abc import Mapping
@@ -41,10 +40,13 @@ def read_image_folder(
             they are not of one size; the message names the file.
         ImportError: If Pillow is not installed.
     """
-    if importlib.util.find_spec("PIL") is None:
+    try:
+        import PIL.Image  # noqa: F401
+    except ImportError as error:
         raise ImportError(
             "A folder of images needs Pillow: pip install 'nas_keras[images]'."
-        )
+            f" Import failed: {error}."
+        ) from error
     folder = pathlib.Path(folder)
     check(folder.is_dir(), "image_dir", "a folder", str(folder))
     parts = _part_folders(folder)

@@ -96,9 +96,8 @@ def _digits() -> tuple[dict[str, Images], tuple[str, ...]]:
     except ImportError as error:
         raise ImportError(
             "dataset='digits' needs scikit-learn: pip install "
-            "'nas_keras[images]'."
+            f"'nas_keras[images]'. Import failed: {error}."
         ) from error
-
     digits = datasets.load_digits()
     # From 0 to 16, rounded; 255 is to be white.
     pixels = (digits.images * 255 / 16 + 0.5).astype(np.uint8)[..., None]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nas_keras.report.figures import new_figure
 from nas_keras.storage.files import write_atomically
 
 _INCHES = 0.32  # For a subword.
@@ -35,11 +36,7 @@ def plot_alignment(
             f"of source, ({len(target)}, {len(source)}). Received: shape "
             f"{np.shape(weights)}."
         )
-    # Not pyplot: it keeps figures, and may want a screen.
-    from matplotlib.figure import Figure
-
-    size = (2 + _INCHES * len(source), 1.5 + _INCHES * len(target))
-    figure = Figure(figsize=size, layout="constrained")
+    figure = new_figure(2 + _INCHES * len(source), 1.5 + _INCHES * len(target))
     axes = figure.subplots()
     axes.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     axes.set_xticks(range(len(source)), source, rotation=90)

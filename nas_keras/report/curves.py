@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from nas_keras.report.figures import new_figure
 from nas_keras.report.measure import PERPLEXITY
 from nas_keras.report.measure import Measure
 
@@ -300,15 +301,9 @@ def _limit_rewards(axes: Any, rewards: np.ndarray) -> str:
 
 
 def _figure(xlabel: str, ylabel: str) -> tuple[Any, Any]:
-    try:
-        from matplotlib import figure as mpl_figure
-        from matplotlib import ticker
-    except ImportError as error:
-        raise ImportError(
-            "The figures of a report need matplotlib, which is not installed:"
-            " pip install nas_keras[report]"
-        ) from error
-    figure = mpl_figure.Figure(figsize=_FIGURE_INCHES, layout="constrained")
+    figure = new_figure(*_FIGURE_INCHES)
+    from matplotlib import ticker
+
     axes = figure.add_subplot()
     ink, faint = _STAND_INS[INK], _STAND_INS[FAINT]
     figure.patch.set_visible(False)

@@ -270,7 +270,7 @@ def _scipy_stats() -> Any:
         from scipy import stats
     except ImportError as error:
         raise ImportError(
-            "Rank correlations need scipy, which is not installed:"
-            " pip install nas_keras[report]"
+            "Rank correlations need scipy: pip install 'nas_keras[report]'. "
+            f"Import failed: {error}."
         ) from error
     return stats

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nas_keras.report.figures import new_figure
 from nas_keras.storage.files import write_atomically
 
 _Epoch = Mapping[str, float]
@@ -41,10 +42,7 @@ def plot_history(epochs: Sequence[_Epoch], path: Path) -> None:
     Raises:
         ImportError: If matplotlib is not installed.
     """
-    # Not pyplot: it keeps figures, and may want a screen.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = new_figure(6.4, 4.2)
     axes = figure.subplots()
     numbers = [epoch["epoch"] for epoch in epochs]
     for name, label, style in (
@@ -133,9 +131,15 @@ class ScalarLog:
     """
 
     def __init__(self, folder: Path):
-        from tensorboard.compat.proto import event_pb2
-        from tensorboard.compat.proto import summary_pb2
-        from tensorboard.summary.writer import event_file_writer
+        try:
+            from tensorboard.compat.proto import event_pb2
+            from tensorboard.compat.proto import summary_pb2
+            from tensorboard.summary.writer import event_file_writer
+        except ImportError as error:
+            raise ImportError(
+                "Events need tensorboard: pip install "
+                f"'nas_keras[tensorboard]'. Import failed: {error}."
+            ) from error
 
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
         self._writer = event_file_writer.EventFileWriter(str(folder))
