@@ -57,6 +57,7 @@ _WITHOUT_KERAS = (
     "data",
     "report",
     "search/cluster.py",
+    "search/command_line.py",
     "search/configuration.py",
     "search/evaluator.py",
     "search/finished.py",

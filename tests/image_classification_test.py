@@ -464,7 +464,7 @@ def test_presets_name_networks_that_there_are():
         ({"batch_size": 0}, "batch_size must be an int of at least 1"),
         ({"num_epochs": 2.5}, "num_epochs must be an int"),
         ({"cutout": -1}, "cutout must be an int of at least 0"),
-        ({"learning_rate": 0.0}, "learning_rate must be positive, finite"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive and finite"),
         ({"min_learning_rate": 0.2}, "min_learning_rate must be at most lear"),
         ({"weight_decay": -1e-4}, "weight_decay must be finite and not neg"),
         ({"momentum": 1.0}, r"momentum must be in \[0, 1\)"),

@@ -10,6 +10,8 @@ import sys
 import numpy as np
 import pytest
 
+import forked
+
 Image = pytest.importorskip("PIL.Image")
 pytest.importorskip("sklearn")
 
@@ -94,7 +96,9 @@ def test_the_same_command_again_prints_the_result(finished):
     assert result.stdout and result.stdout in first.stdout
 
 
-def test_another_configuration_is_refused_and_changes_nothing(finished):
+def test_another_configuration_is_refused_and_changes_nothing(
+    program, finished
+):
     cwd, _ = finished
     files = [p for p in (cwd / "run").rglob("*") if p.is_file()]
     before = {path: path.read_bytes() for path in files}
@@ -102,7 +106,7 @@ def test_another_configuration_is_refused_and_changes_nothing(finished):
         ("--cutout=1", "settings.cutout was 2, is 1"),
         ("--grid=seed=0,1", "settings.grid was None"),
     ):
-        result = _run(*_ARGUMENTS, change, cwd=cwd)
+        result = program.run(*_ARGUMENTS, change, cwd=cwd)
         assert result.returncode == 2
         assert message in result.stderr
     assert before == {path: path.read_bytes() for path in files}
@@ -132,6 +136,11 @@ def test_a_grid_of_a_folder_chooses_by_validation(tmp_path):
     assert f"Model: run/{found['folder']}/model.keras" in result.stdout
 
 
+@pytest.fixture(scope="module")
+def program():
+    yield from forked.program("image_classification")
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -159,14 +168,16 @@ def test_a_grid_of_a_folder_chooses_by_validation(tmp_path):
          ["training 1 of the grid", "batch_size must be at most the 19"]),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_line_and_status_2(arguments, parts, tmp_path):
+def test_bad_input_is_one_line_and_status_2(
+    program, arguments, parts, tmp_path
+):
     _write_images(tmp_path / "pets")
     _write_images(tmp_path / "bad")
     (tmp_path / "bad/test/dog/3.png").write_bytes(b"a dog")
     layer = {**_NETWORK["layers"][0], "inputs": [1]}
     forward = {**_NETWORK, "layers": [layer, _NETWORK["layers"][1]]}
     (tmp_path / "forward.json").write_text(json.dumps(forward))
-    result = _run(*arguments, cwd=tmp_path)
+    result = program.run(*arguments, cwd=tmp_path)
     assert result.returncode == 2, result.stderr
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1, lines
@@ -200,8 +211,8 @@ program.run()
     assert not (tmp_path / "run").exists()
 
 
-def test_help_shows_the_examples_and_every_attribute():
-    result = _run("--help", cwd=_ROOT)
+def test_help_shows_the_examples_and_every_attribute(program):
+    result = program.run("--help", cwd=_ROOT)
     assert result.returncode == 0
     for text in (
         "nas-image-classification --preset=demo",

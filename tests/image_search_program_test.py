@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+import forked
 from nas_keras.convnets import load_convnet
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -156,6 +157,11 @@ def test_images_may_have_their_own_validation_part(tmp_path):
     assert found == [20, 20]
 
 
+@pytest.fixture(scope="module")
+def program():
+    yield from forked.program("search")
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -175,11 +181,11 @@ def test_images_may_have_their_own_validation_part(tmp_path):
         (["--max_train=1"], ["batch_size must be at most the 1 training"]),
     ],
 )
-def test_bad_input_ends_with_one_line(arguments, parts, tmp_path):
-    status, _, errors = _run(*_ARGUMENTS, *arguments, cwd=tmp_path)
-    assert status == 2, errors
-    lines = errors.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("nas-search: "), errors
+def test_bad_input_ends_with_one_line(program, arguments, parts, tmp_path):
+    result = program.run(*_ARGUMENTS, *arguments, cwd=tmp_path)
+    assert result.returncode == 2, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("nas-search: ")
     for part in parts:
-        assert part in errors
+        assert part in line
     assert not (tmp_path / "run").exists()

@@ -103,7 +103,7 @@ def _images():
         ({"text_file": "a"}, "text_file must be left out"),
         ({"retrain_parameters": 9}, "retrain_parameters must be left out"),
         ({"dataset": "ptb"}, "dataset must be one of ['digits', 'cifar10'"),
-        ({"reward": "c/ppl"}, "reward must be one of ['accuracy', "),
+        ({"reward": "c/ppl"}, "reward must be one of ('accuracy', "),
         (
             {"child": dataclasses.replace(_TINY.child, num_validation=9)},
             "retrain.num_validation must be child.num_validation: all networks "
@@ -176,8 +176,14 @@ def _images():
         ({**_DEEP, "pooling": (3,)}, "pooling[0] must be an int in [1, 1]"),
         ({"filters": 5}, "filters must be even"),
         ({"retrain_filters": 5}, "filters must be even"),
-        ({"retrain_random": -1}, "retrain_random must be in [0, 2**32)."),
-        ({"retrain_random": 1.0}, "retrain_random must be an int."),
+        (
+            {"retrain_random": -1},
+            "retrain_random must be an int of at least 0.",
+        ),
+        (
+            {"retrain_random": 1.0},
+            "retrain_random must be an int of at least 0.",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(changes, message):

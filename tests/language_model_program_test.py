@@ -13,6 +13,8 @@ import time
 import numpy as np
 import pytest
 
+import forked
+
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _PROGRAM = _ROOT / "train" / "language_model.py"
 _LINES = [
@@ -187,6 +189,11 @@ def test_a_training_that_diverges_ends_with_status_1(tmp_path):
     assert result.stderr.count("with half the rate: time") == 3
 
 
+@pytest.fixture(scope="module")
+def program():
+    yield from forked.program("language_model")
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -229,14 +236,16 @@ def test_a_training_that_diverges_ends_with_status_1(tmp_path):
         (["--workdir=text.txt"], ["'text.txt' is not a folder"]),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_line_and_status_2(arguments, parts, tmp_path):
+def test_bad_input_is_one_line_and_status_2(
+    program, arguments, parts, tmp_path
+):
     _write_text(tmp_path)
     (tmp_path / "html").mkdir()
     (tmp_path / "html" / "ptb.train.txt").write_text("<!DOCTYPE html><html>")
     (tmp_path / "latin.txt").write_bytes("caf\xe9".encode("latin-1") * 99)
     (tmp_path / "blank.txt").write_text("\n" * 500)
     (tmp_path / "short.txt").write_text("a short text " * 5)
-    result = _run(*arguments, cwd=tmp_path)
+    result = program.run(*arguments, cwd=tmp_path)
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr
     lines = result.stderr.strip().splitlines()
@@ -247,18 +256,20 @@ def test_bad_input_is_one_line_and_status_2(arguments, parts, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_another_configuration_is_refused_and_changes_nothing(finished):
+def test_another_configuration_is_refused_and_changes_nothing(
+    program, finished
+):
     cwd, _ = finished
     files = [p for p in (cwd / "run").rglob("*") if p.is_file()]
     before = {path: path.read_bytes() for path in files}
-    result = _run(*_ARGUMENTS, "--num_epochs=3", cwd=cwd)
+    result = program.run(*_ARGUMENTS, "--num_epochs=3", cwd=cwd)
     assert result.returncode == 2
     assert "settings.model.num_epochs was 2, is 3" in result.stderr
     assert before == {path: path.read_bytes() for path in files}
 
 
-def test_help_shows_the_examples_and_every_attribute():
-    result = _run("--help", cwd=_ROOT)
+def test_help_shows_the_examples_and_every_attribute(program):
+    result = program.run("--help", cwd=_ROOT)
     assert result.returncode == 0
     for text in (
         "nas-language-model --preset=zaremba_small",

@@ -12,6 +12,8 @@ import sys
 import numpy as np
 import pytest
 
+import forked
+
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _PROGRAM = _ROOT / "train" / "translation.py"
 _WORDS = {"one": "eins", "two": "zwei", "red": "rot", "cat": "Katze"}
@@ -155,6 +157,11 @@ def test_workers_train_together(finished, tmp_path):
         assert metrics[1][name] == pytest.approx(metrics[0][name], rel=1e-4)
 
 
+@pytest.fixture(scope="module")
+def program():
+    yield from forked.program("translation")
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -191,7 +198,9 @@ def test_workers_train_together(finished, tmp_path):
          ["with model.keras in it", "--model='pairs'"]),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_line_and_status_2(arguments, parts, tmp_path):
+def test_bad_input_is_one_line_and_status_2(
+    program, arguments, parts, tmp_path
+):
     _write_pairs(tmp_path / "pairs")
     for name in ("uneven", "latin"):
         _write_pairs(tmp_path / name)
@@ -201,7 +210,7 @@ def test_bad_input_is_one_line_and_status_2(arguments, parts, tmp_path):
     bad = "caf\xe9\n".encode("latin-1") * 12
     (tmp_path / "latin" / "val.de").write_bytes(bad)
     (tmp_path / "holes.txt").write_text("one\n \ntwo\n")
-    result = _run(*arguments, cwd=tmp_path)
+    result = program.run(*arguments, cwd=tmp_path)
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr
     lines = result.stderr.strip().splitlines()
@@ -212,18 +221,20 @@ def test_bad_input_is_one_line_and_status_2(arguments, parts, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_another_configuration_is_refused_and_changes_nothing(finished):
+def test_another_configuration_is_refused_and_changes_nothing(
+    program, finished
+):
     cwd, _ = finished
     files = [p for p in (cwd / "run").rglob("*") if p.is_file()]
     before = {path: path.read_bytes() for path in files}
-    result = _run(*_ARGUMENTS, "--beam=3", cwd=cwd)
+    result = program.run(*_ARGUMENTS, "--beam=3", cwd=cwd)
     assert result.returncode == 2
     assert "settings.beam was 2, is 3" in result.stderr
     assert before == {path: path.read_bytes() for path in files}
 
 
-def test_help_shows_the_examples_and_every_attribute():
-    result = _run("--help", cwd=_ROOT)
+def test_help_shows_the_examples_and_every_attribute(program):
+    result = program.run("--help", cwd=_ROOT)
     assert result.returncode == 0
     for text in (
         "nas-translation --preset=multi30k",

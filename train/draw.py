@@ -13,19 +13,20 @@ Exit status: 0 done, 2 bad input.
 
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from absl import app
 from absl import flags
 
 from nas_keras.cells.drawing import draw
 from nas_keras.cells.spec import published_cells
+from nas_keras.search import command_line
+from nas_keras.search import stopping
 
 _LIST = flags.DEFINE_boolean(
     "list", False, "Whether to print the names of the published cells instead."
 )
 
-_USAGE_ERROR = 2
+_NAME = "nas-draw"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -35,45 +36,33 @@ def main(argv: Sequence[str]) -> None:
         SystemExit: With status 2, after one line on stderr, if the arguments
             or the cell are bad.
     """
+    try:
+        _draw_or_list(argv[1:])
+    except (ImportError, OSError, ValueError) as error:
+        stopping.fail(_NAME, str(error), stopping.USAGE)
+
+
+def _draw_or_list(arguments: Sequence[str]) -> None:
     if _LIST.value:
-        if len(argv) > 1:
-            _fail(f"--list takes no arguments. Received: {list(argv[1:])}.")
+        if arguments:
+            raise ValueError(
+                f"--list takes no arguments. Received: {list(arguments)}."
+            )
         print("\n".join(published_cells()))
         return
-    if len(argv) != 3:
-        _fail(
+    if len(arguments) != 2:
+        raise ValueError(
             "CELL and PATH must be given, nothing else. Received: "
-            f"{list(argv[1:])}. Example: nas-draw lstm lstm.svg"
+            f"{list(arguments)}. Example: nas-draw lstm lstm.svg"
         )
-    try:
-        draw(argv[1], argv[2])
-    except (ImportError, OSError, ValueError) as error:
-        _fail(str(error))
+    draw(*arguments)
     sys.stdout.reconfigure(errors="backslashreplace")
-    print(f"Drawing: {argv[2]}")
-
-
-def _parse_flags(argv: Sequence[str]) -> list[str]:
-    if {"--help", "-help", "-h"} & set(argv[1:]):
-        # absl's own help is of the main module, here a console script.
-        print(__doc__)
-        print(flags.FLAGS.module_help(sys.modules[__name__]))
-        sys.exit(0)
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    line = " ".join(message.split())
-    print(f"nas-draw: {line}", file=sys.stderr)
-    sys.exit(_USAGE_ERROR)
+    print(f"Drawing: {arguments[1]}")
 
 
 def run() -> None:
     """Runs the program; the console script `nas-draw`."""
-    app.run(main, flags_parser=_parse_flags)
+    app.run(main, flags_parser=command_line.parser(flags, _NAME, __name__))
 
 
 if __name__ == "__main__":

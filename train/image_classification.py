@@ -28,12 +28,10 @@ there: 130 interrupted, 143 stopped by SIGTERM, 144 another worker was lost.
 """
 
 import dataclasses
-import importlib.util
 import itertools
 import json
 import os
 import pathlib
-import sys
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -48,6 +46,7 @@ from nas_keras.convnets.files import load_convnet
 from nas_keras.data.image_sources import open_images
 from nas_keras.data.images import ImageSet
 from nas_keras.search import cluster
+from nas_keras.search import command_line
 from nas_keras.search import process
 from nas_keras.search import stopping
 from nas_keras.search import topology
@@ -101,23 +100,7 @@ _CLUSTER = flags.DEFINE_enum(
 )
 
 
-def _define_flags() -> dict[str, Any]:
-    """Defines a flag for each attribute of a configuration."""
-    define = {
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-        bool: flags.DEFINE_boolean,
-        str: flags.DEFINE_string,
-    }
-    texts = configuration.attribute_docs(ImageConfig)
-    return {
-        field.name: define[field.type](field.name, None, texts[field.name])
-        for field in dataclasses.fields(ImageConfig)
-        if field.name != "preset"
-    }
-
-
-_OF_TRAINING = _define_flags()
+_OF_TRAINING = command_line.define_flags(flags, ImageConfig, without=["preset"])
 
 
 def config_from_flags() -> ImageConfig:
@@ -126,11 +109,7 @@ def config_from_flags() -> ImageConfig:
     Raises:
         ValueError: If a value is out of range.
     """
-    changes = {
-        name: holder.value
-        for name, holder in _OF_TRAINING.items()
-        if holder.value is not None
-    }
+    changes = _OF_TRAINING.given()
     if _IMAGE_DIR.value is not None:
         changes.setdefault("dataset", "folder")
     return dataclasses.replace(IMAGE_PRESETS[_PRESET.value], **changes)
@@ -165,8 +144,7 @@ def main(argv: Sequence[str]) -> None:
         SystemExit: With the status of the module's docstring.
     """
     with stopping.one_line(_NAME, TrainingError):
-        if len(argv) > 1:
-            raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
+        command_line.check_no_arguments(argv)
         job = _checked_arguments()
         workers = job.workers
         if not (job.workdir / "result.json").exists():
@@ -179,19 +157,11 @@ def main(argv: Sequence[str]) -> None:
 
 def _checked_arguments() -> _Job:
     """Returns what to train; fails before anything is written."""
-    for name in ("workdir", "image_dir", "data_dir"):
-        value = flags.FLAGS[name].value
-        if value and not value.isprintable():
-            raise ValueError(
-                f"--{name} must be printable text. Received: {value!r}."
-            )
+    command_line.check_printable(flags, ("workdir", "image_dir", "data_dir"))
     if not _WORKDIR.value:
         raise ValueError("--workdir must be given.")
-    if _TENSORBOARD.value and importlib.util.find_spec("tensorboard") is None:
-        raise ValueError(
-            "--tensorboard needs tensorboard: pip install "
-            "'nas_keras[tensorboard]'."
-        )
+    if _TENSORBOARD.value:
+        command_line.check_library("tensorboard", "tensorboard", "tensorboard")
     config = config_from_flags()
     grid = image_grid.grid_from_text(_GRID.value or "")
     trainings: list[image_grid.GridTraining] = []
@@ -346,21 +316,9 @@ def _print_result(workdir: pathlib.Path) -> None:
     print(f"Model: {workdir / result.get('folder', '') / 'model.keras'}")
 
 
-def _parse_flags(argv: Sequence[str]) -> list[str]:
-    if {"--help", "-help", "-h"} & set(argv[1:]):
-        # absl's own help is of the main module, here a console script.
-        print(__doc__)
-        print(flags.FLAGS.module_help(sys.modules[__name__]))
-        sys.exit(0)
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        stopping.fail(_NAME, str(error), stopping.USAGE)
-
-
 def run() -> None:
     """Runs the program; the console script `nas-image-classification`."""
-    app.run(main, flags_parser=_parse_flags)
+    app.run(main, flags_parser=command_line.parser(flags, _NAME, __name__))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ there: 130 interrupted, 143 stopped by SIGTERM.
 """
 
 import dataclasses
-import importlib.util
 import json
 import logging
 import math
@@ -38,6 +37,7 @@ from absl import flags
 
 from nas_keras import data
 from nas_keras.cells.spec import load_spec
+from nas_keras.search import command_line
 from nas_keras.search import stopping
 from nas_keras.search.progress import Progress
 from nas_keras.search.progress import TrainingSpeed
@@ -79,26 +79,12 @@ _TENSORBOARD = flags.DEFINE_boolean(
 )
 
 
-def _define_flags(kind: type, without: Sequence[str]) -> dict[str, Any]:
-    """Defines a flag for each attribute of a configuration."""
-    define = {
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-        bool: flags.DEFINE_boolean,
-        bool | None: flags.DEFINE_boolean,
-        str: flags.DEFINE_string,
-        str | None: flags.DEFINE_string,
-    }
-    texts = configuration.attribute_docs(kind)
-    return {
-        field.name: define[field.type](field.name, None, texts[field.name])
-        for field in dataclasses.fields(kind)
-        if field.name not in without
-    }
-
-
-_OF_MODEL = _define_flags(LanguageModelConfig, ["max_validation_tokens"])
-_OF_TRAINING = _define_flags(TrainingConfig, ["preset", "model", "parameters"])
+_OF_MODEL = command_line.define_flags(
+    flags, LanguageModelConfig, without=["max_validation_tokens"]
+)
+_OF_TRAINING = command_line.define_flags(
+    flags, TrainingConfig, without=["preset", "model", "parameters"]
+)
 # A float, so that 5e6 can be written.
 _PARAMETERS = flags.DEFINE_float(
     "parameters",
@@ -114,35 +100,20 @@ def config_from_flags() -> TrainingConfig:
         ValueError: If a value is out of range.
     """
     preset = TRAINING_PRESETS[_PRESET.value]
-    of_model, changes = _given(_OF_MODEL), _given(_OF_TRAINING)
+    of_model, changes = _OF_MODEL.given(), _OF_TRAINING.given()
     if "num_epochs" in of_model:
         of_model.setdefault("num_updates", 0)
     elif of_model.get("num_updates"):
         of_model["num_epochs"] = 0
     if changes.get("text_file") is not None:
         changes.setdefault("dataset", "embedded")
-    if _PARAMETERS.value is not None:
-        if not 0 <= _PARAMETERS.value < 2**63:
-            raise ValueError(
-                "--parameters must be in [0, 2**63). Received: "
-                f"--parameters={_PARAMETERS.value}."
-            )
-        if "units" in of_model:
-            raise ValueError(
-                "--units and --parameters exclude one another. Received: "
-                f"--units={of_model['units']} "
-                f"--parameters={_PARAMETERS.value:g}."
-            )
-        changes["parameters"] = int(_PARAMETERS.value)
+    parameters = command_line.parameters(_PARAMETERS, of_model.get("units"))
+    if parameters is not None:
+        changes["parameters"] = parameters
     elif "units" in of_model:
         changes["parameters"] = 0
     model = dataclasses.replace(preset.model, **of_model)
     return dataclasses.replace(preset, model=model, **changes)
-
-
-def _given(holders: dict[str, Any]) -> dict[str, Any]:
-    values = {name: holder.value for name, holder in holders.items()}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def main(argv: Sequence[str]) -> None:
@@ -163,16 +134,12 @@ def _checked_arguments(
     argv: Sequence[str],
 ) -> tuple[TrainingConfig, data.Corpus, pathlib.Path]:
     """Returns what to train; fails before anything is loaded or written."""
-    if len(argv) > 1:
-        raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
+    command_line.check_no_arguments(argv)
     if not _WORKDIR.value:
         raise ValueError("--workdir must be given.")
-    for name in ("workdir", "data_dir", "text_file", "export"):
-        value = flags.FLAGS[name].value
-        if value and not value.isprintable():
-            raise ValueError(
-                f"--{name} must be printable text. Received: {value!r}."
-            )
+    command_line.check_printable(
+        flags, ("workdir", "data_dir", "text_file", "export")
+    )
     if _EXPORT.value and not _EXPORT.value.endswith(".keras"):
         raise ValueError(
             f"--export must end in '.keras'. Received: {_EXPORT.value!r}."
@@ -187,11 +154,8 @@ def _checked_arguments(
             "--temperature must be finite. Received: "
             f"--temperature={_TEMPERATURE.value}."
         )
-    if _TENSORBOARD.value and importlib.util.find_spec("tensorboard") is None:
-        raise ValueError(
-            "--tensorboard needs tensorboard: pip install "
-            "'nas_keras[tensorboard]'."
-        )
+    if _TENSORBOARD.value:
+        command_line.check_library("tensorboard", "tensorboard", "tensorboard")
     config = config_from_flags()
     spec = load_spec(config.cell)
     if data.is_read_by_tensorflow(config.dataset):
@@ -320,21 +284,9 @@ def _use(
         print(_PROMPT.value, text, sep=" " if is_apart else "")
 
 
-def _parse_flags(argv: Sequence[str]) -> list[str]:
-    if {"--help", "-help", "-h"} & set(argv[1:]):
-        # absl's own help is of the main module, here a console script.
-        print(__doc__)
-        print(flags.FLAGS.module_help(sys.modules[__name__]))
-        sys.exit(0)
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        stopping.fail(_NAME, str(error), stopping.USAGE)
-
-
 def run() -> None:
     """Runs the program; the console script `nas-language-model`."""
-    app.run(main, flags_parser=_parse_flags)
+    app.run(main, flags_parser=command_line.parser(flags, _NAME, __name__))
 
 
 if __name__ == "__main__":

@@ -12,14 +12,15 @@ Exit status: 0 done, 2 bad input.
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from absl import app
 from absl import flags
 
 from nas_keras import report
+from nas_keras.search import command_line
+from nas_keras.search import stopping
 
-_USAGE_ERROR = 2
+_NAME = "nas-report"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -29,23 +30,28 @@ def main(argv: Sequence[str]) -> None:
         SystemExit: With status 2, after one line on stderr, if the arguments
             or the run's files are bad.
     """
-    if len(argv) != 2:
-        _fail(
-            "WORKDIR must be exactly one folder of a search, received"
-            f" {list(argv[1:])}. Example: nas-report runs/demo"
-        )
-    if not pathlib.Path(argv[1]).is_dir():
-        _fail(
-            "WORKDIR must be the folder of a search, received"
-            f" {argv[1]!r}: no such folder."
-        )
     try:
-        path = report.write_report(argv[1])
-        files = report.read_run(argv[1])
-        rows = report.summarise_retrained(files.retrained)
-        ranking = report.describe_ranking(files.retrained)
+        _write(argv[1:])
     except (ImportError, OSError, ValueError) as error:
-        _fail(str(error))
+        stopping.fail(_NAME, str(error), stopping.USAGE)
+
+
+def _write(arguments: Sequence[str]) -> None:
+    if len(arguments) != 1:
+        raise ValueError(
+            "WORKDIR must be exactly one folder of a search. Received: "
+            f"{list(arguments)}. Example: nas-report runs/demo"
+        )
+    workdir = pathlib.Path(arguments[0])
+    if not workdir.is_dir():
+        raise ValueError(
+            "WORKDIR must be the folder of a search. Received: "
+            f"{arguments[0]!r}: no such folder."
+        )
+    path = report.write_report(workdir)
+    files = report.read_run(workdir)
+    rows = report.summarise_retrained(files.retrained)
+    ranking = report.describe_ranking(files.retrained)
     sys.stdout.reconfigure(errors="backslashreplace")
     print(report.format_table(rows))
     workers = report.describe_workers(report.summarise_workers(files.shares))
@@ -56,24 +62,7 @@ def main(argv: Sequence[str]) -> None:
 
 def run() -> None:
     """Runs the program; the console script `nas-report`."""
-    app.run(main, flags_parser=_parse_flags)
-
-
-def _parse_flags(argv: Sequence[str]) -> list[str]:
-    if {"--help", "-help", "-h"} & set(argv[1:]):
-        # absl's own help is of the main module, here a console script.
-        print(__doc__)
-        sys.exit(0)
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    line = " ".join(message.split())
-    print(f"nas-report: {line}", file=sys.stderr)
-    sys.exit(_USAGE_ERROR)
+    app.run(main, flags_parser=command_line.parser(flags, _NAME, __name__))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ worker was lost.
 """
 
 import dataclasses
-import importlib.util
 import os
 import pathlib
 import sys
@@ -33,23 +32,20 @@ from collections.abc import Sequence
 from absl import app
 from absl import flags
 
-from nas_keras import data
-from nas_keras.data.image_sources import DATASETS as IMAGE_DATASETS
+from nas_keras.search import command_line
 from nas_keras.search import configuration
 from nas_keras.search import finished
 from nas_keras.search import process
-from nas_keras.search import search_config
 from nas_keras.search import stopping
 from nas_keras.search import supervisor
 from nas_keras.search import topology
 from nas_keras.search.cluster import check_dataset
 from nas_keras.search.cluster import prepare_to_read
-from nas_keras.search.kinds import IMAGES
 from nas_keras.search.kinds import SPACES
+from nas_keras.search.kinds import TEXT
 from nas_keras.search.presets import PRESETS
 from nas_keras.search.search_config import SearchConfig
 from nas_keras.search.trial import SearchError
-from nas_keras.spaces.enas_recurrent import AVERAGES
 from nas_keras.storage.configuration import check as check_configuration
 
 _NAME = "nas-search"
@@ -61,24 +57,15 @@ _WORKDIR = flags.DEFINE_string(
 _PRESET = flags.DEFINE_enum(
     "preset", "demo", sorted(PRESETS), "Values that the other flags override."
 )
-_TRIALS = flags.DEFINE_integer(
-    "trials",
-    None,
-    "Children of the controller, and as many of the random baseline.",
-    lower_bound=1,
-)
-_SEED = flags.DEFINE_integer("seed", None, "Of all chance.", lower_bound=0)
-_TEXT_FILE = flags.DEFINE_string(
-    "text_file", None, "UTF-8 text to use instead of the preset's."
-)
-_DATASET = flags.DEFINE_string(
-    "dataset",
-    None,
-    f"Text to use by name: one of {', '.join(data.DATASETS)}, or tfds:NAME. "
-    f"Images: one of {', '.join(IMAGE_DATASETS)}, or tfds:NAME.",
-)
-_IMAGE_DIR = flags.DEFINE_string(
-    "image_dir", None, "Folder of image files, in place of the data set."
+_OF_SEARCH = command_line.define_flags(
+    flags,
+    SearchConfig,
+    without=["preset", "child", "retrain"],
+    names={
+        "num_threads": "threads",
+        "num_trials": "trials",
+        "retrain_published": "retrain_cells",
+    },
 )
 _MAX_TRAIN = flags.DEFINE_integer(
     "max_train",
@@ -96,101 +83,6 @@ _DATA_DIR = flags.DEFINE_string(
     "data_dir",
     None,
     "Folder of the data set's files, or of prepared TensorFlow Datasets.",
-)
-_LEVEL = flags.DEFINE_enum(
-    "level", None, list(data.LEVELS), "What a token of the text is."
-)
-_MAX_VOCABULARY = flags.DEFINE_integer(
-    "max_vocabulary", None, "Most tokens of the vocabulary.", lower_bound=2
-)
-_BASE = flags.DEFINE_integer(
-    "base", None, "Leaves of the tree, N.", lower_bound=2, upper_bound=64
-)
-_SPACE = flags.DEFINE_enum("space", None, list(SPACES), "What to search.")
-_COMBINES = flags.DEFINE_list(
-    "combines", None, "What joins two values in the tree: add, mul, max."
-)
-_ACTIVATIONS = flags.DEFINE_list(
-    "activations", None, "Of the tree: identity, tanh, sigmoid, relu, sin."
-)
-_NODES = flags.DEFINE_integer(
-    "nodes", None, "Of ENAS' cells, those read not counted.", lower_bound=1
-)
-_LAYERS = flags.DEFINE_integer(
-    "layers", None, "Of nas_conv and enas_macro.", lower_bound=1
-)
-_CELLS = flags.DEFINE_integer(
-    "cells", None, "Normal cells of a network of enas_micro.", lower_bound=1
-)
-_FILTERS = flags.DEFINE_integer(
-    "filters", None, "Of enas_macro and enas_micro, at first.", lower_bound=2
-)
-_RETRAIN_FILTERS = flags.DEFINE_integer(
-    "retrain_filters",
-    None,
-    "The same, of retrained networks; 0: as in the search.",
-    lower_bound=0,
-)
-_RETRAIN_NUM_CELLS = flags.DEFINE_integer(
-    "retrain_num_cells",
-    None,
-    "Normal cells of retrained networks; 0: as in the search.",
-    lower_bound=0,
-)
-_SKIP_WEIGHT = flags.DEFINE_float(
-    "skip_weight", None, "Of skip connections' rate in the controller's loss."
-)
-_SKIP_TARGET = flags.DEFINE_float(
-    "skip_target", None, "Wished rate of skip connections, in (0, 1)."
-)
-_DEPTH_FIRST = flags.DEFINE_integer(
-    "depth_first",
-    None,
-    "Layers that a search of nas_conv begins with; 0: all have --layers.",
-    lower_bound=0,
-)
-_AVERAGE = flags.DEFINE_enum(
-    "average", None, list(AVERAGES), "What ENAS' cells put out the mean of."
-)
-_CONTROLLER = flags.DEFINE_enum(
-    "controller", None, list(search_config.CONTROLLERS), "What proposes."
-)
-_EVALUATOR = flags.DEFINE_enum(
-    "evaluator",
-    None,
-    list(search_config.EVALUATORS),
-    "How children are scored: trained from scratch, or by shared weights "
-    "(ENAS).",
-)
-_EVALUATE_AGAIN = flags.DEFINE_boolean(
-    "evaluate_again", None, "Whether to train an architecture met again."
-)
-_LEARNING_RATE = flags.DEFINE_float(
-    "controller_learning_rate", None, "Of the controller's Adam."
-)
-_RETRAIN_CELLS = flags.DEFINE_list(
-    "retrain_cells",
-    None,
-    "Published cells or networks, or paths of such, to retrain beside those "
-    "found; 'resnet': a ResNet of the best found network's multiply-adds.",
-)
-_RETRAIN_TOP = flags.DEFINE_integer(
-    "retrain_top",
-    None,
-    "Best distinct cells or networks of each search to retrain.",
-    lower_bound=0,
-)
-_RETRAIN_RANDOM = flags.DEFINE_integer(
-    "retrain_random",
-    None,
-    "Networks to draw at random, not selected, and to retrain.",
-    lower_bound=0,
-)
-_RETRAIN_PARAMETERS = flags.DEFINE_integer(
-    "retrain_parameters",
-    None,
-    "Of each language model; 0: as an LSTM of the preset's units.",
-    lower_bound=0,
 )
 _LOCAL_WORKERS = flags.DEFINE_integer(
     "local_workers",
@@ -215,18 +107,8 @@ _CLUSTER = flags.DEFINE_enum(
 _WAIT_S = flags.DEFINE_float(
     "wait_s", 600.0, "Seconds to wait for the other workers.", lower_bound=0.0
 )
-_THREADS = flags.DEFINE_integer(
-    "threads",
-    None,
-    "Of TensorFlow's operations in each worker; 0: one for each core of the "
-    "machine. The last digits of the results depend on it.",
-    lower_bound=0,
-)
 _REPORT = flags.DEFINE_boolean(
     "report", True, "Whether to write WORKDIR/report.html."
-)
-_RETRAIN_SEEDS = flags.DEFINE_integer(
-    "retrain_seeds", None, "Trainings of each.", lower_bound=1
 )
 
 
@@ -236,63 +118,21 @@ def config_from_flags() -> SearchConfig:
     Raises:
         ValueError: If a value is out of range.
     """
-    preset, dataset = PRESETS[_PRESET.value], _DATASET.value
-    if _IMAGE_DIR.value is not None and dataset is None:
-        dataset = "folder"
-    overrides = {
-        "num_trials": _TRIALS.value,
-        "seed": _SEED.value,
-        "text_file": _TEXT_FILE.value,
-        "image_dir": _IMAGE_DIR.value,
-        "dataset": dataset,
-        "level": _LEVEL.value,
-        "max_vocabulary": _MAX_VOCABULARY.value,
-        "base": _BASE.value,
-        "combines": _tuple(_COMBINES.value),
-        "activations": _tuple(_ACTIVATIONS.value),
-        "nodes": _NODES.value,
-        "layers": _LAYERS.value,
-        "cells": _CELLS.value,
-        "filters": _FILTERS.value,
-        "retrain_filters": _RETRAIN_FILTERS.value,
-        "retrain_num_cells": _RETRAIN_NUM_CELLS.value,
-        "skip_weight": _SKIP_WEIGHT.value,
-        "skip_target": _SKIP_TARGET.value,
-        "depth_first": _DEPTH_FIRST.value,
-        "average": _AVERAGE.value,
-        "evaluator": _EVALUATOR.value,
-        "evaluate_again": _EVALUATE_AGAIN.value,
-        "controller": _CONTROLLER.value,
-        "controller_learning_rate": _LEARNING_RATE.value,
-        "retrain_top": _RETRAIN_TOP.value,
-        "retrain_published": _tuple(_RETRAIN_CELLS.value),
-        "retrain_random": _RETRAIN_RANDOM.value,
-        "retrain_parameters": _RETRAIN_PARAMETERS.value,
-        "retrain_seeds": _RETRAIN_SEEDS.value,
-        "num_threads": _THREADS.value,
-    }
-    space = _SPACE.value or preset.space
+    preset, changes = PRESETS[_PRESET.value], _OF_SEARCH.given()
+    space = changes.pop("space", preset.space)
+    if "image_dir" in changes:
+        changes.setdefault("dataset", "folder")
     split = {
         flag.name: flag.value
         for flag in (_NUM_VALIDATION, _MAX_TRAIN)
         if flag.value is not None
     }
-    for name in split:
-        if SPACES[space] != IMAGES:
-            raise ValueError(f"--{name} is for images, not for text.")
+    if split and SPACES.get(space) == TEXT:
+        raise ValueError(f"--{min(split)} is for images, not for text.")
     if split:
         for name in ("child", "retrain"):
-            overrides[name] = dataclasses.replace(
-                getattr(preset, name), **split
-            )
-    return preset.in_space(
-        space,
-        **{key: value for key, value in overrides.items() if value is not None},
-    )
-
-
-def _tuple(values: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if values is None else tuple(values)
+            changes[name] = dataclasses.replace(getattr(preset, name), **split)
+    return preset.in_space(space, **changes)
 
 
 def open_data(config: SearchConfig) -> configuration.SearchData:
@@ -301,7 +141,7 @@ def open_data(config: SearchConfig) -> configuration.SearchData:
     Raises:
         ValueError: If they cannot be read or are too few for the trainings.
     """
-    if _DATASET.value is not None and config.text_file is not None:
+    if "dataset" in _OF_SEARCH.given() and config.text_file is not None:
         raise ValueError(
             "--text_file and --dataset exclude one another. Received: "
             f"--text_file={config.text_file!r} --dataset={config.dataset!r}."
@@ -341,21 +181,14 @@ def _checked_arguments(
     topology.Topology | None,
 ]:
     """Returns what to run; fails before anything is loaded or written."""
-    if len(argv) > 1:
-        raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
+    command_line.check_no_arguments(argv)
     if not _WORKDIR.value:
         raise ValueError("--workdir must be given.")
-    for flag in (_WORKDIR, _TEXT_FILE, _IMAGE_DIR):
-        if flag.value and not flag.value.isprintable():
-            raise ValueError(
-                f"--{flag.name} must be printable text. Received: "
-                f"{flag.value!r}."
-            )
+    command_line.check_printable(flags, ("workdir", "text_file", "image_dir"))
     for library in ("matplotlib", "scipy"):
-        if _REPORT.value and importlib.util.find_spec(library) is None:
-            raise ValueError(
-                f"--report needs {library}: pip install 'nas_keras[report]', "
-                "or give --noreport."
+        if _REPORT.value:
+            command_line.check_library(
+                "report", library, "report", ", or give --noreport"
             )
     config = config_from_flags()
     workers = _checked_workers(config)
@@ -416,18 +249,6 @@ def _print_result(workdir: pathlib.Path) -> None:
         print(line)
 
 
-def _parse_flags(argv: Sequence[str]) -> list[str]:
-    if {"--help", "-help", "-h"} & set(argv[1:]):
-        # absl's own help is of the main module, here a console script.
-        print(__doc__)
-        print(flags.FLAGS.module_help(sys.modules[__name__]))
-        sys.exit(0)
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        stopping.fail(_NAME, str(error), stopping.USAGE)
-
-
 def _say(line: str) -> None:
     print(f"{_NAME}: {line}", file=sys.stderr, flush=True)
 
@@ -435,7 +256,7 @@ def _say(line: str) -> None:
 def run() -> None:
     """Runs the program; the console script `nas-search`."""
     try:
-        app.run(main, flags_parser=_parse_flags)
+        app.run(main, flags_parser=command_line.parser(flags, _NAME, __name__))
     except SystemExit as ended:
         if _HAS_PEERS.is_set() and isinstance(ended.code, int | None):
             stopping.end(ended.code or stopping.DONE)

@@ -25,11 +25,9 @@ there: 130 interrupted, 143 stopped by SIGTERM, 144 another worker was lost.
 """
 
 import dataclasses
-import importlib.util
 import json
 import os
 import pathlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,6 +40,7 @@ from nas_keras.data.parallel import ParallelCorpus
 from nas_keras.data.parallel_sources import open_pairs
 from nas_keras.data.sources import read_text_file
 from nas_keras.search import cluster
+from nas_keras.search import command_line
 from nas_keras.search import process
 from nas_keras.search import stopping
 from nas_keras.search import topology
@@ -99,25 +98,9 @@ _ALIGNMENT = flags.DEFINE_string(
 )
 
 
-def _define_flags(kind: type, without: Sequence[str]) -> dict[str, Any]:
-    """Defines a flag for each attribute of a configuration."""
-    define = {
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-        bool: flags.DEFINE_boolean,
-        str: flags.DEFINE_string,
-    }
-    texts = configuration.attribute_docs(kind)
-    return {
-        field.name: define[field.type](field.name, None, texts[field.name])
-        for field in dataclasses.fields(kind)
-        if field.name not in without
-    }
-
-
-_OF_MODEL = _define_flags(TranslationModelConfig, [])
-_OF_TRAINING = _define_flags(
-    TranslationConfig, ["preset", "model", "parameters"]
+_OF_MODEL = command_line.define_flags(flags, TranslationModelConfig)
+_OF_TRAINING = command_line.define_flags(
+    flags, TranslationConfig, without=["preset", "model", "parameters"]
 )
 # A float, so that 8e6 can be written.
 _PARAMETERS = flags.DEFINE_float(
@@ -136,33 +119,18 @@ def config_from_flags() -> TranslationConfig:
         ValueError: If a value is out of range.
     """
     preset = TRANSLATION_PRESETS[_PRESET.value]
-    of_model, changes = _given(_OF_MODEL), _given(_OF_TRAINING)
+    of_model, changes = _OF_MODEL.given(), _OF_TRAINING.given()
     for pair in _EITHER:
         for one, other in (pair, pair[::-1]):
             if changes.get(one):
                 changes.setdefault(other, 0)
-    if _PARAMETERS.value is not None:
-        if not 0 <= _PARAMETERS.value < 2**63:
-            raise ValueError(
-                "--parameters must be in [0, 2**63). Received: "
-                f"--parameters={_PARAMETERS.value}."
-            )
-        if "units" in of_model:
-            raise ValueError(
-                "--units and --parameters exclude one another. Received: "
-                f"--units={of_model['units']} "
-                f"--parameters={_PARAMETERS.value:g}."
-            )
-        changes["parameters"] = int(_PARAMETERS.value)
+    parameters = command_line.parameters(_PARAMETERS, of_model.get("units"))
+    if parameters is not None:
+        changes["parameters"] = parameters
     elif "units" in of_model:
         changes["parameters"] = 0
     model = dataclasses.replace(preset.model, **of_model)
     return dataclasses.replace(preset, model=model, **changes)
-
-
-def _given(holders: dict[str, Any]) -> dict[str, Any]:
-    values = {name: holder.value for name, holder in holders.items()}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def main(argv: Sequence[str]) -> None:
@@ -172,9 +140,10 @@ def main(argv: Sequence[str]) -> None:
         SystemExit: With the status of the module's docstring.
     """
     with stopping.one_line(_NAME, TrainingError):
-        if len(argv) > 1:
-            raise ValueError(f"Unexpected arguments: {list(argv[1:])}.")
-        _check_paths()
+        command_line.check_no_arguments(argv)
+        command_line.check_printable(
+            flags, ("workdir", "data_dir", "model", "translate", "alignment")
+        )
         if _MODEL.value or _TRANSLATE.value or _ALIGNMENT.value:
             _translate()
             return
@@ -192,26 +161,14 @@ def main(argv: Sequence[str]) -> None:
             stopping.end(stopping.DONE)
 
 
-def _check_paths() -> None:
-    for name in ("workdir", "data_dir", "model", "translate", "alignment"):
-        value = flags.FLAGS[name].value
-        if value and not value.isprintable():
-            raise ValueError(
-                f"--{name} must be printable text. Received: {value!r}."
-            )
-
-
 def _checked_arguments() -> tuple[
     TranslationConfig, ParallelCorpus, pathlib.Path
 ]:
     """Returns what to train; fails before anything is loaded or written."""
     if not _WORKDIR.value:
         raise ValueError("--workdir must be given, or --model to translate.")
-    if _TENSORBOARD.value and importlib.util.find_spec("tensorboard") is None:
-        raise ValueError(
-            "--tensorboard needs tensorboard: pip install "
-            "'nas_keras[tensorboard]'."
-        )
+    if _TENSORBOARD.value:
+        command_line.check_library("tensorboard", "tensorboard", "tensorboard")
     config = config_from_flags()
     spec = load_spec(config.cell)
     cluster.prepare_to_read(config.dataset, config.num_threads)
@@ -341,16 +298,15 @@ def _translate() -> None:
             f"model.keras in it. Received: --model={_MODEL.value!r}."
         )
     process.quieten_tensorflow(has_peers=False)
-    threads = _OF_TRAINING["num_threads"].value
-    if threads:
-        cluster.limit_threads(threads)
+    given = _OF_TRAINING.given()
+    cluster.limit_threads(given.get("num_threads", 0))
     from nas_keras.tasks.translator import Translator
 
     translator = Translator.load(_MODEL.value)
     options = {
-        name: _OF_TRAINING[name].value
+        name: given[name]
         for name in ("beam", "length_penalty", "coverage_penalty")
-        if _OF_TRAINING[name].value is not None
+        if name in given
     }
     found = translator.translate(lines, **options)
     for translation in found:
@@ -367,21 +323,9 @@ def _translate() -> None:
         )
 
 
-def _parse_flags(argv: Sequence[str]) -> list[str]:
-    if {"--help", "-help", "-h"} & set(argv[1:]):
-        # absl's own help is of the main module, here a console script.
-        print(__doc__)
-        print(flags.FLAGS.module_help(sys.modules[__name__]))
-        sys.exit(0)
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        stopping.fail(_NAME, str(error), stopping.USAGE)
-
-
 def run() -> None:
     """Runs the program; the console script `nas-translation`."""
-    app.run(main, flags_parser=_parse_flags)
+    app.run(main, flags_parser=command_line.parser(flags, _NAME, __name__))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,10 @@ import numpy as np
 
 from nas_keras.spaces.space import Space
 
+# Of `PolicyGradientController`; here, they can be known without TensorFlow.
+LOSSES = ("reinforce", "ppo")
+ENTROPY_BONUSES = ("exact", "sampled")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Samples:

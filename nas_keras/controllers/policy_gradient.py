@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from nas_keras.controllers.controller import ENTROPY_BONUSES
+from nas_keras.controllers.controller import LOSSES
 from nas_keras.controllers.controller import Controller
 from nas_keras.controllers.controller import Samples
 from nas_keras.controllers.losses import ppo_loss
@@ -15,9 +17,6 @@ from nas_keras.controllers.losses import skip_kl
 from nas_keras.controllers.policy import Decisions
 from nas_keras.controllers.policy import Policy
 from nas_keras.spaces.space import Space
-
-LOSSES = ("reinforce", "ppo")
-ENTROPY_BONUSES = ("exact", "sampled")
 
 
 class PolicyGradientController(Controller):

@@ -5,9 +5,10 @@ a `Kind`: it says what a configuration may hold.
 """
 
 import dataclasses
-import math
 from typing import Any
 
+from nas_keras.controllers.controller import ENTROPY_BONUSES
+from nas_keras.controllers.controller import LOSSES
 from nas_keras.controllers.growth import DepthSchedule
 from nas_keras.data.text import LEVELS
 from nas_keras.search.kinds import KINDS
@@ -16,19 +17,58 @@ from nas_keras.search.kinds import foreign_to
 from nas_keras.search.kinds import num_depths
 from nas_keras.spaces.enas_macro import enas_macro_space
 from nas_keras.spaces.enas_micro import enas_micro_space
+from nas_keras.spaces.enas_recurrent import AVERAGES
 from nas_keras.spaces.enas_recurrent import enas_recurrent_space
 from nas_keras.spaces.nas_conv import nas_conv_space
 from nas_keras.spaces.space import Space
 from nas_keras.spaces.tree import tree_space
+from nas_keras.tasks.checked_config import CheckedConfig
 from nas_keras.tasks.image_config import ImageConfig
 from nas_keras.tasks.language_model_config import LanguageModelConfig
 
-CONTROLLERS = ("reinforce", "ppo", "random")
+CONTROLLERS = (*LOSSES, "random")
 EVALUATORS = ("scratch", "shared")
+# Attributes that are ints, and the least that each may be.
+_INTS = {
+    "base": 2,
+    "batch_size": 1,
+    "cells": 1,
+    "controller_layers": 1,
+    "controller_units": 1,
+    "depth_first": 0,
+    "depth_step": 1,
+    "derive_trials": 1,
+    "filters": 1,
+    "layers": 1,
+    "max_vocabulary": 2,
+    "nodes": 1,
+    "num_phases": 1,
+    "num_threads": 0,
+    "num_trials": 1,
+    "ppo_epochs": 1,
+    "ppo_minibatches": 1,
+    "retrain_filters": 0,
+    "retrain_num_cells": 0,
+    "retrain_parameters": 0,
+    "retrain_random": 0,
+    "retrain_seeds": 1,
+    "retrain_top": 0,
+    "seed": 0,
+    "steps_per_phase": 1,
+    "windows_per_reward": 0,
+}
+_POSITIVE = (
+    "controller_init_scale",
+    "controller_learning_rate",
+    "ppo_clip",
+    "reward_constant",
+    "skip_scale",
+    "temperature",
+)
 
 
 @dataclasses.dataclass(frozen=True)
-class SearchConfig:
+class SearchConfig(CheckedConfig):
     """A search for a recurrent cell on text, or for an image network.
 
     The space says which of the two. What belongs to the other kind, or to
@@ -39,28 +79,30 @@ class SearchConfig:
         preset: Name of the preset it began as.
         dataset: Text to use when there is no `text_file`, as for
             `open_corpus`; or images, as for `open_images`.
-        text_file: Path of a UTF-8 text, or None.
+        text_file: Path of a UTF-8 text, in the place of `dataset`.
         level: `"char"` or `"word"`.
         max_vocabulary: Most tokens of the vocabulary.
         space: `"tree"`, `"enas_recurrent"`, `"nas_conv"`, `"enas_macro"` or
             `"enas_micro"`.
-        base: Leaves of the tree space.
-        combines: Of the tree space.
-        activations: Of the tree space.
+        base: Leaves of the tree space, N.
+        combines: What joins two values in the tree: add, mul, max.
+        activations: Of the tree's nodes: identity, tanh, sigmoid, relu, sin.
         nodes: Of the spaces of ENAS whose cells have nodes.
-        average: Of the recurrent space of ENAS.
+        average: Nodes of ENAS' recurrent cells that are put out as their
+            mean, `"loose_ends"` or `"all"`.
         controller: `"reinforce"`, `"ppo"` or `"random"`.
         controller_units: Width of the controller's LSTM layers.
         controller_layers: LSTM layers of the controller.
         controller_init_scale: Its weights begin uniform in +- this.
         controller_learning_rate: Of the controller's Adam.
         entropy_weight: Of the bonus, per nat of a whole sequence.
-        entropy_bonus: See `PolicyGradientController`.
-        temperature: See `PolicyGradientController`.
-        tanh_constant: See `PolicyGradientController`.
-        ppo_clip: Of PPO.
-        ppo_epochs: Of PPO.
-        ppo_minibatches: Of PPO.
+        entropy_bonus: `"exact"`, the policy's own; `"sampled"`, ENAS', of the
+            sampled tokens.
+        temperature: That the controller's logits are divided by.
+        tanh_constant: C, of logits that are then C * tanh(logits); 0: not so.
+        ppo_clip: Of PPO's ratio.
+        ppo_epochs: PPO's passes over a batch.
+        ppo_minibatches: Of each of them.
         baseline_decay: Of the moving average of rewards.
         normalize_advantage: Whether the reward's scale is divided out.
         num_trials: Children of the controller, and of the random baseline.
@@ -71,13 +113,15 @@ class SearchConfig:
             again.
         evaluator: `"scratch"`, a `ChildTrainer`; or `"shared"`, ENAS'
             `SharedWeights`.
-        num_phases: See `SharedWeights`.
-        steps_per_phase: See `SharedWeights`.
-        windows_per_reward: See `SharedWeights`.
+        num_phases: Phases of training shared weights.
+        steps_per_phase: Updates of the controller after each.
+        windows_per_reward: Windows of the validation text, or batches of the
+            validation images, of a reward by shared weights; 0: all.
         derive_trials: Architectures of the trained controller to score on the
             whole validation part by shared weights; the best are retrained.
-        reward: See `ChildTrainer`.
-        reward_constant: See `ChildTrainer`.
+        reward: Of text `"c/ppl^2"`, `"c/ppl"` or `"-loss"`; of images
+            `"accuracy^3"` or `"accuracy"`.
+        reward_constant: The c of the first two.
         child: Model and training of a child, or of the shared weights. Of a
             training on images its network, data set and seed are not looked
             at.
@@ -89,21 +133,22 @@ class SearchConfig:
         retrain_published: Published cells or networks to retrain beside them,
             by name or path. `"resnet"`: a ResNet of about the multiply-adds
             of the best found network.
-        retrain_seeds: Trainings of each.
+        retrain_seeds: Trainings of each retrained architecture.
         num_threads: Of a worker's TensorFlow operations; 0: one for each core.
             The last digits of a loss depend on it.
         image_dir: Folder of image files, with `dataset="folder"`.
         layers: Of a network of `nas_conv` or `enas_macro`.
         cells: Normal cells of a network of `enas_micro`.
         filters: Of the first layers or cells of the spaces of ENAS.
-        kernels: Of `nas_conv`.
-        strides: Of `nas_conv`.
-        pooling: Of `nas_conv`.
-        block: Of `nas_conv`.
-        filter_options: The `filters` of `nas_conv`.
-        skip_target: See `PolicyGradientController`.
-        skip_weight: See `PolicyGradientController`.
-        skip_scale: See `PolicyGradientController`.
+        kernels: Sides of a kernel to choose from, of `nas_conv`.
+        strides: Sides of a stride to choose from, of `nas_conv`.
+        pooling: Layers after which the map is halved, of `nas_conv`.
+        block: Layers that each one of `nas_conv` stands for.
+        filter_options: Numbers of filters to choose from, of `nas_conv`.
+        skip_target: Wished rate of skip connections, in (0, 1).
+        skip_weight: Of the divergence from it, in the controller's loss.
+        skip_scale: A skip connection has the probability sigmoid(skip_scale *
+            logit).
         depth_first: Layers that a search over `nas_conv` begins with, to end
             with `layers`; each depth has its share of the children. 0: all
             networks have `layers`.
@@ -182,39 +227,29 @@ class SearchConfig:
     retrain_num_cells: int = 0
 
     def __post_init__(self):
-        self._check_choices("space", SPACES)
+        self._check_choice("space", SPACES)
         self._check_kind()
         for name, allowed in (
             ("controller", CONTROLLERS),
+            ("entropy_bonus", ENTROPY_BONUSES),
             ("evaluator", EVALUATORS),
+            ("average", AVERAGES),
             ("level", LEVELS),
             ("reward", KINDS[self.kind].rewards),
         ):
-            self._check_choices(name, allowed)
-        for name in (
-            "controller_init_scale",
-            "controller_learning_rate",
-            "reward_constant",
-        ):
-            value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise ValueError(
-                    f"{name} must be positive and finite. Received: "
-                    f"{name}={value!r}."
-                )
-        self._check_ints()
+            self._check_choice(name, allowed)
+        for name, low in _INTS.items():
+            self._check_int(name, low, bits=32)
+        for name in _POSITIVE:
+            self._check_number(name, is_zero_good=False)
+        for name in ("entropy_weight", "skip_weight", "tanh_constant"):
+            self._check_number(name, is_zero_good=True)
+        self._check_in_unit("baseline_decay")
+        self._check(0 < self.skip_target < 1, "skip_target", "in (0, 1)")
         KINDS[self.kind].check(self)
         for layers, _ in self.stages():
             self.make_space(layers)
         self.make_retrain_space()
-
-    def _check_choices(self, name: str, allowed: Any) -> None:
-        value = getattr(self, name)
-        if value not in allowed:
-            raise ValueError(
-                f"{name} must be one of {list(allowed)}. Received: "
-                f"{name}={value!r}."
-            )
 
     def _check_kind(self) -> None:
         """Refuses what belongs to another kind of search."""
@@ -241,37 +276,6 @@ class SearchConfig:
                 raise ValueError(
                     f"{name} must be left out for space={self.space!r}, a "
                     f"search on {self.kind}. Received: {name}={value!r}."
-                )
-
-    def _check_ints(self) -> None:
-        for name, low in (
-            ("num_trials", 1),
-            ("batch_size", 1),
-            ("seed", 0),
-            ("retrain_parameters", 0),
-            ("retrain_top", 0),
-            ("retrain_seeds", 1),
-            ("num_threads", 0),
-            ("num_phases", 1),
-            ("steps_per_phase", 1),
-            ("windows_per_reward", 0),
-            ("derive_trials", 1),
-            ("layers", 1),
-            ("depth_first", 0),
-            ("depth_step", 1),
-            ("retrain_random", 0),
-            ("retrain_filters", 0),
-            ("retrain_num_cells", 0),
-        ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise ValueError(
-                    f"{name} must be an int. Received: {name}={value!r}."
-                )
-            if not low <= value < 2**32:
-                raise ValueError(
-                    f"{name} must be in [{low}, 2**32). Received: "
-                    f"{name}={value}."
                 )
 
     @property

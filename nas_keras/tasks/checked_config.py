@@ -6,6 +6,7 @@ No TensorFlow, no Keras.
 import bisect
 import math
 from collections.abc import Callable
+from collections.abc import Iterable
 
 
 class CheckedConfig:
@@ -18,13 +19,14 @@ class CheckedConfig:
                 f"{name}={getattr(self, name)!r}."
             )
 
-    def _check_int(self, name: str, low: int) -> None:
+    def _check_int(self, name: str, low: int, bits: int = 63) -> None:
         value = getattr(self, name)
         good = isinstance(value, int) and not isinstance(value, bool)
-        good = good and low <= value < 2**63
-        self._check(good, name, f"an int of at least {low}")
+        self._check(good and value >= low, name, f"an int of at least {low}")
+        self._check(value < 2**bits, name, f"below 2**{bits}")
 
-    def _check_choice(self, name: str, allowed: tuple[str, ...]) -> None:
+    def _check_choice(self, name: str, allowed: Iterable[str]) -> None:
+        allowed = tuple(allowed)
         self._check(getattr(self, name) in allowed, name, f"one of {allowed}")
 
     def _check_in_unit(self, name: str) -> None:
@@ -33,7 +35,9 @@ class CheckedConfig:
     def _check_number(self, name: str, is_zero_good: bool) -> None:
         value = getattr(self, name)
         good = 0 < value < math.inf or (is_zero_good and value == 0)
-        rule = "finite and not negative" if is_zero_good else "positive, finite"
+        rule = (
+            "finite and not negative" if is_zero_good else "positive and finite"
+        )
         self._check(good, name, rule)
 
 

@@ -2,10 +2,10 @@
 
 import dataclasses
 import itertools
-import math
 
 from nas_keras.cells.spec import CellSpec
 from nas_keras.data.text import Corpus
+from nas_keras.tasks.checked_config import CheckedConfig
 from nas_keras.tasks.checked_config import most_units
 
 OPTIMIZERS = ("sgd", "adam")
@@ -21,7 +21,7 @@ DROPOUTS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class LanguageModelConfig:
+class LanguageModelConfig(CheckedConfig):
     """A recurrent language model and its training.
 
     Attributes:
@@ -105,20 +105,15 @@ class LanguageModelConfig:
         ):
             self._check_int(name, 0)
         for name in ("learning_rate", "decay", "clip_norm", "init_scale"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise self._error(name, "must be positive and finite")
+            self._check_number(name, is_zero_good=False)
         for name in DROPOUTS:
-            if not 0 <= getattr(self, name) < 1:
-                raise self._error(name, "must be in [0, 1)")
+            self._check_in_unit(name)
         for name in ("activation_penalty", "slowness_penalty", "weight_decay"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise self._error(name, "must be finite and not negative")
-        if self.last_units and self.num_layers == 1:
-            raise self._error("last_units", "must be 0 with one layer")
-        if self.optimizer not in OPTIMIZERS:
-            raise self._error("optimizer", f"must be one of {OPTIMIZERS}")
-        if self.schedule not in SCHEDULES:
-            raise self._error("schedule", f"must be one of {SCHEDULES}")
+            self._check_number(name, is_zero_good=True)
+        good = not self.last_units or self.num_layers > 1
+        self._check(good, "last_units", "0 with one layer")
+        self._check_choice("optimizer", OPTIMIZERS)
+        self._check_choice("schedule", SCHEDULES)
         if bool(self.num_updates) == bool(self.num_epochs):
             raise ValueError(
                 "One of num_updates and num_epochs must be positive, the other "
@@ -143,16 +138,6 @@ class LanguageModelConfig:
         """Units of each recurrent layer."""
         last = self.last_units or self.units
         return (*[self.units] * (self.num_layers - 1), last)
-
-    def _check_int(self, name: str, low: int) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise self._error(name, f"must be an int of at least {low}")
-
-    def _error(self, name: str, rule: str) -> ValueError:
-        return ValueError(
-            f"{name} {rule}. Received: {name}={getattr(self, name)!r}."
-        )
 
 
 def check_length(config: LanguageModelConfig, corpus: Corpus) -> None:
