@@ -8,6 +8,7 @@ import setuptools
 _ROOT = pathlib.Path(__file__).parent
 _VERSION = runpy.run_path(str(_ROOT / "nas_keras" / "version.py"))
 
+_DOCS = ["pdoc==16.*"]  # Its pages may change from one to the next.
 _IMAGES = ["pillow", "scikit-learn"]
 _REPORT = ["matplotlib", "scipy>=1.13"]
 _TENSORBOARD = ["tensorboard>=2.19"]
@@ -82,6 +83,7 @@ setuptools.setup(
         "tensorflow-datasets>=4.9.8",
     ],
     extras_require={
+        "docs": _DOCS,
         "images": _IMAGES,
         "report": _REPORT,
         "tensorboard": _TENSORBOARD,
