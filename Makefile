@@ -1,6 +1,7 @@
 # make search   the demo search, in runs/demo      make lint     ruff, no change
 # make test     all checks and tests               make format   ruff, in place
 # make .venv    the environment of both            make clean    all but runs/
+# make docs     the reference of the Python API, in site/
 #
 # Needs make and a Python of at least 3.11 with venv. To choose another than
 # python3: make clean; make .venv PYTHON=python3.12
@@ -10,7 +11,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv search test lint format clean
+.PHONY: help .venv search test docs lint format clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -37,6 +38,11 @@ test: .venv lint
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile \
 		--no-loadscope-reorder  # The files with the most tests are not the longest.
 
+docs: .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[docs]'
+	$(BIN)/python docs/reference.py site
+
 lint: .venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,6 +52,6 @@ format: .venv
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
 	if [ -d build ]; then rm -rf build; fi  # Not the file BUILD on a Mac.
 	find . -name __pycache__ -not -path './runs/*' -prune -exec rm -rf {} +

@@ -9,6 +9,7 @@ _ROOT = pathlib.Path(__file__).parent
 _VERSION = runpy.run_path(str(_ROOT / "nas_keras" / "version.py"))
 
 # The lowest versions are those of tools/lower_bounds.txt, which are tested.
+_DOCS = ["pdoc==16.*"]  # Its pages may change from one to the next.
 _IMAGES = ["pillow>=10.1", "scikit-learn>=1.3.1"]
 _REPORT = ["matplotlib>=3.8", "scipy>=1.13"]
 _TENSORBOARD = ["tensorboard>=2.19"]
@@ -84,6 +85,7 @@ setuptools.setup(
         "tensorflow-datasets>=4.9.8",
     ],
     extras_require={
+        "docs": _DOCS,
         "images": _IMAGES,
         "report": _REPORT,
         "tensorboard": _TENSORBOARD,

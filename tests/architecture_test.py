@@ -7,7 +7,7 @@ import re
 import pytest
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
-_PACKAGES = ("nas_keras", "train", "benchmarks", "tests")
+_PACKAGES = ("nas_keras", "train", "benchmarks", "examples", "tests")
 
 # Package -> what it may import of the project, itself apart.
 _ALLOWED = {

@@ -51,7 +51,7 @@ def _names(requirements):
 
 def test_each_feature_has_an_extra_and_two_have_all_of_them(package):
     extras = package["extras_require"]
-    assert sorted(extras) == sorted([*_FEATURES, "test", "all"])
+    assert sorted(extras) == sorted([*_FEATURES, "all", "docs", "test"])
     for name in _FEATURES:
         assert set(extras[name]) <= set(extras["test"])
     assert sorted(extras["all"]) == sorted(extras["test"])

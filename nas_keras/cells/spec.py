@@ -179,9 +179,10 @@ class CellSpec:
 def load_spec(name_or_path: str | os.PathLike) -> CellSpec:
     """Returns a cell by name, or from a JSON file.
 
-    A text that ends in `.json` or holds a path separator is a path; anything
-    else is the name of a registered cell, of a file in one of the folders of
-    `$NAS_KERAS_CELLS`, or of a published cell.
+    Args:
+        name_or_path: A text that ends in `.json` or holds a path separator is
+            a path; anything else is the name of a registered cell, of a file
+            in a folder of `$NAS_KERAS_CELLS`, or of a published cell.
 
     Raises:
         ValueError: If there is no such cell, or the file is not a valid one.
@@ -225,6 +226,10 @@ def load_spec(name_or_path: str | os.PathLike) -> CellSpec:
 
 def save_spec(spec: CellSpec, path: str | os.PathLike) -> None:
     """Writes a cell as JSON; an existing file is replaced whole or not at all.
+
+    Args:
+        spec: The cell.
+        path: Of the file.
 
     Raises:
         ValueError: If `path` does not end in `.json`.

@@ -22,7 +22,9 @@ def load_convnet(
 ) -> ConvNetSpec | MicroNetSpec:
     """Returns a published network by name, or a network from a JSON file.
 
-    A text that ends in `.json` or holds a path separator is a path.
+    Args:
+        name_or_path: A text that ends in `.json` or holds a path separator is
+            a path.
 
     Raises:
         ValueError: If there is no such network, or the file is not a valid
@@ -54,6 +56,10 @@ def save_convnet(
     spec: ConvNetSpec | MicroNetSpec, path: str | os.PathLike
 ) -> None:
     """Writes a network as JSON; an existing file is replaced whole or not.
+
+    Args:
+        spec: The network.
+        path: Of the file.
 
     Raises:
         ValueError: If `spec` is no network, or `path` does not end in

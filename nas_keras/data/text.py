@@ -30,6 +30,12 @@ PARTS = ("train", "validation", "test")  # In the order of the text.
 class Corpus:
     """A text as ids, int32 [N] for each part; `vocabulary[id]` is the token.
 
+    Attributes:
+        name: Where it comes from.
+        level: One of `LEVELS`, what a token is.
+        vocabulary: V tokens, special ones included.
+        train, validation, test: int32 [N], N of each part its own.
+
     Raises:
         ValueError: If a part is not int32 [N] with N > 0 and ids below V.
 

@@ -88,6 +88,9 @@ def read_run(workdir: str | os.PathLike[str]) -> RunFiles:
             whose networks grow, that of each depth is in a folder of its own;
             they are read as one.
 
+    Returns:
+        What its files hold, and notes of those that are missing or damaged.
+
     Raises:
         ValueError: If `workdir` is no folder, holds no finished child, or
             holds a file that cannot be decoded.

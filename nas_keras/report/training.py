@@ -25,7 +25,12 @@ _Epoch = Mapping[str, float]
 
 
 def write_history(epochs: Sequence[_Epoch], path: Path) -> None:
-    """Writes the epochs as CSV, a row each; the columns are their names."""
+    """Writes the epochs as CSV, a row each; the columns are their names.
+
+    Args:
+        epochs: Figures by name, the same names of each.
+        path: Of the file.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, list(epochs[0]) if epochs else [])
     writer.writeheader()
@@ -38,6 +43,10 @@ def plot_history(epochs: Sequence[_Epoch], path: Path) -> None:
 
     Beside the losses, on the right: the perplexities that they are; or, of
     image networks, the validation accuracy.
+
+    Args:
+        epochs: Figures by name, losses in nats.
+        path: Of the file.
 
     Raises:
         ImportError: If matplotlib is not installed.
@@ -79,7 +88,12 @@ def _or_nan(value: float | None) -> float:
 
 
 def write_epochs(epochs: Sequence[_Epoch], workdir: Path) -> None:
-    """Writes `history.csv` and, with matplotlib, `learning_curve.png`."""
+    """Writes `history.csv` and, with matplotlib, `learning_curve.png`.
+
+    Args:
+        epochs: Figures by name, losses in nats.
+        workdir: Folder of both.
+    """
     write_history(epochs, workdir / "history.csv")
     if importlib.util.find_spec("matplotlib") is not None:
         plot_history(epochs, workdir / "learning_curve.png")

@@ -45,6 +45,18 @@ class ChildTrainer(Evaluator):
     Raises:
         ValueError: If an argument breaks its rule.
 
+    Example:
+
+    >>> from nas_keras.data import build_corpus
+    >>> from nas_keras.spaces import tree_space
+    >>> from nas_keras.tasks import LanguageModelConfig
+    >>> corpus = build_corpus("she sells sea shells " * 60, name="shells")
+    >>> config = LanguageModelConfig(units=8, batch_size=2, num_steps=4)
+    >>> task = LanguageModelTask(config, corpus)
+    >>> trainer = ChildTrainer(tree_space(2), task, reward="c/ppl", c=1.0)
+    >>> trainer.num_traces  # The first child compiles.
+    0
+
     Reference:
         [Zoph & Le, 2017](https://arxiv.org/abs/1611.01578), sections 4.1, 4.2.
     """

@@ -30,6 +30,14 @@ class Evaluator(abc.ABC):
     Attributes:
         is_repeatable: Whether an architecture scores the same at any time of
             a search, so that one evaluation of it will do.
+
+    Example:
+
+    >>> class FewTokens(Evaluator):
+    ...     def evaluate(self, tokens, seed):
+    ...         return [Evaluation(-float(row.sum())) for row in tokens]
+    >>> FewTokens().evaluate(np.array([[2, 1]]), seed=0)[0].reward
+    -3.0
     """
 
     is_repeatable = True

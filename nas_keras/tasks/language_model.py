@@ -55,6 +55,7 @@ class LanguageModel(keras.Model):
             has a true
             `takes_indices`, it may be called with `indices=...` too, and x is
             then the rows that they point at.
+        dtype: A Keras dtype policy; None: Keras's own.
 
     Call arguments:
         tokens: int32 [B, T].
@@ -192,6 +193,15 @@ class LanguageModelTask:
 
     Raises:
         ValueError: If a part of the corpus is too short for one batch.
+
+    Example:
+
+    >>> from nas_keras.cells import load_spec
+    >>> from nas_keras.data import build_corpus
+    >>> corpus = build_corpus("she sells sea shells " * 60, name="shells")
+    >>> config = LanguageModelConfig(units=8, batch_size=2, num_steps=4)
+    >>> LanguageModelTask(config, corpus).num_parameters(load_spec("lstm"))
+    631
     """
 
     config: LanguageModelConfig

@@ -62,6 +62,12 @@ class LanguageModelConfig(CheckedConfig):
 
     Raises:
         ValueError: If a value is out of range.
+
+    Example:
+
+    >>> config = LanguageModelConfig(units=32, num_layers=2, last_units=16)
+    >>> config.layer_widths, config.uses_xla
+    ((32, 16), True)
     """
 
     units: int = 64

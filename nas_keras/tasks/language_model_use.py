@@ -25,6 +25,10 @@ def trained_model(
 ) -> LanguageModel:
     """Returns the model of a training, with its best weights.
 
+    Args:
+        config, corpus: Of the training.
+        workdir: Its folder.
+
     Raises:
         ValueError: If the workdir has no weights that are whole.
     """
@@ -114,6 +118,10 @@ def export(model: LanguageModel, path: str | os.PathLike) -> None:
     The file has Keras's own layers and `NASRNN`; loading it needs
     `import nas_keras`. States begin with zeros at every call. What a tied
     softmax shares with the embedding stands in the file twice.
+
+    Args:
+        model: A trained model.
+        path: Of the file.
 
     Raises:
         ValueError: If the path does not end in `.keras`.

@@ -79,6 +79,9 @@ class TranslationModel(keras.Model):
     Returns:
         float32 [B, T, V], the logits of the token after each of the target's.
 
+    Raises:
+        ValueError: If embeddings are to be shared by vocabularies of two sizes.
+
     Reference:
         [Wu et al., 2016](https://arxiv.org/abs/1609.08144), section 3, in the
         form of github.com/tensorflow/nmt, gnmt_model.py.
