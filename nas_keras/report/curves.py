@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from nas_keras.report.intervals import running_interval
 from nas_keras.report.measure import PERPLEXITY
 from nas_keras.report.measure import Measure
 
@@ -121,10 +122,14 @@ def reward_curve(series: Mapping[str, Sequence[float]]) -> Curve:
         if len(values) >= window:
             mean = running_mean(values, window)
             _line(axes, name, "weak", mean, "running mean")
+            _band(axes, name, running_interval(values, window))
     caption = (
         "Each disc (controller) or cross (random) is a child; running means"
-        f" are over {window} children. Infeasible children count on the"
-        " horizontal axis and have no mark."
+        f" are over {window} children, and the bands about them are their"
+        " 95 % confidence intervals (Student's t, the children of a window"
+        " taken as independent). They say nothing of other runs: this is one"
+        " seed of each. Infeasible children count on the horizontal axis and"
+        " have no mark."
     )
     caption += _limit_rewards(axes, np.concatenate(list(series.values())))
     if longest > _MAX_DOTS:
@@ -264,6 +269,16 @@ def _dots(axes: Any, name: str, values: np.ndarray) -> None:
         color=_STAND_INS[SERIES_COLORS[name]],
         alpha=0.45 if len(values) < 400 else 0.2,
     )
+
+
+def _band(axes: Any, name: str, interval: np.ndarray) -> None:
+    if np.any(np.isfinite(interval[1:])):
+        axes.fill_between(
+            *interval,
+            color=_STAND_INS[SERIES_COLORS[name]],
+            alpha=0.2,
+            linewidth=0,
+        )
 
 
 def _line(

@@ -25,6 +25,9 @@ ul { padding-left: 1.25rem; }
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)); }
 figure { margin: 0; max-width: 42rem; }
 figure svg { display: block; width: 100%; height: auto; }
+figcaption { margin-top: 0.4rem; }
+.command span { display: inline-block; max-width: 100%; }
+.command code { text-indent: 0; padding-left: 0; }
 figcaption, .soft { color: var(--soft); font-size: 0.9rem; }
 pre { background: var(--panel); border-radius: 6px; padding: 0.75rem 1rem;
   margin: 0.5rem 0; font: 0.9rem/1.6 ui-monospace, monospace;
@@ -37,6 +40,13 @@ th, td { padding: 0.35rem 0.6rem; text-align: left; vertical-align: top;
 thead th { white-space: nowrap; color: var(--soft); }
 .right { text-align: right; font-variant-numeric: tabular-nums;
   overflow-wrap: normal; }
+.cell { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem;
+  align-items: flex-start; margin: 0.5rem 0 1.5rem; }
+.drawing { max-width: 100%; overflow-x: auto; border-radius: 6px; }
+.drawing svg { display: block; width: 100%; height: auto; }
+.words { flex: 1 1 20rem; min-width: 0; }
+@media (prefers-color-scheme: dark) { .drawing svg {
+  filter: invert(0.92) hue-rotate(180deg); } }
 details { border-top: 1px solid var(--faint); padding: 0.5rem 0; }
 summary { cursor: pointer; font-weight: 600; }
 .pairs tbody th { width: 16rem; font-weight: 400; color: var(--soft); }
@@ -52,5 +62,6 @@ summary { cursor: pointer; font-weight: 600; }
   justify-content: space-between; gap: 1rem; }
   .cells td::before { content: attr(data-label); color: var(--soft); }
   .cells td:first-child { font-weight: 600; } }
-@media print { details > * { display: block; } }
+@media print { .drawing svg { min-width: 0 !important; }
+  details > * { display: block; } }
 """.strip()
