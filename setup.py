@@ -18,6 +18,7 @@ _TEST = [
     "pytest",
     "pytest-xdist",
     "pyyaml",
+    "selenium>=4.20",  # Chromium is looked for where it is installed.
     "ruff==0.17.*",  # Its formatting may change from one minor to the next.
     *_IMAGES,
     *_REPORT,
