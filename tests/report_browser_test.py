@@ -199,9 +199,8 @@ def shown(request, browser, page):
     browser.execute_script(
         "for (const d of document.querySelectorAll('details')) d.open = true"
     )
-    query = "matchMedia('(prefers-color-scheme: dark)').matches"
-    got = browser.execute_script(f"return [innerWidth, {query}]")
-    assert got == [width, scheme == "dark"]
+    query = f"(width: {width}px) and (prefers-color-scheme: {scheme})"
+    assert browser.execute_script(f"return matchMedia('{query}').matches")
     return browser
 
 
