@@ -102,7 +102,10 @@ def _body(cell: CellRecord) -> str:
     equations = tag("pre", "".join(_lines(cell.equations)))
     states = ""
     if cell.states:  # An image network has none.
-        states = soft(f"States: {', '.join(cell.states)}.")
+        states = soft(
+            f"States: {', '.join(cell.states)}. linear(v) is the product of v"
+            " and a weight matrix of its own."
+        )
     origin = ""
     if cell.provenance:
         origin = details("Where it comes from", pairs(cell.provenance))

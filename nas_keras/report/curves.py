@@ -196,8 +196,9 @@ def entropy_curve(steps: Sequence[int], entropy_nats: Sequence[float]) -> Curve:
     )
     title = "Entropy of the controller"
     caption = (
-        "How undecided the controller is: it falls as the controller settles"
-        " on some architectures, and stays flat while it learns nothing."
+        "How undecided the controller is, in nats: ln(n) for a choice among n"
+        " architectures that are equally likely. It falls as the controller"
+        " settles on some, and stays flat while it learns nothing."
     )
     return Curve(title, _svg(figure, axes, "entropy", title), caption)
 

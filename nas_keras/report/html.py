@@ -117,7 +117,7 @@ def _words(run: RunFiles) -> str:
         f"A child is a {noun} that the search tries: it {how}, and its reward"
         f" says how well it did on the validation data{_reward(run)}; more is"
         " better. It is infeasible if it has no reward, as when its training"
-        " fails. The"
+        " fails; means leave it out. The"
         " controller proposes children and learns from their rewards; random"
         " search proposes as many at random, which the controller has to beat."
     )
@@ -145,7 +145,7 @@ def _summary(run: RunFiles) -> str:
     lines = {
         "children": lambda s: f"{s.num_trials:,}",
         "feasible": lambda s: f"{s.num_feasible:,}",
-        "different": lambda s: f"{s.num_distinct:,}" if s.num_distinct else "–",
+        "distinct": lambda s: f"{s.num_distinct:,}" if s.num_distinct else "–",
         again: lambda s: f"{s.num_reused:,}",
         "best reward": lambda s: number(s.best_reward),
         "mean reward, first fifth": lambda s: number(s.first_fifth.mean),

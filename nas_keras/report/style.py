@@ -44,6 +44,7 @@ thead th { color: var(--soft); vertical-align: bottom; }
   align-items: flex-start; margin: 0.5rem 0 1.5rem; }
 .drawing { max-width: 100%; overflow-x: auto; border-radius: 6px; }
 .drawing svg { display: block; width: 100%; height: auto; }
+.words pre { columns: 22rem; } .words pre code { break-inside: avoid; }
 .words { flex: 1 1 20rem; min-width: 0; }
 @media (prefers-color-scheme: dark) { .drawing svg {
   filter: invert(0.92) hue-rotate(180deg); } }
