@@ -20,6 +20,7 @@ _TEST = [
     "pytest>=8.0",
     "pytest-xdist>=3.6.1",
     "pyyaml>=6.0.1",
+    "selenium>=4.20",  # Chromium is looked for where it is installed.
     "ruff==0.17.*",  # Its formatting may change from one minor to the next.
     "setuptools>=77.0.1",  # As in pyproject.toml: a test builds the package.
     *_IMAGES,

@@ -41,6 +41,7 @@ _WITHOUT_KERAS = (
     "cells/layout.py",
     "cells/layout_grid.py",
     "cells/linearization.py",
+    "cells/looks.py",
     "cells/scene.py",
     "cells/sizing.py",
     "cells/spec.py",

@@ -120,7 +120,7 @@ def test_png_and_mermaid_are_written(tmp_path):
     ("path", "message"),
     [
         ("network.gif", "path must end in one of ['.mmd', '.png', '.svg']"),
-        (3, "the formats of drawings. Received: path=3."),
+        (3, "path must be a string or a path. Received: path=3 of type int"),
         ("no_folder/network.svg", "path must be in a folder that exists."),
     ],
 )

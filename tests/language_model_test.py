@@ -388,10 +388,15 @@ def test_an_embedding_and_a_last_layer_have_widths_of_their_own():
         {"last_units": 6},
     ],
 )
-def test_num_parameters_counts_all_widths(widths):
+def test_the_cost_counts_all_widths(widths):
     task, spec = _task(num_layers=2, **widths), load_spec("nascell")
-    shapes = [v.shape for v in task.model(spec).trainable_variables]
+    model = task.model(spec)
+    shapes = [v.shape for v in model.trainable_variables]
     assert task.num_parameters(spec) == sum(map(math.prod, shapes))
+    products = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
+    if not task.config.tied:  # Else the table is the softmax's matrix too.
+        products -= math.prod(model.embedding.embeddings.shape)
+    assert task.multiply_adds(spec) == products
 
 
 def _count(task, spec, units):

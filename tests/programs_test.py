@@ -359,6 +359,8 @@ def test_local_workers_need_no_other_environment(tmp_path):
         "--controller=random", cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert (
-        len((tmp_path / "run" / "trials.jsonl").read_text().splitlines()) == 2
-    )
+    run = tmp_path / "run"
+    assert len((run / "trials.jsonl").read_text().splitlines()) == 2
+    # The command to repeat is what was given, not that of a worker.
+    command = json.loads((run / "config.json").read_text())["command"]
+    assert command.endswith(" --retrain_cells=lstm --controller=random")

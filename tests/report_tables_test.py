@@ -9,6 +9,7 @@ from unittest import mock
 import numpy as np
 from absl.testing import absltest
 from absl.testing import parameterized
+from scipy import stats
 
 from nas_keras import report
 from nas_keras.report import curves
@@ -172,8 +173,8 @@ class StatisticsTest(parameterized.TestCase):
         self.assertAlmostEqual(figures.best_reward, 0.59)
         self.assertAlmostEqual(figures.elapsed_s, 20.0)
         first = [0.2, 0.21, 0.22, 0.23, 0.25, 0.26, 0.27]
-        self.assertAlmostEqual(figures.first_fifth_reward, np.mean(first))
-        self.assertAlmostEqual(figures.last_fifth_reward, 0.555)
+        self.assertAlmostEqual(figures.first_fifth.mean, np.mean(first))
+        self.assertAlmostEqual(figures.last_fifth.mean, 0.555)
 
     def test_reasons_are_counted_by_their_first_line(self):
         reasons = ["NaN\nat 3", None, "NaN\nat 4", "  ", "memory"]
@@ -182,7 +183,7 @@ class StatisticsTest(parameterized.TestCase):
             [("NaN", 2), ("no reason given", 1), ("memory", 1)],
         )
 
-    def test_difference_within_the_spread_is_not_called_significant(self):
+    def test_difference_that_chance_may_make_is_not_called_significant(self):
         text = _describe(
             [
                 _retrained("lstm", 0, 8.0),
@@ -193,9 +194,14 @@ class StatisticsTest(parameterized.TestCase):
         )
         self.assertIn("found (controller) has the lowest", text)
         self.assertIn("test perplexity is 0.100 lower", text)
-        self.assertIn("within the spread (0.400): it is not signif", text)
+        # 4.303 * 0.2828, of two degrees of freedom, about -0.1.
+        self.assertIn(
+            "95 % confidence interval of the difference is -1.32 to 1.12"
+            " (Welch's t, 2 and 2 seeds): it is not significant",
+            text,
+        )
 
-    def test_difference_beyond_the_spread_is_a_hint(self):
+    def test_difference_beyond_chance_is_called_significant(self):
         text = _describe(
             [
                 _retrained("lstm", 0, 8.0),
@@ -206,18 +212,40 @@ class StatisticsTest(parameterized.TestCase):
         )
         self.assertIn("lstm (published) has the lowest", text)
         self.assertIn("test perplexity is 1.00 higher", text)
-        self.assertIn("a hint and no proof", text)
+        # 4.303 * 0.0707 about 1.
+        self.assertIn("is 0.696 to 1.30 (Welch's", text)
+        self.assertIn("it is significant at the 5 % level", text)
 
-    def test_one_seed_gives_no_spread(self):
+    def test_one_seed_gives_no_interval(self):
         text = _describe(
             [_retrained("lstm", 0, 8.0), _retrained("found", 0, 7.0)]
         )
-        self.assertIn("With one seed there is no spread", text)
+        self.assertIn("Two seeds of each are needed to judge", text)
+
+    def test_the_last_fifth_is_judged_by_its_interval(self):
+        ours, theirs = [0.5, 0.7] * 25, [0.4, 0.6] * 25
+        text = _describe(trials=ours, random_trials=theirs)
+        result = stats.ttest_ind(ours[40:], theirs[40:], equal_var=False)
+        interval = result.confidence_interval()
+        self.assertIn(
+            "Mean of the controller's last fifth beats that of random search:"
+            " 0.6000 against 0.5000. The 95 % confidence interval of the"
+            f" difference is {interval.low:.6f} to {interval.high:.3f} (Welch's"
+            " t, 10 and 10 children): it is significant",
+            text,
+        )
+        text = _describe(trials=[0.5] * 40, random_trials=[0.5] * 40)
+        self.assertIn("last fifth does not beat", text)
+        self.assertIn("children of each do not differ", text)
 
     def test_different_budgets_are_said(self):
         text = _describe(trials=[0.5] * 40, random_trials=[0.9] * 5)
         self.assertIn("The budgets differ (40 against 5 children)", text)
-        self.assertIn("best child does not beat that of random", text)
+        self.assertIn(
+            "Best child of the controller does not beat that of random"
+            " search: 0.5000 against 0.9000.",
+            text,
+        )
 
     def test_architectures_met_again_are_said(self):
         text = _describe(trials=[0.5] * 40, again=range(30, 40))

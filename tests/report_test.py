@@ -317,7 +317,7 @@ class PageTest(_RunFolderTest):
         self.write_run()
         page = self.page()
         self.assertEqual((page.problems, page.open), ([], []))
-        self.assertEqual(page.tags.count("svg"), 3)
+        self.assertEqual(page.tags.count("svg"), 5)
         self.assertNotIn("script", page.tags)
         self.assertEmpty([x for x in page.links if not x.startswith("#")])
         self.assertLen(set(page.ids), len(page.ids))

@@ -1,8 +1,8 @@
 """Drawings of cells: a box for each equation, wires for what it uses.
 
-Here are the looks. What is shown is in `diagram.py`, where it goes is found by
-`layout.py`, and `scene.py` writes files. No TensorFlow, no Keras; a PNG alone
-needs matplotlib.
+What is shown is in `diagram.py`, where it goes is found by `layout.py`, its
+looks are in `looks.py`, and `scene.py` writes files. No TensorFlow, no
+Keras; a PNG alone needs matplotlib.
 """
 
 import dataclasses
@@ -10,10 +10,9 @@ import os
 import re
 from collections.abc import Mapping
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from nas_keras.cells import layout
+from nas_keras.cells import looks
 from nas_keras.cells import scene
 from nas_keras.cells.diagram import Use
 from nas_keras.cells.diagram import Value
@@ -21,22 +20,14 @@ from nas_keras.cells.diagram import broken_into_lines
 from nas_keras.cells.diagram import diagram_of
 from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import load_spec
-from nas_keras.storage.files import write_atomically
 
-SUFFIXES = (".mmd", ".png", ".svg")
-
-_FONT, _LINE = 13.0, 18.0  # Of the boxes: size of text, height of a line.
-_TITLE_FONT, _LEGEND_FONT = 16.0, 12.0
-_PAD = 10.0  # Between the text and the edge of a box.
-_MARGIN = 24.0
+_LEGEND_FONT = 12.0
 _HEADER = 38.0  # Height of the title.
 _LEAST_RIGHT = 460.0  # So that the legend has few lines.
-_INK, _GREY, _FAINT = "#1f2328", "#59616b", "#b9c0c9"
-_PAPER, _SHADE = "#ffffff", "#f4f5f7"
 _ACCENTS = (  # Line and fill of the states, used again after the last.
-    ("#1b66ad", "#e9f1f9"),
-    ("#c2500f", "#fcefe6"),
-    ("#2b7a4b", "#e8f4ec"),
+    looks.BLUE,
+    looks.ORANGE,
+    looks.GREEN,
     ("#7a4a9e", "#f3edf8"),
     ("#8a6d00", "#f8f3df"),
     ("#0f7c8a", "#e4f3f5"),
@@ -44,8 +35,7 @@ _ACCENTS = (  # Line and fill of the states, used again after the last.
 _LINEAR, _ELEMENTWISE, _MEMORY = "linear", "elementwise", "memory"
 _WIDTHS = {_LINEAR: 1.1, _ELEMENTWISE: 1.5, _MEMORY: 3.0}  # Highest last.
 _LINEAR_COLOR, _ELEMENTWISE_COLOR = "#3d444d", "#a3abb5"
-_ARROW, _SQUARE = 9.0, 7.0  # Lengths of the marks at the ends of wires.
-_HALO = 1.2  # Of paper, on both sides of a wire that crosses others.
+_SQUARE = 7.0  # Side of the mark of a weight matrix.
 _DASH = 9.0  # Of each state, where a wire is the memory of several.
 _FIRMNESS = 10_000.0  # How much straighter the memory path is.
 
@@ -78,36 +68,10 @@ def draw(spec: CellSpec | str | os.PathLike, path: str | os.PathLike) -> None:
     ...     os.listdir(folder)
     ['lstm.svg']
     """
-    path = _checked(path)
+    path = looks.checked(path)
     if not isinstance(spec, CellSpec):
         spec = load_spec(spec)
-    if path.suffix == ".mmd":
-        data = _mermaid(spec).encode()
-    elif path.suffix == ".svg":
-        data = scene.to_svg(scene_of(spec))
-    else:
-        data = scene.to_png(scene_of(spec))
-    write_atomically(path, data)
-
-
-def _checked(path: Any) -> Path:
-    if not isinstance(path, str | os.PathLike):
-        raise ValueError(
-            "path must be a string or a path. Received: "
-            f"path={path!r} of type {type(path).__name__}."
-        )
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise ValueError(
-            f"path must end in one of {list(SUFFIXES)}, the formats of "
-            f"drawings. Received: path={str(path)!r}."
-        )
-    if not path.parent.is_dir():
-        raise ValueError(
-            "path must be in a folder that exists. Received: "
-            f"path={str(path)!r}."
-        )
-    return path
+    looks.write(path, lambda: scene_of(spec), lambda: _mermaid(spec))
 
 
 # SVG and PNG.
@@ -123,7 +87,10 @@ def scene_of(spec: CellSpec) -> scene.Scene:
         nets.setdefault((_kind(use), use.source), []).append(use)
     keys = sorted(nets, key=lambda key: list(_WIDTHS).index(key[0]))
     arranged = layout.arrange(
-        [_least_box(*item) for item in zip(values, texts, strict=True)],
+        [
+            looks.least_box(value.name, lines)
+            for value, lines in zip(values, texts, strict=True)
+        ],
         [
             layout.Net(
                 source,
@@ -133,7 +100,7 @@ def scene_of(spec: CellSpec) -> scene.Scene:
             for kind, source in keys
         ],
         num_first=1 + len(spec.states),
-        origin=(_MARGIN, _MARGIN + _HEADER),
+        origin=(looks.MARGIN, looks.MARGIN + _HEADER),
     )
     wires, boxes, marks = [], [], []
     for key, wire in zip(keys, arranged.wires, strict=True):
@@ -142,12 +109,12 @@ def scene_of(spec: CellSpec) -> scene.Scene:
             marks += _marks(*tip, use, accents)
     for item in zip(values, texts, arranged.places, strict=True):
         boxes += _box(*item, accents)
-    title = _text(spec.name, _MARGIN, _MARGIN + _TITLE_FONT, _TITLE_FONT, True)
+    title = looks.title(spec.name)
     right = max(arranged.right, title.x + title.width, _LEAST_RIGHT)
     top = arranged.bottom + 38
     legend, bottom = _legend(diagram.uses, accents, top, right)
-    width, height = right + _MARGIN, bottom + _MARGIN
-    paper = scene.Rectangle(0, 0, width, height, _PAPER, _PAPER, 0, 0)
+    width, height = right + looks.MARGIN, bottom + looks.MARGIN
+    paper = looks.paper(width, height)
     shapes = [paper, *wires, *boxes, *marks, title, *legend]
     return scene.Scene(f"The cell {spec.name}", width, height, shapes)
 
@@ -173,58 +140,28 @@ def _colors(use: Use, accents: _Accents) -> list[str]:
     ]
 
 
-def _text(
-    text: str,
-    x: float,
-    y: float,
-    size: float = _FONT,
-    bold: bool = False,
-    fill: str = _INK,
-) -> scene.Text:
-    return scene.Text(x, y, text, fill, size, bold)
-
-
-def _least_box(value: Value, lines: list[str]) -> layout.Box:
-    width = max(_text(line, 0, 0).width for line in (value.name, *lines))
-    return layout.Box(width + 2 * _PAD, _LINE * (1 + len(lines)) + 2 * _PAD)
-
-
 def _box(
     value: Value, lines: list[str], place: layout.Place, accents: _Accents
 ) -> list[scene.Shape]:
-    stroke, fill = accents.get(value.state, (_FAINT, _PAPER))
+    stroke, fill = accents.get(value.state, (looks.FAINT, looks.PAPER))
     if value.name == "x":
-        fill = _SHADE
+        fill = looks.SHADE
     is_next = value.state is not None and not value.is_given
-    shapes: list[scene.Shape] = [
-        scene.Rectangle(
-            *(place.x, place.y, place.width, place.height),
-            fill,
-            stroke,
-            2.0 if is_next else 1.0,
-        )
-    ]
-    x = place.x + _PAD
-    y = place.y + (place.height - _LINE * (1 + len(lines))) / 2 + 0.72 * _LINE
-    shapes.append(_text(value.name, x, y, bold=True))
-    color = _GREY if value.is_given else _INK
-    for row, line in enumerate(lines, 1):
-        shapes.append(_text(line, x, y + row * _LINE, fill=color))
-    return shapes
+    return looks.box(
+        place,
+        value.name,
+        lines,
+        (stroke, fill),
+        width=2.0 if is_next else 1.0,
+        ink=looks.GREY if value.is_given else looks.INK,
+    )
 
 
 def _wire(wire: layout.Wire, use: Use, accents: _Accents) -> list[scene.Shape]:
     """Returns a net's lines; `use` is one of its uses."""
     width, colors = _WIDTHS[_kind(use)], _colors(use, accents)
-    tips = set(wire.tips)  # Under a mark, where it is narrow, no line.
-    pieces = tuple(
-        (x0, y0, x1 - _SQUARE if (x1, y1) in tips else x1, y1)
-        for x0, y0, x1, y1 in wire.pieces
-    )
-    shapes: list[scene.Shape] = [
-        scene.Line(pieces, _PAPER, width + 2 * _HALO),
-        scene.Line(pieces, colors[0], width),
-    ]
+    shapes: list[scene.Shape] = [*looks.wire(wire, colors[0], width, _SQUARE)]
+    pieces = shapes[-1].pieces
     for number, color in enumerate(colors[1:], 1):
         dash = (number * _DASH, _DASH, (len(colors) - 1) * _DASH)
         shapes.append(scene.Line(pieces, color, width, dash))
@@ -243,10 +180,9 @@ def _marks(
         shapes.append(scene.Polygon(corners, _LINEAR_COLOR))
         x = left
     if use.is_elementwise:
-        half = _ARROW * (0.55 if use.memory_of else 0.4)
-        left, color = x - _ARROW, _colors(use, accents)[0]
-        corners = ((left, y - half), (x, y), (left, y + half))
-        shapes.append(scene.Polygon(corners, color))
+        color = _colors(use, accents)[0]
+        spread = 0.55 if use.memory_of else 0.4
+        shapes.append(looks.arrow(x, y, color, spread))
     return shapes
 
 
@@ -267,11 +203,11 @@ def _legend(
     both = [use for use in uses if use.is_linear and use.is_elementwise]
     samples += [("both", use) for use in both[:1]]
     shapes: list[scene.Shape] = []
-    x = _MARGIN
+    x = looks.MARGIN
     for text, use in samples:
-        label = _text(text, x + 46, y + 4, _LEGEND_FONT, fill=_GREY)
-        if x > _MARGIN and label.x + label.width > right:
-            x, y = _MARGIN, y + 22
+        label = looks.text(text, x + 46, y + 4, _LEGEND_FONT, fill=looks.GREY)
+        if x > looks.MARGIN and label.x + label.width > right:
+            x, y = looks.MARGIN, y + 22
             label = dataclasses.replace(label, x=x + 46, y=y + 4)
         tip = (x + 38, y)
         wire = layout.Wire(((x, y, *tip),), (tip,))
@@ -312,7 +248,7 @@ def _mermaid(spec: CellSpec) -> str:
     for index, value in enumerate(diagram.values):
         if value.state:
             stroke, fill = _accents(spec.states)[value.state]
-            style = f"fill:{fill},stroke:{stroke},color:{_INK}"
+            style = f"fill:{fill},stroke:{stroke},color:{looks.INK}"
             lines.append(f"  style v{index} {style}")
     return "\n".join(lines + styles) + "\n"
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from nas_keras.report.figures import new_figure
+from nas_keras.report.intervals import running_interval
 from nas_keras.report.measure import PERPLEXITY
 from nas_keras.report.measure import Measure
 
@@ -122,10 +123,14 @@ def reward_curve(series: Mapping[str, Sequence[float]]) -> Curve:
         if len(values) >= window:
             mean = running_mean(values, window)
             _line(axes, name, "weak", mean, "running mean")
+            _band(axes, name, running_interval(values, window))
     caption = (
         "Each disc (controller) or cross (random) is a child; running means"
-        f" are over {window} children. Infeasible children count on the"
-        " horizontal axis and have no mark."
+        f" are over {window} children, and the bands about them are their"
+        " 95 % confidence intervals (Student's t, the children of a window"
+        " taken as independent). They say nothing of other runs: this is one"
+        " seed of each. Infeasible children count on the horizontal axis and"
+        " have no mark."
     )
     caption += _limit_rewards(axes, np.concatenate(list(series.values())))
     if longest > _MAX_DOTS:
@@ -192,8 +197,9 @@ def entropy_curve(steps: Sequence[int], entropy_nats: Sequence[float]) -> Curve:
     )
     title = "Entropy of the controller"
     caption = (
-        "How undecided the controller is: it falls as the controller settles"
-        " on some architectures, and stays flat while it learns nothing."
+        "How undecided the controller is, in nats: ln(n) for a choice among n"
+        " architectures that are equally likely. It falls as the controller"
+        " settles on some, and stays flat while it learns nothing."
     )
     return Curve(title, _svg(figure, axes, "entropy", title), caption)
 
@@ -265,6 +271,16 @@ def _dots(axes: Any, name: str, values: np.ndarray) -> None:
         color=_STAND_INS[SERIES_COLORS[name]],
         alpha=0.45 if len(values) < 400 else 0.2,
     )
+
+
+def _band(axes: Any, name: str, interval: np.ndarray) -> None:
+    if np.any(np.isfinite(interval[1:])):
+        axes.fill_between(
+            *interval,
+            color=_STAND_INS[SERIES_COLORS[name]],
+            alpha=0.2,
+            linewidth=0,
+        )
 
 
 def _line(

@@ -1,39 +1,44 @@
 """The report of a run: one HTML file that needs no network and no script.
 
-Every string that comes from the run passes through `_text`, which escapes it;
-only this module and `curves.py` write markup. The page follows the reader's
-light or dark setting and fits a phone.
+What there is in which order; the markup is made by `markup.py`, which escapes
+every string of the run, by `curves.py` and by `architectures.py`. The page
+follows the reader's light or dark setting and fits a phone.
 """
 
-import html
-import json
 import math
 import os
 import pathlib
-from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+from nas_keras.report import architectures
 from nas_keras.report import curves
+from nas_keras.report import markup
 from nas_keras.report import ranking
 from nas_keras.report import summary
 from nas_keras.report import tables
 from nas_keras.report import workers
-from nas_keras.report.run_files import CellRecord
+from nas_keras.report.markup import section
+from nas_keras.report.markup import soft
+from nas_keras.report.markup import tag
+from nas_keras.report.markup import text
+from nas_keras.report.measure import ACCURACY
 from nas_keras.report.run_files import RunFiles
 from nas_keras.report.run_files import TrialRecord
 from nas_keras.report.run_files import read_run
 from nas_keras.report.style import STYLE
 from nas_keras.storage.files import write_atomically
 
-_RIGHT = 'class="right"'
-_SOFT = 'class="soft"'
 _MAX_REASONS = 20
 _RETRAINED_LEGEND = (
-    "Sorted by mean validation {}. Mean ± sample standard deviation over the"
-    " seeds that finished; seconds are those of one seed."
+    "Trained from scratch to the end, all by the same recipe. Sorted by mean"
+    " validation {name}. Mean ± sample standard deviation over the seeds that"
+    " finished; a seed sets the first weights and the order of the data."
+    " Parameters are the trained weights of the whole model, multiply-adds"
+    " those of its matrix products for one {example}, seconds those of one"
+    " training. Origin: controller and random, found by that search;{drawn}"
+    " published, of the literature{matched}."
 )
 
 
@@ -67,25 +72,23 @@ def render_report(run: RunFiles) -> str:
         run: From `read_run`.
 
     Raises:
-        ImportError: If matplotlib is not installed, or scipy where there is
-            a rank correlation to show.
+        ImportError: If matplotlib or scipy is not installed.
     """
     drawn = _curves(run)
     name = run.workdir.resolve().name or str(run.workdir)
-    title = f"Architecture search: {_text(name)}"
+    title = f"Architecture search: {text(name)}"
     noun = run.measure.noun
     body = (
-        _tag("h1", title),
-        _command(run.config),
+        tag("h1", title),
         _notes(run.notes),
-        _section("Summary", _summary(run)),
-        _section("How the search went", _figures(drawn)),
-        _section(f"Best {noun}", _best(run)),
-        _section(f"Retrained {noun}s", _retrained(run)),
+        section("Summary", _summary(run)),
+        section("How the search went", _figures(drawn)),
+        section(f"Best {noun}s", architectures.best(run)),
+        section(f"Retrained {noun}s", _retrained(run)),
         _ranking(run, len(drawn) + 1),
-        _section("Infeasible children", _infeasible(run)),
-        _workers(run),
-        _section("How the run was made", _config(run.config)),
+        section("Infeasible children", _infeasible(run)),
+        section("Time", _time(run)),
+        section("How the run was made", _origin(run.config)),
     )
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -98,34 +101,38 @@ def render_report(run: RunFiles) -> str:
     )
 
 
-def _text(value: Any) -> str:
-    return html.escape(tables.printable(str(value)), quote=True)
-
-
-def _tag(name: str, content: str, attributes: str = "") -> str:
-    """Wraps markup; `attributes` are this module's own, never a run's."""
-    return f"<{name}{' ' if attributes else ''}{attributes}>{content}</{name}>"
-
-
-def _section(title: str, content: str) -> str:
-    return _tag("section", f"{_tag('h2', title)}\n{content}")
-
-
-def _items(sentences: Iterable[str]) -> str:
-    """Returns a list of plain-text sentences."""
-    lines = "\n".join(_tag("li", _text(s)) for s in sentences)
-    return _tag("ul", lines) if lines else ""
-
-
-def _command(config: Mapping[str, Any]) -> str:
-    command = config.get("command")
-    return _tag("pre", _tag("code", _text(command))) if command else ""
-
-
 def _notes(notes: Sequence[str]) -> str:
     if not notes:
         return ""
-    return _tag("div", _items(notes), 'class="note"')
+    return tag("div", markup.items(notes), 'class="note"')
+
+
+def _words(run: RunFiles) -> str:
+    """Returns what the words of the report mean."""
+    noun = run.measure.noun
+    how = "is trained for a short while"
+    if run.shared_weights:
+        how = "is scored with weights that all share"
+    return soft(
+        f"A child is a {noun} that the search tries: it {how}, and its reward"
+        f" says how well it did on the validation data{_reward(run)}; more is"
+        " better. It is infeasible if it has no reward, as when its training"
+        " fails; means leave it out. The"
+        " controller proposes children and learns from their rewards; random"
+        " search proposes as many at random, which the controller has to beat."
+    )
+
+
+def _reward(run: RunFiles) -> str:
+    """Returns what the reward is, where the configuration says it."""
+    if run.measure is ACCURACY:
+        return ", as the share of images that it recognised"
+    formula, constant = run.setting("reward"), run.setting("reward_constant")
+    if not isinstance(formula, str) or not isinstance(constant, int | float):
+        return ""
+    if "ppl" not in formula:
+        return f", as {formula}, the loss in nats per token"
+    return f", as {formula} with the perplexity ppl and c = {constant:g}"
 
 
 def _summary(run: RunFiles) -> str:
@@ -134,36 +141,34 @@ def _summary(run: RunFiles) -> str:
         sides["random search"] = summary.summarise_trials(run.random_trials)
     verb = "scored" if run.shared_weights else "trained"
     again, seconds = f"met again, not {verb} again", f"seconds {verb}"
+    number = tables.format_number
     lines = {
         "children": lambda s: f"{s.num_trials:,}",
         "feasible": lambda s: f"{s.num_feasible:,}",
         "distinct": lambda s: f"{s.num_distinct:,}" if s.num_distinct else "–",
         again: lambda s: f"{s.num_reused:,}",
-        "best reward": lambda s: tables.format_number(s.best_reward),
-        "mean, first fifth": lambda s: tables.format_number(
-            s.first_fifth_reward
-        ),
-        "mean, last fifth": lambda s: tables.format_number(s.last_fifth_reward),
-        seconds: lambda s: tables.format_number(s.elapsed_s, 3),
+        "best reward": lambda s: number(s.best_reward),
+        "mean reward, first fifth": lambda s: number(s.first_fifth.mean),
+        "mean reward, last fifth": lambda s: number(s.last_fifth.mean),
+        seconds: lambda s: number(s.elapsed_s, 3),
     }
     if not any(side.num_reused for side in sides.values()):
         del lines[again]
-    head = "".join(_tag("th", name, _RIGHT) for name in sides)
+    head = "".join(tag("th", name, markup.RIGHT) for name in sides)
     rows = [
-        _tag(
+        tag(
             "tr",
-            _tag("th", name)
+            tag("th", name)
             + "".join(
-                _tag("td", show(side), _RIGHT) for side in sides.values()
+                tag("td", show(side), markup.RIGHT) for side in sides.values()
             ),
         )
         for name, show in lines.items()
     ]
-    table = _tag("thead", _tag("tr", "<td></td>" + head))
-    table += _tag("tbody", "\n".join(rows))
-    return _items(summary.describe(run)) + _tag(
-        "table", table, 'class="pairs versus"'
-    )
+    table = tag("thead", tag("tr", "<td></td>" + head))
+    table += tag("tbody", "\n".join(rows))
+    table = tag("table", table, 'class="pairs versus"')
+    return "\n".join([_words(run), markup.items(summary.describe(run)), table])
 
 
 def _curves(run: RunFiles) -> list[curves.Curve]:
@@ -184,14 +189,14 @@ def _curves(run: RunFiles) -> list[curves.Curve]:
 def _figures(drawn: Sequence[curves.Curve], first: int = 1) -> str:
     """Returns the figures, numbered from `first`."""
     figures = "\n".join(
-        _tag(
+        tag(
             "figure",
-            f"{_tag('h3', _text(f'Figure {number}. {curve.title}'))}\n"
-            f"{curve.svg}\n{_tag('figcaption', _text(curve.caption))}",
+            f"{tag('h3', text(f'Figure {number}. {curve.title}'))}\n"
+            f"{curve.svg}\n{tag('figcaption', text(curve.caption))}",
         )
         for number, curve in enumerate(drawn, start=first)
     )
-    return _tag("div", figures, 'class="figures"')
+    return tag("div", figures, 'class="figures"')
 
 
 def _rewards(trials: Sequence[TrialRecord]) -> list[float]:
@@ -201,55 +206,31 @@ def _rewards(trials: Sequence[TrialRecord]) -> list[float]:
     ]
 
 
-def _best(run: RunFiles) -> str:
-    if run.best_cell is None:
-        return _tag("p", f"The search has not chosen a {run.measure.noun}.")
-    return _cell(run.best_cell)
-
-
-def _cell(cell: CellRecord) -> str:
-    equations = "".join(_tag("code", _text(e)) for e in cell.equations)
-    states = ""
-    if cell.states:  # An image network has none.
-        names = ", ".join(cell.states)
-        states = _tag("p", _text(f"States: {names}."), _SOFT) + "\n"
-    return (
-        f"{_tag('h3', _text(cell.name))}\n{states}"
-        f"{_tag('pre', equations)}\n{_pairs(cell.provenance)}"
-    )
-
-
 def _retrained(run: RunFiles) -> str:
     rows = tables.summarise_retrained(run.retrained)
     if not rows:
-        return _tag("p", f"No {run.measure.noun} was retrained.")
+        return tag("p", f"No {run.measure.noun} was retrained.")
     headings = tables.table_columns(rows)
-    head = "".join(_tag("th", name, _align(name)) for name in headings)
-    lines = [
-        _tag(
-            "tr",
-            "".join(
-                _tag(
-                    "td",
-                    _text(cells[name]),
-                    f'{_align(name)} data-label="{name}"',
-                )
-                for name in headings
-            ),
-        )
-        for cells in (tables.table_cells(row, "±") for row in rows)
-    ]
-    table = _tag("thead", _tag("tr", head)) + _tag("tbody", "\n".join(lines))
+    cells = [tables.table_cells(row, "±") for row in rows]
     failed = summary.count_reasons(r.infeasible for r in run.retrained)
+    origins = {row.origin for row in rows}
+    legend = _RETRAINED_LEGEND.format(
+        name=run.measure.name,
+        example="image" if run.measure is ACCURACY else "token",
+        drawn=" drawn, at random and not selected;" * ("drawn" in origins),
+        matched="; matched, of equal cost" * ("matched" in origins),
+    )
     return "\n".join(
         (
-            _tag("table", table, 'class="cells"'),
-            _tag("p", _RETRAINED_LEGEND.format(run.measure.name), _SOFT),
-            _items(
+            markup.table(
+                headings, [[c[h] for h in headings] for c in cells], "cells"
+            ),
+            soft(legend),
+            markup.items(
                 f"{count:,} of the seeds failed: {reason}"
                 for reason, count in failed
             ),
-            _equations(run),
+            architectures.others(run),
         )
     )
 
@@ -269,30 +250,15 @@ def _ranking(run: RunFiles, number: int) -> str:
         known = cell.origin in curves.SERIES_COLORS
         name = cell.origin if known else "other"
         series.setdefault(name, []).append((cell.reward, cell.figure))
-    return _section(
+    return section(
         "Reward and retrained score",
-        _items(ranking.describe_ranking(run.retrained))
-        + _figures([curves.ranking_scatter(series, cells[0].measure)], number),
-    )
-
-
-def _align(heading: str) -> str:
-    return "" if heading in tables.LEFT else _RIGHT
-
-
-def _parts(cell: CellRecord) -> str:
-    return "Equations" if cell.states else "Layers"
-
-
-def _equations(run: RunFiles) -> str:
-    """Returns the equations of every retrained cell, folded up."""
-    cells = {r.cell: r.spec for r in run.retrained if r.spec is not None}
-    return "\n".join(
-        _tag(
-            "details",
-            _tag("summary", f"{_parts(cell)} of {_text(name)}") + _cell(cell),
-        )
-        for name, cell in cells.items()
+        markup.items(ranking.describe_ranking(run.retrained)),
+        soft(
+            "How well the order by reward, which the search goes by, agrees"
+            " with the order after retraining: 1 is the same order, 0 none"
+            " that chance would not give, -1 the reverse."
+        ),
+        _figures([curves.ranking_scatter(series, cells[0].measure)], number),
     )
 
 
@@ -308,20 +274,21 @@ def _infeasible(run: RunFiles) -> str:
         if not counts:
             continue
         total = sum(count for _, count in counts)
-        parts.append(_tag("p", f"{name}: {total:,} of {len(trials):,}."))
+        parts.append(tag("p", f"{name}: {total:,} of {len(trials):,}."))
         shown, rest = counts[:_MAX_REASONS], counts[_MAX_REASONS:]
         lines = [f"{count:,} × {reason}" for reason, count in shown]
         if rest:
             lines.append(f"{sum(n for _, n in rest):,} × other reasons")
-        parts.append(_items(lines))
-    return "\n".join(parts) or _tag("p", "None: every child had a reward.")
+        parts.append(markup.items(lines))
+    return "\n".join(parts) or tag("p", "None: every child had a reward.")
 
 
-def _workers(run: RunFiles) -> str:
-    """Returns the section on workers, if there were several."""
+def _time(run: RunFiles) -> str:
+    """Returns the time that children took, of each worker."""
     rows = workers.summarise_workers(run.shares)
     if len(rows) < 2:
-        return ""
+        trials = [*run.trials, *run.random_trials]
+        return tag("p", text(workers.describe_alone(trials)))
     columns = {
         "worker": lambda row: str(row.worker),
         "children": lambda row: f"{row.num_children:,}",
@@ -329,49 +296,45 @@ def _workers(run: RunFiles) -> str:
         "busy, s": lambda row: tables.format_number(row.busy_s, 3),
         "waiting, s": lambda row: tables.format_number(row.waiting_s, 3),
     }
-    head = "".join(_tag("th", name, _RIGHT) for name in columns)
-    lines = [
-        "".join(_tag("td", show(row), _RIGHT) for show in columns.values())
-        for row in rows
-    ]
-    table = _tag("thead", _tag("tr", head))
-    table += _tag("tbody", "\n".join(_tag("tr", line) for line in lines))
-    return _section(
-        "Workers",
-        _items(workers.describe_workers(rows))
-        + _tag("table", table, 'class="pairs versus"'),
-    )
-
-
-def _config(config: Mapping[str, Any]) -> str:
-    """Returns one folded table for each part of the configuration."""
-    loose = {k: v for k, v in config.items() if not isinstance(v, Mapping)}
-    parts = {k: v for k, v in config.items() if isinstance(v, Mapping)}
-    if loose:
-        parts["other" if "command" not in loose else "command"] = loose
+    lines = [[show(row) for show in columns.values()] for row in rows]
     return "\n".join(
-        _tag("details", _tag("summary", _text(name)) + _pairs(part))
-        for name, part in parts.items()
-    ) or _tag("p", "Unknown: the run left no config.json.")
-
-
-def _pairs(values: Mapping[str, Any]) -> str:
-    if not values:
-        return ""
-    rows = "\n".join(
-        _tag("tr", _tag("th", _text(name)) + _tag("td", _text(value)))
-        for name, value in _flat(values)
+        [
+            markup.items(workers.describe_workers(rows)),
+            markup.table(list(columns), lines, "cells"),
+            soft(
+                "A worker is a process of the search. Seconds a child are the"
+                " median over steps; a worker waits where another has not"
+                " finished its children of the step."
+            ),
+        ]
     )
-    return _tag("table", _tag("tbody", rows), 'class="pairs"')
 
 
-def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yields dotted names and texts of a nested dict."""
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            for inner, text in _flat(value):
-                yield f"{name}.{inner}", text
-        elif isinstance(value, str):
-            yield str(name), value
-        else:
-            yield str(name), json.dumps(value, ensure_ascii=False)
+def _origin(config: Mapping[str, Any]) -> str:
+    """Returns the command, the environment and, folded, all settings."""
+    if not config:
+        return tag("p", "Unknown: the run left no config.json.")
+    parts = []
+    command = config.get("command")
+    if command:
+        parts += [
+            tag(
+                "p",
+                "The command that made it; in an empty workdir it makes"
+                " it anew:",
+            ),
+            markup.command(str(command)),
+        ]
+    environment = config.get("environment")
+    if isinstance(environment, Mapping):
+        parts += [
+            tag("p", "With these versions, on this machine:"),
+            markup.pairs(environment),
+        ]
+    rest = {
+        name: value
+        for name, value in config.items()
+        if name not in ("command", "environment")
+    }
+    parts.append(markup.details("All settings", markup.pairs(rest)))
+    return "\n".join(parts)

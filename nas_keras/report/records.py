@@ -22,12 +22,14 @@ class CellRecord:
     """A cell as its equations, not validated: a report only shows it.
 
     An image network has no states, and a line for each part as equations.
+    `data` is the JSON form of either.
     """
 
     name: str
     states: tuple[str, ...]
     equations: tuple[str, ...]
     provenance: Mapping[str, Any]
+    data: Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,6 +253,7 @@ def cell_record(data: Mapping[str, Any], where: str) -> CellRecord:
             states=(),
             equations=network_lines(data, where),
             provenance=provenance or {},
+            data=data,
         )
     for name in ("states", "equations"):
         value = get_field(data, name, list, where)
@@ -264,4 +267,5 @@ def cell_record(data: Mapping[str, Any], where: str) -> CellRecord:
         states=tuple(data["states"]),
         equations=tuple(data["equations"]),
         provenance=provenance or {},
+        data=data,
     )

@@ -64,15 +64,16 @@ class RunFiles:
     @property
     def shared_weights(self) -> bool:
         """Whether children were scored with shared weights, not trained."""
-        return self._setting("evaluator") == "shared"
+        return self.setting("evaluator") == "shared"
 
     @property
     def measure(self) -> Measure:
         """What the figures of retrained architectures are called."""
-        is_of_images = isinstance(self._setting("images"), Mapping)
+        is_of_images = isinstance(self.setting("images"), Mapping)
         return ACCURACY if is_of_images else PERPLEXITY
 
-    def _setting(self, key: str) -> Any:
+    def setting(self, key: str) -> Any:
+        """Returns a setting of the configuration, None if it has none."""
         value: Any = self.config
         for name in ("run", "settings", key):
             value = value.get(name) if isinstance(value, Mapping) else None

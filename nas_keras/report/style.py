@@ -23,8 +23,11 @@ ul { padding-left: 1.25rem; }
 .note ul { margin: 0.25rem 0; }
 .figures { display: grid; gap: 1.5rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)); }
-figure { margin: 0; max-width: 42rem; }
+figure { margin: 0; max-width: 36rem; }
 figure svg { display: block; width: 100%; height: auto; }
+figcaption { margin-top: 0.4rem; }
+.command span { display: inline-block; max-width: 100%; }
+.command code { text-indent: 0; padding-left: 0; }
 figcaption, .soft { color: var(--soft); font-size: 0.9rem; }
 pre { background: var(--panel); border-radius: 6px; padding: 0.75rem 1rem;
   margin: 0.5rem 0; font: 0.9rem/1.6 ui-monospace, monospace;
@@ -34,15 +37,23 @@ pre code { display: block; padding-left: 2em; text-indent: -2em;
 table { border-collapse: collapse; font-size: 0.92rem; width: 100%; }
 th, td { padding: 0.35rem 0.6rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--faint); }
-thead th { white-space: nowrap; color: var(--soft); }
+thead th { color: var(--soft); vertical-align: bottom; }
 .right { text-align: right; font-variant-numeric: tabular-nums;
   overflow-wrap: normal; }
+.cell { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem;
+  align-items: flex-start; margin: 0.5rem 0 1.5rem; }
+.drawing { max-width: 100%; overflow-x: auto; border-radius: 6px; }
+.drawing svg { display: block; width: 100%; height: auto; }
+.words pre { columns: 22rem; } .words pre code { break-inside: avoid; }
+.words { flex: 1 1 20rem; min-width: 0; }
+@media (prefers-color-scheme: dark) { .drawing svg {
+  filter: invert(0.92) hue-rotate(180deg); } }
 details { border-top: 1px solid var(--faint); padding: 0.5rem 0; }
 summary { cursor: pointer; font-weight: 600; }
 .pairs tbody th { width: 16rem; font-weight: 400; color: var(--soft); }
 .versus { width: auto; } .versus thead th { font-weight: 600; }
 @media (min-width: 45.01rem) { .cells td { overflow-wrap: normal; }
-  .cells .right { white-space: nowrap; } .cells { display: block;
+  .cells td.right { white-space: nowrap; } .cells { display: block;
   overflow-x: auto; } }
 @media (max-width: 45rem) { .pairs tbody th { width: 40%; }
   .versus { width: 100%; } .versus thead th { white-space: normal; }
@@ -52,5 +63,6 @@ summary { cursor: pointer; font-weight: 600; }
   justify-content: space-between; gap: 1rem; }
   .cells td::before { content: attr(data-label); color: var(--soft); }
   .cells td:first-child { font-weight: 600; } }
-@media print { details > * { display: block; } }
+@media print { .drawing svg { min-width: 0 !important; }
+  details > * { display: block; } }
 """.strip()

@@ -1,8 +1,8 @@
 """What a run shows, in figures and in sentences of plain text.
 
 The sentences claim no more than the figures carry: one run is one sample, and
-a difference within the spread of the seeds is called that. Nothing here is
-escaped for HTML.
+a difference that chance may make is called that. Nothing here is escaped for
+HTML.
 """
 
 import collections
@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 from collections.abc import Sequence
 
+from nas_keras.report.intervals import difference_interval
 from nas_keras.report.measure import ACCURACY
 from nas_keras.report.run_files import RunFiles
 from nas_keras.report.run_files import TrialRecord
@@ -40,8 +41,8 @@ class TrialSummary:
             evaluation was reused.
         best_reward: The highest reward.
         mean_reward: Mean reward of the feasible children.
-        first_fifth_reward, last_fifth_reward: Mean reward of the feasible
-            children among the first and the last fifth, by id.
+        first_fifth, last_fifth: Rewards of the feasible children among the
+            first and the last fifth, by id.
         elapsed_s: Seconds of training, summed over the children.
     """
 
@@ -51,8 +52,8 @@ class TrialSummary:
     num_reused: int
     best_reward: float
     mean_reward: float
-    first_fifth_reward: float
-    last_fifth_reward: float
+    first_fifth: Spread
+    last_fifth: Spread
     elapsed_s: float
 
 
@@ -62,7 +63,7 @@ def summarise_trials(trials: Sequence[TrialRecord]) -> TrialSummary:
     fingerprints = {t.fingerprint for t in trials if t.fingerprint}
     fifth = max(1, len(trials) // 5)
     first, last = (
-        spread(t.reward for t in part if t.infeasible is None).mean
+        spread(t.reward for t in part if t.infeasible is None)
         for part in (trials[:fifth], trials[-fifth:])
     )
     return TrialSummary(
@@ -72,8 +73,8 @@ def summarise_trials(trials: Sequence[TrialRecord]) -> TrialSummary:
         num_reused=sum(t.same_as is not None for t in trials),
         best_reward=max(rewards, default=math.nan),
         mean_reward=spread(rewards).mean,
-        first_fifth_reward=first,
-        last_fifth_reward=last,
+        first_fifth=first,
+        last_fifth=last,
         elapsed_s=math.fsum(
             t.elapsed_s for t in trials if math.isfinite(t.elapsed_s)
         ),
@@ -139,8 +140,8 @@ def _describe_trials(
         f" {summary.num_trials - summary.num_feasible:,} infeasible"
         f"{_distinct(summary)}{again}."
         f" Best reward {format_number(summary.best_reward)}; mean reward"
-        f" {format_number(summary.first_fifth_reward)} in the first fifth of"
-        f" the children, {format_number(summary.last_fifth_reward)} in the"
+        f" {format_number(summary.first_fifth.mean)} in the first fifth of"
+        f" the children, {format_number(summary.last_fifth.mean)} in the"
         " last."
     ]
 
@@ -180,27 +181,32 @@ def _against_random(
             f" {chance.num_trials:,} children): compare the curves at equal"
             " numbers of children, not the best rewards."
         )
-    pairs = (
-        ("best child", controller.best_reward, chance.best_reward),
-        (
-            "last fifth",
-            controller.last_fifth_reward,
-            chance.last_fifth_reward,
-        ),
-    )
-    verdicts = [
-        f"its {what} {'beats' if ours > theirs else 'does not beat'} that of"
-        f" random search ({format_number(ours)} against"
-        f" {format_number(theirs)})"
-        for what, ours, theirs in pairs
-        if not math.isnan(ours) and not math.isnan(theirs)
-    ]
-    if verdicts:
+    best = _versus(controller.best_reward, chance.best_reward)
+    if best:
+        sentences.append(f"Best child of the controller {best}.")
+    ours, theirs = controller.last_fifth, chance.last_fifth
+    last = _versus(ours.mean, theirs.mean)
+    if last:
         sentences.append(
-            f"The controller against chance: {', '.join(verdicts)}. This is"
-            " one run of each; other seeds may turn out otherwise."
+            f"Mean of the controller's last fifth {last}."
+            f" {_significance(ours, theirs, 'children')}"
+        )
+    if best or last:
+        sentences.append(
+            "This is one run of each search; other seeds may turn out"
+            " otherwise."
         )
     return sentences
+
+
+def _versus(ours: float, theirs: float) -> str:
+    if math.isnan(ours) or math.isnan(theirs):
+        return ""
+    verb = "beats" if ours > theirs else "does not beat"
+    return (
+        f"{verb} that of random search: {format_number(ours)} against"
+        f" {format_number(theirs)}"
+    )
 
 
 def _describe_retrained(rows: Sequence[RetrainedRow]) -> list[str]:
@@ -267,25 +273,30 @@ def _against_baseline(found: RetrainedRow, baseline: RetrainedRow) -> list[str]:
         f"The best {measure.noun} found, {found.cell}, against the {name}"
         f" ({_figures(baseline)}): its test {measure.name} is"
         f" {format_number(abs(difference), 3)} {word}."
-        f" {_significance(abs(difference), ours, theirs)}"
+        f" {_significance(ours, theirs, 'seeds')}"
     ]
 
 
-def _significance(difference: float, ours: Spread, theirs: Spread) -> str:
+def _significance(ours: Spread, theirs: Spread, what: str) -> str:
+    """Says whether two means differ by more than chance makes them.
+
+    Args:
+        ours: Of one side.
+        theirs: Of the other.
+        what: The values are of, in the plural; taken as independent.
+    """
     if min(ours.num, theirs.num) < 2:
-        return "With one seed there is no spread to judge the difference by."
-    # The standard deviation of the difference between two single runs.
-    deviation = math.hypot(ours.sd, theirs.sd)
-    seeds = f"{min(ours.num, theirs.num)} seeds"
-    if difference <= deviation:
-        return (
-            f"With {seeds} this is within the spread"
-            f" ({format_number(deviation, 3)}): it is not significant."
-        )
+        return f"Two {what} of each are needed to judge the difference."
+    low, high = difference_interval(ours, theirs)
+    if math.isnan(low):
+        return f"The {what} of each do not differ: there is no interval."
+    verdict = "significant at the 5 % level"
+    if low <= 0 <= high:
+        verdict = "not significant: chance alone may make it"
     return (
-        f"With {seeds} this is beyond the spread"
-        f" ({format_number(deviation, 3)}), which is a hint and no proof:"
-        " so few seeds do not make a difference significant."
+        f"The 95 % confidence interval of the difference is"
+        f" {format_number(low, 3)} to {format_number(high, 3)} (Welch's t,"
+        f" {ours.num} and {theirs.num} {what}): it is {verdict}."
     )
 
 

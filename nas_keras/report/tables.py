@@ -54,7 +54,7 @@ class RetrainedRow:
             in a word model.
         elapsed_s: Seconds of training of one seed.
         validation_accuracy, test_accuracy: In percent, of an image network.
-        multiply_adds: Of an image network, for one image.
+        multiply_adds: For one image or one token; None where unknown.
     """
 
     cell: str
@@ -221,6 +221,8 @@ def table_columns(rows: Sequence[RetrainedRow]) -> tuple[str, ...]:
         headings.append("valid. bits/char")
     if any(row.test_bits_per_char.num for row in rows):
         headings.append("test bits/char")
+    if any(row.multiply_adds is not None for row in rows):
+        headings.insert(headings.index("seeds"), "multiply-adds")
     return (*headings, "seconds")
 
 

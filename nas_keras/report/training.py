@@ -68,16 +68,17 @@ def plot_history(epochs: Sequence[_Epoch], path: Path) -> None:
     axes.set_ylabel(f"loss, nats per {example}")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
-    axes.legend()
     if is_of_images:
         right = axes.twinx()
-        right.plot(numbers, accuracies, ":", color="black")
-        right.set_ylabel("validation accuracy, dotted")
+        label = "validation accuracy"
+        right.plot(numbers, accuracies, ":", color="black", label=label)
+        right.set_ylabel(label)
     else:
         same = (lambda nats: nats, lambda nats: nats)
         right = axes.secondary_yaxis("right", functions=same)
         right.set_ylabel("perplexity")
         right.yaxis.set_major_formatter(lambda nats, _: f"{math.exp(nats):.4g}")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=120)
     write_atomically(path, data.getvalue())

@@ -1,10 +1,12 @@
 """How the workers of a run spent their time, and which were slow."""
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Sequence
 
 from nas_keras.report.run_files import ShareRecord
+from nas_keras.report.run_files import TrialRecord
 from nas_keras.report.tables import format_number
 
 _SLOW = (
@@ -64,6 +66,26 @@ def summarise_workers(shares: Sequence[ShareRecord]) -> list[WorkerRow]:
         )
         for worker, seconds in sorted(child_s.items())
     ]
+
+
+def describe_alone(trials: Sequence[TrialRecord]) -> str:
+    """Returns a sentence on the time of a run of one process.
+
+    Args:
+        trials: Of the run; those that were met before took no time.
+    """
+    times_s = [
+        trial.elapsed_s
+        for trial in trials
+        if trial.same_as is None and math.isfinite(trial.elapsed_s)
+    ]
+    if not times_s:
+        return "One worker, which did not record its time."
+    return (
+        f"One worker evaluated {len(times_s):,} children in"
+        f" {format_number(math.fsum(times_s), 3)} s,"
+        f" {format_number(statistics.median(times_s), 3)} s a child (median)."
+    )
 
 
 def describe_workers(rows: Sequence[WorkerRow]) -> list[str]:

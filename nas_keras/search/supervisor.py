@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 from nas_keras.search import stopping
 from nas_keras.search.progress import ReceivedProgress
+from nas_keras.storage import configuration
 
 PARENT_VARIABLE = "NAS_KERAS_PARENT"  # Process id of the supervisor.
 
@@ -130,6 +131,7 @@ class Supervisor:
                     **os.environ,
                     "TF_CONFIG": json.dumps(config),
                     PARENT_VARIABLE: str(os.getpid()),
+                    configuration.COMMAND_VARIABLE: configuration.command(),
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -66,11 +66,12 @@ class CellTrainings(Trainings):
     def train(
         self, spec: CellSpec, seed: int, folder: Path
     ) -> tuple[float, dict[str, float]]:
+        task = self._task_of(spec)
         if self._spec is not spec:
-            task = self._task_of(spec)
             self._trainer = LanguageModelTrainer(task, task.model(spec))
             self._spec = spec
         metrics = self._trainer.train(seed, splits=("validation", "test"))
+        metrics["multiply_adds"] = task.multiply_adds(spec)
         return -metrics["validation_loss_nats"], metrics
 
     def _task_of(self, spec: CellSpec) -> LanguageModelTask:

@@ -5,8 +5,10 @@ the folder is touched. No TensorFlow, no Keras.
 """
 
 import json
+import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -17,6 +19,9 @@ from typing import Any
 
 from nas_keras.storage import files
 from nas_keras.version import __version__
+
+# What a program tells the workers that it starts: its own command.
+COMMAND_VARIABLE = "NAS_KERAS_COMMAND"
 
 # What there is only if there was a configuration.
 _OF_A_RUN = ("trials.jsonl", "trials.jsonl.sha256", "checkpoints", "pending")
@@ -71,7 +76,7 @@ def write(workdir: Path, config: Mapping[str, Any]) -> None:
         {
             "run": run,
             "environment": environment(),
-            "command": " ".join(sys.argv),
+            "command": command(),
         },
     )
 
@@ -112,12 +117,27 @@ def attribute_docs(kind: type) -> dict[str, str]:
     return {name: " ".join(rest.split()) for name, rest in found}
 
 
+def command() -> str:
+    """Returns the command that was given, as a shell takes it.
+
+    Of a worker, the command of the program that started it.
+    """
+    given = os.environ.get(COMMAND_VARIABLE)
+    if given:
+        return given
+    program, *arguments = sys.argv
+    if program.endswith(".py"):
+        return shlex.join(["python", program, *arguments])
+    return shlex.join([Path(program).name, *arguments])
+
+
 def environment() -> dict[str, str]:
-    """Returns the versions that a result may depend on."""
+    """Returns the versions and the machine that a result may depend on."""
     versions = {
         "nas_keras": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "cpus": str(os.cpu_count()),
         "git": _git_hash(),
     }
     for name in ("tensorflow", "jax", "keras", "numpy"):

@@ -20,6 +20,7 @@ from nas_keras.cells.spec import CellSpec
 from nas_keras.data.text import Corpus
 from nas_keras.tasks.language_model_config import LanguageModelConfig
 from nas_keras.tasks.language_model_config import check_length
+from nas_keras.tasks.language_model_config import multiply_adds
 from nas_keras.tasks.language_model_config import num_parameters
 from nas_keras.tasks.language_model_config import units_for_parameters
 
@@ -247,6 +248,11 @@ class LanguageModelTask:
         """Returns the trainable weights of the model of a cell."""
         size = self.corpus.vocabulary_size
         return num_parameters(self.config, spec, size)
+
+    def multiply_adds(self, spec: CellSpec) -> int:
+        """Returns the multiply-adds of the model of a cell, for a token."""
+        size = self.corpus.vocabulary_size
+        return multiply_adds(self.config, spec, size)
 
     def with_parameters(self, spec: CellSpec, num: int) -> "LanguageModelTask":
         """Returns the task with the most units that fit `num` weights.

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 
 from nas_keras.cells.spec import CellSpec
+from nas_keras.cells.spec import Cost
 from nas_keras.data.text import Corpus
 from nas_keras.tasks.checked_config import CheckedConfig
 from nas_keras.tasks.checked_config import most_units
@@ -175,17 +176,42 @@ def num_parameters(
     config: LanguageModelConfig, spec: CellSpec, vocabulary_size: int
 ) -> int:
     """Returns the trainable weights of a model of `config.units` units."""
-    widths = (config.embedding_width, *config.layer_widths)
-    cells = sum(
-        spec.cost(width, units, use_bias=config.use_bias).parameters
-        for width, units in itertools.pairwise(widths)
-    )
-    table = vocabulary_size * config.embedding_width
-    softmax = widths[-1] * vocabulary_size
+    width = config.embedding_width
+    softmax = _softmax_products(config, vocabulary_size)
     if config.tied:
-        is_projected = widths[0] != widths[-1]
-        softmax = widths[-1] * widths[0] if is_projected else 0
+        softmax -= width * vocabulary_size
+    table = vocabulary_size * width
+    cells = sum(cost.parameters for cost in _costs(config, spec))
     return table + cells + softmax + vocabulary_size
+
+
+def multiply_adds(
+    config: LanguageModelConfig, spec: CellSpec, vocabulary_size: int
+) -> int:
+    """Returns the multiply-adds of a model's matrix products, for a token.
+
+    The embedding is looked up, which takes none.
+    """
+    cells = sum(cost.multiply_adds for cost in _costs(config, spec))
+    return cells + _softmax_products(config, vocabulary_size)
+
+
+def _costs(config: LanguageModelConfig, spec: CellSpec) -> list[Cost]:
+    """Returns what each recurrent layer takes."""
+    widths = (config.embedding_width, *config.layer_widths)
+    return [
+        spec.cost(width, units, use_bias=config.use_bias)
+        for width, units in itertools.pairwise(widths)
+    ]
+
+
+def _softmax_products(config: LanguageModelConfig, vocabulary_size: int) -> int:
+    """Returns the size of the matrices between the last layer and logits."""
+    last, width = config.layer_widths[-1], config.embedding_width
+    if not config.tied:
+        return last * vocabulary_size
+    projection = last * width if last != width else 0
+    return projection + width * vocabulary_size
 
 
 def units_for_parameters(
