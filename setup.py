@@ -81,7 +81,7 @@ setuptools.setup(
         "numpy>=1.26",
         "rich>=13.6",
         "tensorflow>=2.20",
-        "tensorflow-datasets>=4.9.8",
+        "tensorflow-datasets>=4.9.10",
     ],
     extras_require={
         "images": _IMAGES,
