@@ -12,8 +12,8 @@ _VERSION = runpy.run_path(str(_ROOT / "nas_keras" / "version.py"))
 _DOCS = ["pdoc==16.*"]  # Its pages may change from one to the next.
 _IMAGES = ["pillow>=10.1", "scikit-learn>=1.3.1"]
 _REPORT = ["matplotlib>=3.8", "scipy>=1.13"]
-_TENSORBOARD = ["tensorboard>=2.19"]
-_TRANSLATION = ["babel>=2.13", "sacrebleu>=2.4", "sentencepiece>=0.2"]
+_TENSORBOARD = ["tensorboard>=2.20"]
+_TRANSLATION = ["babel>=2.13", "sacrebleu>=2.4", "sentencepiece>=0.2.3"]
 _TEST = [
     "hypothesis>=6.90",
     "pre-commit>=3.5",
@@ -82,8 +82,8 @@ setuptools.setup(
         "lazy_loader>=0.3",
         "numpy>=1.26",
         "rich>=13.6",
-        "tensorflow>=2.19",
-        "tensorflow-datasets>=4.9.8",
+        "tensorflow>=2.20",
+        "tensorflow-datasets>=4.9.10",
     ],
     extras_require={
         "docs": _DOCS,

@@ -1,13 +1,14 @@
 """The dependency rule, held against the sources and the BUILD files."""
 
 import ast
+import functools
 import pathlib
 import re
 
 import pytest
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
-_PACKAGES = ("nas_keras", "train", "benchmarks", "examples", "tests")
+_PACKAGES = ("nas_keras", "train", "benchmarks", "examples", "tests", "tools")
 
 # Package -> what it may import of the project, itself apart.
 _ALLOWED = {
@@ -221,12 +222,13 @@ def test_every_module_has_a_docstring():
 # BUILD files: read as Python, whose syntax they share.
 
 
+@functools.cache
 def _targets():
     """Returns label -> (folder, keyword arguments) of all targets."""
     targets = {}
-    for path in sorted(_ROOT.rglob("BUILD")):
+    for path in sorted([_ROOT / "BUILD", *_ROOT.glob("[!.]*/**/BUILD")]):
         folder = path.parent.relative_to(_ROOT).as_posix()
-        if folder.startswith((".venv", "runs", "build")):
+        if folder.split("/")[0] in ("runs", "build"):
             continue
         folder = "" if folder == "." else folder
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
