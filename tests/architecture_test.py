@@ -295,3 +295,20 @@ def test_build_deps_are_what_the_sources_import():
             if (match := re.match(r"//nas_keras/(\w+)", name))
         }
         assert deps <= _ALLOWED[package], (package, deps)
+
+
+def test_build_deps_of_a_program_or_a_test_have_all_that_it_imports():
+    missing = set()
+    for label, (folder, arguments) in _targets().items():
+        if folder.startswith("nas_keras") or "deps" not in arguments:
+            continue
+        deps = _strings(arguments["deps"])
+        found = {
+            re.split("[/:]", dep)[3] for dep in deps if "//nas_keras/" in dep
+        }
+        for name in _strings(arguments["srcs"]):
+            for imported in _imports(_ROOT / folder / name):
+                package = imported.removeprefix("nas_keras.").split(".")[0]
+                if package in set(_ALLOWED) - found and package != imported:
+                    missing.add((label, package))
+    assert missing == set()
