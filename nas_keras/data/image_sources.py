@@ -72,9 +72,10 @@ def open_images(
         rule = f"left out with dataset={dataset!r}"
         is_local = dataset in ("digits", "folder")
         check(not is_local, "data_dir", rule, str(data_dir))
+    class_names: Sequence[str]
     if dataset == "digits":
         parts, class_names, name = *_digits(), dataset
-    elif is_folder:
+    elif image_dir is not None:
         parts, class_names = read_image_folder(image_dir)
         name = pathlib.Path(image_dir).absolute().name  # That of "." is "".
     else:
@@ -159,7 +160,8 @@ def _rows(builder, split: str, name: str) -> Images:
     import tensorflow_datasets as tfds
 
     rows = builder.as_dataset(split=split, as_supervised=True)
-    pixels, labels = [], []
+    pixels: list[np.ndarray] = []
+    labels = []
     for place, (image, label) in enumerate(tfds.as_numpy(rows)):
         if pixels and image.shape != pixels[0].shape:
             raise ValueError(
