@@ -316,10 +316,11 @@ class Policy(keras.layers.Layer):
             tf.reshape(tf.transpose(column, [1, 0, 2]), [-1, width])
             for column in columns
         )
-        return Decisions(
-            *(tf.gather(value, self.steps.columns, axis=1) for value in values),
-            tf.gather(logits, self.steps.link_columns, axis=1),
+        tokens, log_prob, entropy = (
+            tf.gather(value, self.steps.columns, axis=1) for value in values
         )
+        link_logits = tf.gather(logits, self.steps.link_columns, axis=1)
+        return Decisions(tokens, log_prob, entropy, link_logits)
 
 
 def _invert_cdf(probs: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
