@@ -75,7 +75,7 @@ class Cluster(contextlib.AbstractContextManager):
         self._loss: str | None = None
         self._on_lost = on_lost
         self._lifelines = None
-        if self.size > 1:
+        if topology is not None and self.size > 1:
             self._lifelines = rendezvous.meet(topology, wait_s, say)
             self._lifelines.watch(self._lost)
             try:

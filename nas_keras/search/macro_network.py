@@ -8,6 +8,7 @@ Axes: B images, H height, W width, C channels, A decisions.
 import functools
 from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -120,7 +121,7 @@ def _operations(
     weights: Weights, name: str, filters: int
 ) -> list[Callable[[tf.Tensor], tf.Tensor]]:
     """Returns the operations of a layer, in the order of the tokens."""
-    convolutions = {
+    convolutions: dict[str, Callable[..., Any]] = {
         "conv": weights.convolution,
         "separable_conv": weights.separable,
     }

@@ -125,7 +125,8 @@ class _Cell:
         is_reduced: bool,
     ):
         before, last = channels
-        self._fit_before = self._fit_last = _unchanged
+        self._fit_before: Callable[[Any], Any] = _unchanged
+        self._fit_last: Callable[[Any], Any] = _unchanged
         if is_reduced:
             self._fit_before = _after_relu(
                 weights.reduction(f"{name}_before", before, filters)

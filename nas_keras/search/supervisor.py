@@ -110,10 +110,8 @@ class Supervisor:
             self._end(workers)
         self._show(0.0)
         self._progress.close()
-        statuses = [
-            *ended, *(worker.returncode for worker in workers)
-        ]  # fmt: skip
-        statuses = [_status(code) for code in statuses if code]
+        codes = [*ended, *(worker.returncode for worker in workers)]
+        statuses = [_status(code) for code in codes if code]
         permanent = [status for status in statuses if status < 128]
         return next(iter([*permanent, *statuses]), stopping.DONE)
 

@@ -245,7 +245,8 @@ def _activate_vjp(tree, constants, z, tanh, d_value):
 
 def _forward_step(tree, arch, x_products, h_products, c):
     """Returns root [B, 1, H], new c [B, 1, H], and what the gradient needs."""
-    values, saved = {}, []
+    values: dict[int, Any] = {}
+    saved = []
     new_c = tf.zeros_like(c)
     for low, high in _levels(tree):
         if low == 0:

@@ -170,7 +170,9 @@ class AttentiveRNN(keras.layers.Layer):
         self.cell = NASCell(units, spec, use_bias=use_bias, name="cell")
         self.attention = attention
 
-    def build(self, x_shape: Sequence[int], memory_shape: Sequence[int]):
+    def build(
+        self, x_shape: Sequence[Any], memory_shape: Sequence[Any]
+    ) -> None:
         self.cell.build((None, x_shape[-1] + memory_shape[-1]))
         self.attention.build((None, self.cell.units), memory_shape)
         self.built = True
@@ -199,9 +201,8 @@ class AttentiveRNN(keras.layers.Layer):
             step, (tuple(states), context, no_weights), _swapped(x)
         )
         outputs = states[self.cell.spec.states.index("h")]
-        return Attended(
-            *map(_swapped, (outputs, contexts, weights)), list(last)
-        )
+        outputs, contexts, weights = map(_swapped, (outputs, contexts, weights))
+        return Attended(outputs, contexts, weights, list(last))
 
 
 def _swapped(x: Any) -> Any:

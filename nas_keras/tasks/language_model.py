@@ -113,7 +113,7 @@ class LanguageModel(keras.Model):
         training: bool = False,
     ) -> "Prediction":
         x, options = self._inputs(tokens, training)
-        new_states = []
+        new_states: list[Any] = []
         for layer, state in zip(self.recurrent, states, strict=True):
             if new_states:
                 x = self._dropped(x, "layer_dropout", training)
