@@ -12,6 +12,7 @@ decision, L links of a step, U units.
 """
 
 from collections.abc import Sequence
+from typing import Any
 from typing import NamedTuple
 
 import keras
@@ -103,7 +104,7 @@ class Policy(keras.layers.Layer):
             seed=(seed * 100_003 + role) % 2**31,
         )
 
-    def build(self, input_shape=None) -> None:
+    def build(self, input_shape: Any = None) -> None:
         for cell in self.cells:
             cell.build((None, self.units))
         # One head and one embedding table a step, padded to the most options.

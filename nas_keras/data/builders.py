@@ -15,6 +15,7 @@ An example is a line, `{"text": ...}`. Only this module imports TFDS at once.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -55,7 +56,9 @@ class _Ptb(  # type: ignore[call-arg]
             for part in penn_treebank.FILES
         }
 
-    def _generate_examples(self, folder, part) -> Iterator[tuple[int, dict]]:
+    def _generate_examples(
+        self, folder: Any, part: str
+    ) -> Iterator[tuple[int, dict]]:
         for place, line in enumerate(penn_treebank.lines(folder, part)):
             yield place, {"text": self._text(line)}
 

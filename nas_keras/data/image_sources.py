@@ -7,6 +7,7 @@ and TensorFlow Datasets are imported when they are needed.
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -135,7 +136,7 @@ def _from_tfds(
     return parts, tuple(features[keys[1]].names)
 
 
-def _splits(builder, name: str) -> dict[str, str]:
+def _splits(builder: Any, name: str) -> dict[str, str]:
     """Returns the split of each part that there is."""
     splits = sorted(builder.info.splits)
     found = {
@@ -155,7 +156,7 @@ def _splits(builder, name: str) -> dict[str, str]:
     return found
 
 
-def _rows(builder, split: str, name: str) -> Images:
+def _rows(builder: Any, split: str, name: str) -> Images:
     """Returns the images of a split, in their order."""
     import tensorflow_datasets as tfds
 

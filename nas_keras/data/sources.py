@@ -139,7 +139,9 @@ def read_folder(folder: _Path) -> dict[str, str]:
     return texts
 
 
-def tiny_shakespeare(data_dir: _Path | None = None, download=False) -> str:
+def tiny_shakespeare(
+    data_dir: _Path | None = None, download: bool = False
+) -> str:
     """Returns 1.1 MB of Shakespeare: TFDS's three splits, joined in order.
 
     Args:
@@ -190,7 +192,7 @@ def open_tfds(
     data_dir: _Path | None = None,
     download: bool = False,
     instead: str = "embedded",
-):
+) -> Any:
     """Returns the builder of a set of TensorFlow Datasets that is prepared.
 
     Args:
@@ -226,7 +228,7 @@ def open_tfds(
     return builder
 
 
-def string_features(builder) -> list[str]:
+def string_features(builder: Any) -> list[str]:
     """Returns the names of the features of a data set that are strings."""
     import tensorflow_datasets as tfds
 
@@ -244,7 +246,7 @@ def string_features(builder) -> list[str]:
 
 
 def _how_to_prepare(
-    builder, name: str, data_dir: _Path | None, instead: str
+    builder: Any, name: str, data_dir: _Path | None, instead: str
 ) -> str:
     from nas_keras.data import builders
 
@@ -263,7 +265,7 @@ def _how_to_prepare(
     )
 
 
-def tfds_rows(builder, name: str) -> dict[str, Iterable[dict]]:
+def tfds_rows(builder: Any, name: str) -> dict[str, Iterable[dict]]:
     """Returns the examples of a prepared data set by part, in their order.
 
     Args:

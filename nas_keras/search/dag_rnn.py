@@ -114,7 +114,7 @@ class DagRNN(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.state_size = [units]
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Any) -> None:
         nodes, width = self.dag.nodes, 2 * self.units
         self.kernel = self.add_weight(
             name="kernel", shape=(input_shape[-1], width)

@@ -52,7 +52,7 @@ class MacroNetwork(SharedNetwork):
         its authors' program, github.com/melodyguan/enas.
     """
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Any) -> None:
         weights, filters = Weights(self, self.seed), self.structure.filters
         self._stem = weights.convolution("stem", 3, input_shape[-1], filters)
         self._operations = [

@@ -194,7 +194,7 @@ class _Arrivals(contextlib.AbstractContextManager):
         self._server.setblocking(False)
         self._selector.register(self._server, selectors.EVENT_READ)
 
-    def __exit__(self, kind, error, traceback) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         self._selector.close()
         self._server.close()
         left = [*self._hellos, *(self._there.values() if error else ())]

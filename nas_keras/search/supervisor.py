@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from nas_keras.search import stopping
 from nas_keras.search.progress import ReceivedProgress
@@ -149,7 +150,7 @@ class Supervisor:
                 self._readers.append(reader)
         return workers
 
-    def _read(self, index: int, stream, is_error: bool) -> None:
+    def _read(self, index: int, stream: Any, is_error: bool) -> None:
         with stream:
             for line in stream:
                 self._lines.put((index, is_error, line.rstrip("\n")))

@@ -87,7 +87,7 @@ class TreeRNN(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.state_size = [units, units]
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Any) -> None:
         width = self.tree.base * self.units
         self.kernel = self.add_weight(
             name="kernel", shape=(input_shape[-1], width)

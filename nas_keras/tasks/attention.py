@@ -72,7 +72,9 @@ class NormedBahdanau(Attention):
         super().__init__(**kwargs)
         self.units = units
 
-    def build(self, query_shape: Sequence[int], memory_shape: Sequence[int]):
+    def build(
+        self, query_shape: Sequence[int], memory_shape: Sequence[int]
+    ) -> None:
         shapes = {
             "memory_kernel": (memory_shape[-1], self.units),
             "query_kernel": (query_shape[-1], self.units),
@@ -103,7 +105,9 @@ class ScaledLuong(Attention):
         "general", scaled by a weight.
     """
 
-    def build(self, query_shape: Sequence[int], memory_shape: Sequence[int]):
+    def build(
+        self, query_shape: Sequence[int], memory_shape: Sequence[int]
+    ) -> None:
         self.memory_kernel = self.add_weight(
             name="memory_kernel", shape=(memory_shape[-1], query_shape[-1])
         )

@@ -218,7 +218,7 @@ class TrainingInput:
     def __enter__(self) -> "TrainingInput":
         return self
 
-    def __exit__(self, kind, error, traceback) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -83,7 +83,7 @@ class LanguageModel(keras.Model):
         self.seed_generator = keras.random.SeedGenerator(0)
         self.vocabulary_size = vocabulary_size
 
-    def build(self, input_shape=None) -> None:
+    def build(self, input_shape: Any = None) -> None:
         config = self.config
         width = config.embedding_width
         self.embedding.build((None, None))
