@@ -1,4 +1,4 @@
-# make search   the demo search, in runs/demo      make lint     ruff, no change
+# make search   the demo search, in runs/demo      make lint     ruff, mypy
 # make test     all checks and tests               make format   ruff, in place
 # make .venv    the environment of both            make clean    all but runs/
 # make docs     the reference, in site/            make bazel    the BUILD files
@@ -47,6 +47,7 @@ docs: .venv
 lint: .venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy --no-error-summary
 
 format: .venv
 	$(BIN)/ruff check --fix .
@@ -87,6 +88,6 @@ lowest:
 
 clean:
 	rm -rf .venv .venv-lowest dist site *.egg-info .pytest_cache .ruff_cache \
-		.hypothesis
+		.mypy_cache .hypothesis
 	if [ -d build ]; then rm -rf build; fi  # Not the file BUILD on a Mac.
 	find . -name __pycache__ -not -path './runs/*' -prune -exec rm -rf {} +

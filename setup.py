@@ -16,6 +16,7 @@ _TENSORBOARD = ["tensorboard>=2.20"]
 _TRANSLATION = ["babel>=2.13", "sacrebleu>=2.4", "sentencepiece>=0.2.3"]
 _TEST = [
     "hypothesis>=6.90",
+    "mypy==2.4.*",  # What it finds may change from one minor to the next.
     "pre-commit>=3.5",
     "pytest>=8.0",
     "pytest-xdist>=3.6.1",

@@ -38,7 +38,10 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
                 sys.meta_path.remove(self)
                 _import_layers()
 
-            spec.loader.exec_module = run_keras_then_layers
+            # Of this one loader, whatever its class is: it is wrapped.
+            spec.loader.exec_module = (  # type: ignore[method-assign]
+                run_keras_then_layers
+            )
         return spec
 
 

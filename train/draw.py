@@ -11,7 +11,6 @@ Examples:
 Exit status: 0 done, 2 bad input.
 """
 
-import sys
 from collections.abc import Sequence
 
 from absl import app
@@ -56,7 +55,7 @@ def _draw_or_list(arguments: Sequence[str]) -> None:
             f"{list(arguments)}. Example: nas-draw lstm lstm.svg"
         )
     draw(*arguments)
-    sys.stdout.reconfigure(errors="backslashreplace")
+    command_line.print_anything()
     print(f"Drawing: {arguments[1]}")
 
 

@@ -240,8 +240,8 @@ def _train_together(job: _Job, joined: cluster.Cluster) -> None:
             epochs = train_images(config, *common)
             _show(epochs, workdir, *shown)
             return
-        epochs = train_grid(config, job.grid, *common)
-        for number, its in itertools.groupby(epochs, lambda e: e.number):
+        grid = train_grid(config, job.grid, *common)
+        for number, its in itertools.groupby(grid, lambda e: e.number):
             changes = job.trainings[number].changes
             console.print(f"training {number}: {changes}")
             folder = workdir / image_grid.folder_of(number)

@@ -27,7 +27,6 @@ import logging
 import math
 import os
 import pathlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -271,7 +270,7 @@ def _use(
         language_model_use.export(model, _EXPORT.value)
         print(f"Model: {_EXPORT.value}")
     if _GENERATE.value:
-        sys.stdout.reconfigure(errors="backslashreplace")
+        command_line.print_anything()
         text = language_model_use.generate(
             model,
             corpus,

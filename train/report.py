@@ -10,7 +10,6 @@ Exit status: 0 done, 2 bad input.
 """
 
 import pathlib
-import sys
 from collections.abc import Sequence
 
 from absl import app
@@ -52,7 +51,7 @@ def _write(arguments: Sequence[str]) -> None:
     files = report.read_run(workdir)
     rows = report.summarise_retrained(files.retrained)
     ranking = report.describe_ranking(files.retrained)
-    sys.stdout.reconfigure(errors="backslashreplace")
+    command_line.print_anything()
     print(report.format_table(rows))
     workers = report.describe_workers(report.summarise_workers(files.shares))
     for line in [*workers, *ranking]:

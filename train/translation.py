@@ -268,12 +268,13 @@ def _print_result(workdir: pathlib.Path) -> None:
 
 def _translate() -> None:
     """Prints the translation of each line of a file."""
-    for name in ("model", "translate"):
-        if not flags.FLAGS[name].value:
-            raise ValueError(
-                f"--{name} must be given to translate: --model=FOLDER "
-                "--translate=FILE."
-            )
+    folder, path = _MODEL.value, _TRANSLATE.value
+    if not folder or not path:
+        name = "translate" if folder else "model"
+        raise ValueError(
+            f"--{name} must be given to translate: --model=FOLDER "
+            "--translate=FILE."
+        )
     if _WORKDIR.value:
         raise ValueError(
             "--workdir must be left out with --model. Received: "
@@ -284,7 +285,7 @@ def _translate() -> None:
             "--alignment must end in '.png'. Received: "
             f"--alignment={_ALIGNMENT.value!r}."
         )
-    text = read_text_file(_TRANSLATE.value, "translate")
+    text = read_text_file(path, "translate")
     lines = [line.strip() for line in text.removesuffix("\n").split("\n")]
     if not all(lines):
         raise ValueError(
@@ -292,7 +293,7 @@ def _translate() -> None:
             f"--translate={_TRANSLATE.value!r}, whose line "
             f"{lines.index('') + 1} of {len(lines)} is empty."
         )
-    if not (pathlib.Path(_MODEL.value) / "model.keras").is_file():
+    if not (pathlib.Path(folder) / "model.keras").is_file():
         raise ValueError(
             "--model must be a folder that a training has written, with "
             f"model.keras in it. Received: --model={_MODEL.value!r}."
@@ -302,7 +303,7 @@ def _translate() -> None:
     cluster.limit_threads(given.get("num_threads", 0))
     from nas_keras.tasks.translator import Translator
 
-    translator = Translator.load(_MODEL.value)
+    translator = Translator.load(folder)
     options = {
         name: given[name]
         for name in ("beam", "length_penalty", "coverage_penalty")

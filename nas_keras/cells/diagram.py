@@ -78,11 +78,11 @@ def diagram_of(spec: CellSpec) -> Diagram:
         index[name] = len(values)
         values.append(Value(name, text, False, state))
     memory = _memory(values, ways)
-    uses = (
+    found = (
         Use(*ends, True in way, False in way, memory.get(ends, ()))
         for ends, way in ways.items()
     )
-    return Diagram(tuple(values), tuple(uses))
+    return Diagram(tuple(values), tuple(found))
 
 
 def _memory(
@@ -119,7 +119,7 @@ class _Reader(ast.NodeTransformer):
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        is_linear = node.func.id == "linear"
+        is_linear = ast.unparse(node.func) == "linear"
         self.depth += is_linear
         node.args = [self.visit(operand) for operand in node.args]
         self.depth -= is_linear

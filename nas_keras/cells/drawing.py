@@ -39,7 +39,7 @@ _SQUARE = 7.0  # Side of the mark of a weight matrix.
 _DASH = 9.0  # Of each state, where a wire is the memory of several.
 _FIRMNESS = 10_000.0  # How much straighter the memory path is.
 
-_Accents = Mapping[str | None, tuple[str, str]]
+_Accents = Mapping[str, tuple[str, str]]
 
 
 def draw(spec: CellSpec | str | os.PathLike, path: str | os.PathLike) -> None:
@@ -143,7 +143,7 @@ def _colors(use: Use, accents: _Accents) -> list[str]:
 def _box(
     value: Value, lines: list[str], place: layout.Place, accents: _Accents
 ) -> list[scene.Shape]:
-    stroke, fill = accents.get(value.state, (looks.FAINT, looks.PAPER))
+    stroke, fill = accents.get(value.state or "", (looks.FAINT, looks.PAPER))
     if value.name == "x":
         fill = looks.SHADE
     is_next = value.state is not None and not value.is_given
@@ -157,15 +157,15 @@ def _box(
     )
 
 
-def _wire(wire: layout.Wire, use: Use, accents: _Accents) -> list[scene.Shape]:
+def _wire(wire: layout.Wire, use: Use, accents: _Accents) -> list[scene.Line]:
     """Returns a net's lines; `use` is one of its uses."""
     width, colors = _WIDTHS[_kind(use)], _colors(use, accents)
-    shapes: list[scene.Shape] = [*looks.wire(wire, colors[0], width, _SQUARE)]
-    pieces = shapes[-1].pieces
+    lines = looks.wire(wire, colors[0], width, _SQUARE)
+    pieces = lines[-1].pieces
     for number, color in enumerate(colors[1:], 1):
         dash = (number * _DASH, _DASH, (len(colors) - 1) * _DASH)
-        shapes.append(scene.Line(pieces, color, width, dash))
-    return shapes
+        lines.append(scene.Line(pieces, color, width, dash))
+    return lines
 
 
 def _marks(

@@ -50,7 +50,7 @@ def parse(equations: Sequence[str], states: Sequence[str]) -> Graph:
     return parser.finish(equations)
 
 
-def statements_of(text: str) -> list[ast.stmt]:
+def statements_of(text: str) -> list[Any]:
     """Returns the syntax of an equation, as Python's parser gives it.
 
     Raises:

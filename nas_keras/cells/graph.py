@@ -167,20 +167,43 @@ class Graph:
         found: list[int | None] = []
         for node in self.nodes:
             if node.operation == "name":
-                found.append(of_name.get(node.value, units))
+                found.append(of_name.get(str(node.value), units))
             elif node.operation == "linear":
                 found.append(units)
             else:
-                joined = {found[k] for k in node.operands} - {None}
+                operands = {found[k] for k in node.operands}
+                joined = {width for width in operands if width is not None}
                 if len(joined) > 1:
                     raise WidthError(node.equation, joined)
                 found.append(joined.pop() if joined else None)
         for output, equation in zip(
             self.outputs, self.output_equations, strict=True
         ):
-            if found[output] != units:
-                raise WidthError(equation, {found[output], units})
+            width = found[output]  # No number: the parser refuses that.
+            if width is not None and width != units:
+                raise WidthError(equation, {width, units})
         return found
+
+    def operand_widths(
+        self, input_width: int, units: int, output_width: int
+    ) -> dict[str, int]:
+        """Returns the width of the operand of each kernel, by its name.
+
+        Args:
+            input_width: As for `widths`; the others too.
+            units: Of `linear` terms and of all states but `h`.
+            output_width: Of `h`.
+
+        Raises:
+            WidthError: If values of two widths are joined.
+        """
+        widths = self.widths(input_width, units, output_width)
+        return {
+            group.name: width
+            for group in self.groups
+            for width in [widths[group.operand]]
+            if width is not None  # Nor is an operand a number.
+        }
 
     def evaluate(
         self,
@@ -201,7 +224,7 @@ class Graph:
         results: dict[int, Any] = {}
         for index, node in enumerate(self.nodes):
             if node.operation == "name":
-                results[index] = values[node.value]
+                results[index] = values[str(node.value)]
         self.evaluate_nodes(ops, range(len(self.nodes)), results, linear)
         return [results[index] for index in self.outputs]
 

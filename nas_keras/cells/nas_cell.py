@@ -175,7 +175,7 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
             setattr(self, f"_{group.name}", weight)
         self.bias_slices = self._slices()
         num_biases = sum(len(g.terms) for g in self._biased_groups())
-        self.bias = (
+        self.bias: Any = (
             self._add_weight("bias", "bias", (num_biases * self.units,))
             if num_biases
             else None
@@ -333,9 +333,9 @@ def _operand_widths(cell: NASCell, input_width: int | None) -> dict[str, int]:
         raise ValueError(
             "The last axis of the input must be known. Received: None."
         )
-    graph = cell.spec.graph
+    graph, output_width = cell.spec.graph, cell.output_size
     try:
-        widths = graph.widths(input_width, cell.units, cell.output_size)
+        return graph.operand_widths(input_width, cell.units, output_width)
     except WidthError as error:
         equation = cell.spec.equations[error.equation]
         raise ValueError(
@@ -345,7 +345,6 @@ def _operand_widths(cell: NASCell, input_width: int | None) -> dict[str, int]:
             f"other states {cell.units}. Received: units={cell.units}, "
             f"projection={cell.projection}."
         ) from None
-    return {group.name: widths[group.operand] for group in graph.groups}
 
 
 def _boolean(value: Any, name: str) -> bool:
@@ -357,11 +356,8 @@ def _boolean(value: Any, name: str) -> bool:
 
 
 def _rate(value: Any, name: str) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, numbers.Real)
-        or not 0 <= value < 1
-    ):
+    is_number = isinstance(value, numbers.Real)
+    if not is_number or isinstance(value, bool) or not 0 <= value < 1:
         raise ValueError(
             f"{name} must be a number in [0, 1). Received: {name}={value!r}."
         )

@@ -72,7 +72,8 @@ class Kept(NamedTuple):
         states: The other states after each step, by place, where needed.
         operands: Operands of recurrent groups that are no states, by node.
         outputs: [T, B, H], `h` before the projection; empty without one.
-        slopes: The derivatives of each step.
+        slopes: The derivatives of each step, `Slopes`; of a single step, in
+            the loop, their tensors alone.
     """
 
     first: list[tf.Tensor]
@@ -80,7 +81,7 @@ class Kept(NamedTuple):
     states: dict[int, tf.Tensor]
     operands: dict[int, tf.Tensor]
     outputs: list[tf.Tensor]
-    slopes: Slopes
+    slopes: Any
 
     def without_gradient(self) -> "Kept":
         """Returns the same values, as constants to a second derivative."""

@@ -187,6 +187,7 @@ def _add_artist(axes: Any, shape: Any, order: int) -> None:
     from matplotlib import patches
     from matplotlib import path as mpl_path
 
+    artist: Any
     match shape:
         case Rectangle():
             style = patches.BoxStyle.Round(pad=0, rounding_size=shape.radius)

@@ -93,12 +93,12 @@ class CellSpec:
             graph = language.parse(self.equations, self.states)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        object.__setattr__(self, "_graph", graph)
+        self.__dict__["graph"] = graph
 
-    @property
+    @functools.cached_property
     def graph(self) -> Graph:
         """The equations as a graph of operations."""
-        return self._graph
+        return language.parse(self.equations, self.states)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -166,10 +166,12 @@ class CellSpec:
         Raises:
             WidthError: If the equations join values of two widths.
         """
-        widths = self.graph.widths(input_width, units, projection or units)
+        widths = self.graph.operand_widths(
+            input_width, units, projection or units
+        )
         products = biases = 0
         for group in self.graph.groups:
-            products += widths[group.operand] * len(group.terms) * units
+            products += widths[group.name] * len(group.terms) * units
             if use_bias and group.name != "kernel":
                 biases += len(group.terms) * units
         products += units * projection if projection else 0

@@ -12,6 +12,7 @@ decision, L links of a step, U units.
 """
 
 from collections.abc import Sequence
+from typing import Any
 from typing import NamedTuple
 
 import keras
@@ -103,7 +104,7 @@ class Policy(keras.layers.Layer):
             seed=(seed * 100_003 + role) % 2**31,
         )
 
-    def build(self, input_shape=None) -> None:
+    def build(self, input_shape: Any = None) -> None:
         for cell in self.cells:
             cell.build((None, self.units))
         # One head and one embedding table a step, padded to the most options.
@@ -316,10 +317,11 @@ class Policy(keras.layers.Layer):
             tf.reshape(tf.transpose(column, [1, 0, 2]), [-1, width])
             for column in columns
         )
-        return Decisions(
-            *(tf.gather(value, self.steps.columns, axis=1) for value in values),
-            tf.gather(logits, self.steps.link_columns, axis=1),
+        tokens, log_prob, entropy = (
+            tf.gather(value, self.steps.columns, axis=1) for value in values
         )
+        link_logits = tf.gather(logits, self.steps.link_columns, axis=1)
+        return Decisions(tokens, log_prob, entropy, link_logits)
 
 
 def _invert_cdf(probs: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:

@@ -98,30 +98,30 @@ class PolicyGradientController(Controller):
         skip_scale: float = 1.0,
     ):
         super().__init__(space)
-        for name, value, allowed in (
+        for name, kind, allowed in (
             ("loss", loss, LOSSES),
             ("entropy_bonus", entropy_bonus, ENTROPY_BONUSES),
         ):
-            if value not in allowed:
+            if kind not in allowed:
                 raise ValueError(
                     f"{name} must be one of {list(allowed)}. Received: "
-                    f"{name}={value!r}."
+                    f"{name}={kind!r}."
                 )
-        for name, value, low in (
+        for name, number, low in (
             ("units", units, 1),
             ("num_layers", num_layers, 1),
             ("seed", seed, 0),
             ("num_epochs", num_epochs, 1),
             ("num_minibatches", num_minibatches, 1),
         ):
-            if isinstance(value, bool) or not isinstance(value, int):
+            if isinstance(number, bool) or not isinstance(number, int):
                 raise ValueError(
-                    f"{name} must be an int. Received: {name}={value!r}."
+                    f"{name} must be an int. Received: {name}={number!r}."
                 )
-            if not low <= value < 2**63:
+            if not low <= number < 2**63:
                 raise ValueError(
                     f"{name} must be at least {low}, below 2**63. Received: "
-                    f"{name}={value!r}."
+                    f"{name}={number!r}."
                 )
         for name, value in (
             ("init_scale", init_scale),
@@ -148,7 +148,7 @@ class PolicyGradientController(Controller):
                 "skip_target must be in (0, 1). Received: "
                 f"skip_target={skip_target!r}."
             )
-        self._config = {
+        self._config: dict[str, Any] = {
             "class": type(self).__name__,
             "loss": loss,
             "seed": seed,

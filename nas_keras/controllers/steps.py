@@ -57,7 +57,7 @@ class Steps:
         self.is_link = np.arange(counts.max()) < counts[:, None]
         self.link_places = _table(links, counts.max())
         self.link_rows = self._row_table(
-            [[choices[k].link for k in places] for places in links],
+            [[choices[k].link or 0 for k in places] for places in links],
             counts.max(),
         )
         width = 1 + counts.max()

@@ -48,7 +48,9 @@ class DropPath(keras.layers.Layer):
             aggregation="only_first_replica",
         )
 
-    def call(self, inputs, rate: float = 0.0, training: bool = False):
+    def call(
+        self, inputs: Any, rate: float = 0.0, training: bool = False
+    ) -> Any:
         if not training or not rate:
             return inputs
         batch = keras.ops.shape(inputs)[0]

@@ -153,7 +153,8 @@ def _branch(x: Any, number: int, operation: str, name: str, cell: _Cell) -> Any:
             return x
         return blocks.halved(x, f"{name}_half", cell.filters)
     kind, _, size = operation.rpartition("_")
-    kernel = tuple(map(int, size.split("x")))
+    height, width = size.split("x")
+    kernel = int(height), int(width)
     if kind == "separable_conv":
         for k in range(_NUM_CONVS):
             x = blocks.relu_conv_norm(

@@ -36,7 +36,7 @@ def resnet_spec(depth: int = 20, filters: int = 16) -> ConvNetSpec:
     layers = [ConvLayer("conv", filters=filters)]
     for number in range(_STAGES * blocks):
         stage = number // blocks
-        stride = 2 if stage and number % blocks == 0 else 1
+        stride = (2, 2) if stage and number % blocks == 0 else (1, 1)
         width = filters * 2**stage
         shortcut = (len(layers) - 1,)
         layers += [
@@ -48,7 +48,7 @@ def resnet_spec(depth: int = 20, filters: int = 16) -> ConvNetSpec:
         name += f"_{filters}"
     return ConvNetSpec(
         name,
-        layers,
+        tuple(layers),
         wiring="residual",
         provenance={
             "source": "He et al. 2016, for CIFAR-10",

@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
+from typing import ClassVar
+from typing import Self
 
 from nas_keras.convnets.checks import checked_keys
 from nas_keras.convnets.checks import checked_name
@@ -118,6 +120,9 @@ class _Spec:
     """What the two kinds of spec share: their forms in JSON, and a hash."""
 
     kind = ""  # In JSON.
+    name: str
+    provenance: Mapping[str, Any]
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
     _parts: dict[str, type] = {}  # Field -> class of the parts it lists.
 
     def __post_init__(self):
@@ -162,12 +167,11 @@ class _Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON-able form that `from_dict` reads."""
-        data = {"schema": SCHEMA, "kind": self.kind}
-        data |= dataclasses.asdict(self)
+        data = {"schema": SCHEMA, "kind": self.kind, **dataclasses.asdict(self)}
         return json_copy(data, self.name)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "_Spec":
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Returns the spec of a JSON object.
 
         Raises:
@@ -373,7 +377,9 @@ def spec_from_dict(data: Mapping[str, Any]) -> ConvNetSpec | MicroNetSpec:
     Raises:
         ValueError: If it is of neither, or not a valid one.
     """
-    kinds = {cls.kind: cls for cls in (ConvNetSpec, MicroNetSpec)}
+    kinds: dict[str, type[ConvNetSpec] | type[MicroNetSpec]] = {
+        cls.kind: cls for cls in (ConvNetSpec, MicroNetSpec)
+    }
     if not isinstance(data, Mapping):
         raise ValueError(
             f"A network must be a JSON object. Received: {data!r:.80}."

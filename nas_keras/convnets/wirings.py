@@ -131,7 +131,7 @@ def _shortcut(
     """Returns a map in another's shape; `path` is the layers between them."""
     if x.shape == like.shape:
         return x
-    strides = zip(*(layer.stride for layer in path), strict=True)
-    stride = tuple(map(math.prod, strides))
+    down, across = zip(*(layer.stride for layer in path), strict=True)
+    stride = math.prod(down), math.prod(across)
     x = blocks.conv(x, f"{name}_conv", like.shape[-1], stride=stride)
     return blocks.norm(x, f"{name}_norm")

@@ -1,5 +1,6 @@
 """Checks of arguments that the modules of text share."""
 
+import os
 from typing import Any
 
 
@@ -8,6 +9,15 @@ def check(good: Any, name: str, rule: str, value: Any) -> None:
     message = f"`{name}` must be {rule}. Received: {name}={value!r}."
     if not good:
         raise ValueError(message)
+
+
+def given_path(
+    name: str, value: str | os.PathLike | None, rule: str
+) -> str | os.PathLike:
+    """Returns a path; raises a `ValueError` of argument and rule if None."""
+    if value is None:
+        raise ValueError(f"`{name}` must be {rule}. Received: {name}=None.")
+    return value
 
 
 def check_int(name: str, value: Any, minimum: int) -> None:

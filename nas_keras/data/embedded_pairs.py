@@ -106,7 +106,8 @@ class _Language:
                 'locale_identifiers()))". Received: '
                 f"{argument}={name!r}, near {near}."
             )
-        self._babel = babel
+        # Its types want units and styles as literals.
+        self._babel: Any = babel
         self._locale = babel.Locale.parse(name)
 
     def moment(self, at: datetime.datetime) -> str:

@@ -51,7 +51,8 @@ def read_image_folder(
     check(folder.is_dir(), "image_dir", "a folder", str(folder))
     parts = _part_folders(folder)
     class_names = _class_names(parts["train"])
-    paths, counts = [], {}
+    paths: list[pathlib.Path] = []
+    counts = {}
     labels: list[int] = []
     for part, its in parts.items():
         found = _class_names(its)

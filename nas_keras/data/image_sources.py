@@ -7,6 +7,7 @@ and TensorFlow Datasets are imported when they are needed.
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -72,9 +73,10 @@ def open_images(
         rule = f"left out with dataset={dataset!r}"
         is_local = dataset in ("digits", "folder")
         check(not is_local, "data_dir", rule, str(data_dir))
+    class_names: Sequence[str]
     if dataset == "digits":
         parts, class_names, name = *_digits(), dataset
-    elif is_folder:
+    elif image_dir is not None:
         parts, class_names = read_image_folder(image_dir)
         name = pathlib.Path(image_dir).absolute().name  # That of "." is "".
     else:
@@ -134,7 +136,7 @@ def _from_tfds(
     return parts, tuple(features[keys[1]].names)
 
 
-def _splits(builder, name: str) -> dict[str, str]:
+def _splits(builder: Any, name: str) -> dict[str, str]:
     """Returns the split of each part that there is."""
     splits = sorted(builder.info.splits)
     found = {
@@ -154,12 +156,13 @@ def _splits(builder, name: str) -> dict[str, str]:
     return found
 
 
-def _rows(builder, split: str, name: str) -> Images:
+def _rows(builder: Any, split: str, name: str) -> Images:
     """Returns the images of a split, in their order."""
     import tensorflow_datasets as tfds
 
     rows = builder.as_dataset(split=split, as_supervised=True)
-    pixels, labels = [], []
+    pixels: list[np.ndarray] = []
+    labels = []
     for place, (image, label) in enumerate(tfds.as_numpy(rows)):
         if pixels and image.shape != pixels[0].shape:
             raise ValueError(

@@ -82,7 +82,7 @@ class ImageSet:
         shape = self.train[0].shape[1:]
         rule = f"of images {shape}, as `train` is"
         check(pixels.shape[1:] == shape, part, rule, pixels.shape[1:])
-        good = len(pixels) or part == "validation"
+        good = len(pixels) > 0 or part == "validation"
         check(good, part, "images, at least one", received)
         good = np.issubdtype(labels.dtype, np.integer)
         good = good and labels.shape == pixels.shape[:1]
@@ -116,7 +116,7 @@ class ImageSet:
         for part in PARTS:
             for array in getattr(self, part):
                 digest.update(f"\n{array.shape}\n".encode("ascii"))
-                digest.update(np.ascontiguousarray(array))
+                digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from collections.abc import Mapping
+from typing import Any
 
 from absl import logging
 
@@ -154,7 +155,7 @@ def check_languages(
     check(source != target, names[1], rule, target)
 
 
-def _is_pair(pair) -> bool:
+def _is_pair(pair: Any) -> bool:
     return (
         isinstance(pair, tuple)
         and len(pair) == 2

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 from nas_keras.data.checks import check
+from nas_keras.data.checks import given_path
 from nas_keras.data.embedded_pairs import embedded_pairs
 from nas_keras.data.parallel import Pair
 from nas_keras.data.parallel import ParallelCorpus
@@ -73,8 +74,7 @@ def open_pairs(
         return embedded_pairs(source, target)
     if dataset == "files":
         rule = "given with dataset='files'"
-        check(data_dir is not None, "data_dir", rule, data_dir)
-        folder = pathlib.Path(data_dir)
+        folder = pathlib.Path(given_path("data_dir", data_dir, rule))
         parts = _read_folder(folder, source, target, test_set)
         name = folder.absolute().name
     else:
@@ -108,7 +108,7 @@ def _read_folder(
 
 def _stems(folder: pathlib.Path, language: str) -> dict[str, pathlib.Path]:
     """Returns a language's files of parts by what stands beside its name."""
-    found = {}
+    found: dict[str, pathlib.Path] = {}
     for path in sorted(folder.iterdir()):
         for pattern in _NAMES:
             match = pattern.fullmatch(path.name.removesuffix(_GZIP))
@@ -200,10 +200,12 @@ def _read_tfds(
         check(language in languages, argument, rule, language)
     return {
         part: [
-            # One line each: a text may have ends of lines in it.
-            tuple(" ".join(row[k].decode("utf-8").split())
-                  for k in (source, target))
-            for row in rows
+            (_line(row[source]), _line(row[target])) for row in rows
         ]
         for part, rows in tfds_rows(builder, name).items()
     }  # fmt: skip
+
+
+def _line(text: bytes) -> str:
+    """Returns a text as one line; it may have ends of lines in it."""
+    return " ".join(text.decode("utf-8").split())

@@ -12,10 +12,12 @@ import re
 import zlib
 from collections.abc import Iterable
 from pydoc_data import topics
+from typing import Any
 
 from nas_keras.data import penn_treebank
 from nas_keras.data.checks import check
 from nas_keras.data.checks import check_int
+from nas_keras.data.checks import given_path
 from nas_keras.data.text import PARTS
 from nas_keras.data.text import Corpus
 from nas_keras.data.text import build_corpus
@@ -137,7 +139,9 @@ def read_folder(folder: _Path) -> dict[str, str]:
     return texts
 
 
-def tiny_shakespeare(data_dir: _Path | None = None, download=False) -> str:
+def tiny_shakespeare(
+    data_dir: _Path | None = None, download: bool = False
+) -> str:
     """Returns 1.1 MB of Shakespeare: TFDS's three splits, joined in order.
 
     Args:
@@ -188,7 +192,7 @@ def open_tfds(
     data_dir: _Path | None = None,
     download: bool = False,
     instead: str = "embedded",
-):
+) -> Any:
     """Returns the builder of a set of TensorFlow Datasets that is prepared.
 
     Args:
@@ -224,7 +228,7 @@ def open_tfds(
     return builder
 
 
-def string_features(builder) -> list[str]:
+def string_features(builder: Any) -> list[str]:
     """Returns the names of the features of a data set that are strings."""
     import tensorflow_datasets as tfds
 
@@ -242,7 +246,7 @@ def string_features(builder) -> list[str]:
 
 
 def _how_to_prepare(
-    builder, name: str, data_dir: _Path | None, instead: str
+    builder: Any, name: str, data_dir: _Path | None, instead: str
 ) -> str:
     from nas_keras.data import builders
 
@@ -261,7 +265,7 @@ def _how_to_prepare(
     )
 
 
-def tfds_rows(builder, name: str) -> dict[str, Iterable[dict]]:
+def tfds_rows(builder: Any, name: str) -> dict[str, Iterable[dict]]:
     """Returns the examples of a prepared data set by part, in their order.
 
     Args:
@@ -328,18 +332,19 @@ def open_corpus(
         rule = f"left out with dataset={dataset!r}, which is in parts"
         in_parts = dataset in ("ptb", "folder") or from_tfds
         check(not in_parts, "max_chars", rule, max_chars)
-    if dataset in ("ptb", "folder"):
-        rule = f"given with dataset={dataset!r}"
-        check(data_dir is not None, "data_dir", rule, data_dir)
-    size = {"max_vocabulary": max_vocabulary}
+    size: dict[str, Any] = {"max_vocabulary": max_vocabulary}
+    rule = f"given with dataset={dataset!r}"
     if dataset == "ptb":
-        parts = penn_treebank.read(data_dir, level)
+        parts = penn_treebank.read(
+            given_path("data_dir", data_dir, rule), level
+        )
         return corpus_of_parts(
             parts, level, name=f"ptb_{level}", has_unknown=False, **size
         )
     if dataset == "folder":
-        name = pathlib.Path(data_dir).absolute().name  # That of "." is "".
-        parts = read_folder(data_dir)
+        folder = given_path("data_dir", data_dir, rule)
+        name = pathlib.Path(folder).absolute().name  # That of "." is "".
+        parts = read_folder(folder)
         return corpus_of_parts(parts, level, name=name, **size)
     if from_tfds:
         parts = tfds_parts(dataset.removeprefix(TFDS), data_dir)

@@ -62,7 +62,7 @@ class Subwords:
     def __post_init__(self):
         good = isinstance(self.model, bytes)
         check(good, "model", "bytes", type(self.model))
-        good = self.model and self._processor is not None
+        good = bool(self.model) and self._processor is not None
         rule = "a sentencepiece model with ids 0 to 3 as `train_subwords` sets"
         check(good, "model", rule, f"{len(self.model)} bytes")
 
@@ -127,7 +127,7 @@ class Subwords:
             row = [int(i) for i in ids]
             good = row == [*ids]
         except (TypeError, ValueError, OverflowError):  # The last: inf.
-            row, good = ids, False
+            row, good = [], False
         check(good, "ids", rule, ids)
         wrong = [i for i in row if not 0 <= i < self.vocabulary_size]
         check(not wrong, "ids", rule, wrong[:1])

@@ -100,7 +100,7 @@ class Corpus:
         """
         check(isinstance(text, str), "text", "a str", type(text))
         index = self._index
-        tokens = text
+        tokens: Sequence[str] = text
         if self.level == "word":
             lines = [line.split() for line in text.split("\n")]
             tokens = [w for line in lines for w in (*line, "<eos>")][:-1]

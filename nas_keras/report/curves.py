@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nas_keras.report.figures import new_figure
 from nas_keras.report.intervals import running_interval
@@ -55,7 +56,7 @@ class Curve:
     caption: str
 
 
-def running_mean(rewards: Sequence[float], window: int) -> np.ndarray:
+def running_mean(rewards: ArrayLike, window: int) -> np.ndarray:
     """Returns the mean of each child's and its predecessors' rewards.
 
     Args:
@@ -79,7 +80,7 @@ def running_mean(rewards: Sequence[float], window: int) -> np.ndarray:
     return result
 
 
-def best_so_far(rewards: Sequence[float]) -> np.ndarray:
+def best_so_far(rewards: ArrayLike) -> np.ndarray:
     """Returns the highest reward up to each child, NaN before the first."""
     return np.fmax.accumulate(np.asarray(rewards, np.float64))
 
@@ -353,7 +354,7 @@ def _svg(figure: Any, axes: Any, name: str, title: str) -> str:
             columnspacing=1.2,
         )
     # The salt makes the ids, and so the report, the same every time.
-    options = {"svg.hashsalt": name, "svg.fonttype": "path"}
+    options: dict[Any, str] = {"svg.hashsalt": name, "svg.fonttype": "path"}
     buffer = io.StringIO()
     with matplotlib.rc_context(options):
         figure.savefig(buffer, format="svg", metadata={"Date": None})

@@ -201,7 +201,9 @@ def _figures(drawn: Sequence[curves.Curve], first: int = 1) -> str:
 
 def _rewards(trials: Sequence[TrialRecord]) -> list[float]:
     return [
-        trial.reward if trial.infeasible is None else math.nan
+        math.nan
+        if trial.reward is None or trial.infeasible is not None
+        else trial.reward
         for trial in trials
     ]
 

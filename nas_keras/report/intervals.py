@@ -5,9 +5,9 @@ stands still. Needs scipy, of the extra `nas_keras[report]`.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nas_keras.report.tables import Spread
 
@@ -43,7 +43,7 @@ def difference_interval(ours: Spread, theirs: Spread) -> tuple[float, float]:
 
 
 def running_interval(
-    values: Sequence[float], window: int, most: int = 300
+    values: ArrayLike, window: int, most: int = 300
 ) -> np.ndarray:
     """Returns the interval of a running mean at some of the places.
 

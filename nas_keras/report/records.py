@@ -224,7 +224,7 @@ def _size(
 ) -> dict[str, int | None]:
     """Returns units and weights; a network's are known once it is trained."""
     if spec and is_network(spec):
-        num = metrics.get("num_parameters")
+        num: Any = metrics.get("num_parameters")
         is_number = isinstance(num, _NUMBER) and math.isfinite(num)
         return {
             "units": None,

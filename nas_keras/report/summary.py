@@ -59,7 +59,11 @@ class TrialSummary:
 
 def summarise_trials(trials: Sequence[TrialRecord]) -> TrialSummary:
     """Returns the figures of one search; `trials` are in order of id."""
-    rewards = [t.reward for t in trials if t.infeasible is None]
+    rewards = [
+        t.reward
+        for t in trials
+        if t.reward is not None and t.infeasible is None
+    ]
     fingerprints = {t.fingerprint for t in trials if t.fingerprint}
     fifth = max(1, len(trials) // 5)
     first, last = (

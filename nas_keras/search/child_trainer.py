@@ -1,6 +1,7 @@
 """`ChildTrainer`: scores architectures by training a model of each."""
 
 import dataclasses
+import functools
 from typing import Any
 from typing import Protocol
 
@@ -76,7 +77,7 @@ class ChildTrainer(Evaluator):
         self.reward = reward
         self.c = c
         self._children: _Children
-        if is_of_images:
+        if isinstance(task, ImageTask):
             self._children = _ImageChildren(space, task)
         else:
             self._children = _Cells(space, task)
@@ -88,7 +89,9 @@ class ChildTrainer(Evaluator):
 
     def evaluate(self, tokens: np.ndarray, seed: int) -> list[Evaluation]:
         rows = [self.space.validate(row) for row in np.asarray(tokens)]
-        return [guarded(lambda row=row: self._score(row, seed)) for row in rows]
+        return [
+            guarded(functools.partial(self._score, row, seed)) for row in rows
+        ]
 
     def _score(
         self, tokens: tuple[int, ...], seed: int
@@ -108,7 +111,9 @@ class ChildTrainer(Evaluator):
 class _Children(Protocol):
     """Models of a space's architectures, one after the other."""
 
-    num_traces: int
+    @property
+    def num_traces(self) -> int:
+        """How often a training step has been traced."""
 
     def train(self, tokens: tuple[int, ...], seed: int) -> dict[str, float]:
         """Returns the figures of an architecture, trained from a seed."""

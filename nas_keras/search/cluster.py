@@ -75,7 +75,7 @@ class Cluster(contextlib.AbstractContextManager):
         self._loss: str | None = None
         self._on_lost = on_lost
         self._lifelines = None
-        if self.size > 1:
+        if topology is not None and self.size > 1:
             self._lifelines = rendezvous.meet(topology, wait_s, say)
             self._lifelines.watch(self._lost)
             try:
@@ -99,7 +99,7 @@ class Cluster(contextlib.AbstractContextManager):
         """
         return cls(from_environment(environ, resolver), **arguments)
 
-    def __exit__(self, kind, error, traceback) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if self._lifelines is None:
             return
         if error is None:
@@ -272,7 +272,7 @@ def check_dataset(dataset: str, num_workers: int) -> None:
         )
 
 
-def mirrored_strategy(devices: Sequence[str]):
+def mirrored_strategy(devices: Sequence[str]) -> Any:
     """Returns a `tf.distribute.MirroredStrategy` of devices of this machine."""
     import tensorflow as tf
 
@@ -293,7 +293,7 @@ def replica_context():
     return tf.distribute.get_replica_context()
 
 
-def _strategy(topology: Topology):
+def _strategy(topology: Topology) -> Any:
     import tensorflow as tf
 
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
@@ -328,7 +328,7 @@ def _average(values):
     return replica_context().all_reduce("MEAN", tf.identity(values))
 
 
-def _summation(strategy) -> Callable:
+def _summation(strategy: Any) -> Callable:
     """Returns a function of int32 [n] that sums over the workers."""
     import tensorflow as tf
 

@@ -6,6 +6,7 @@ given and not imported. No TensorFlow, no Keras.
 
 import dataclasses
 import importlib.util
+import io
 import sys
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from nas_keras.search import stopping
 from nas_keras.storage import configuration
 
 # Type of an attribute -> how its flag is defined.
-_DEFINE = {
+_DEFINE: dict[Any, str] = {
     bool: "DEFINE_boolean",
     bool | None: "DEFINE_boolean",
     float: "DEFINE_float",
@@ -168,6 +169,12 @@ def check_printable(flags: ModuleType, names: Iterable[str]) -> None:
             raise ValueError(
                 f"--{name} must be printable text. Received: {value!r}."
             )
+
+
+def print_anything() -> None:
+    """Has what the encoding of standard output lacks printed as escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def check_library(flag: str, library: str, extra: str, hint: str = "") -> None:

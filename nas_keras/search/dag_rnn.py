@@ -114,7 +114,7 @@ class DagRNN(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.state_size = [units]
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Any) -> None:
         nodes, width = self.dag.nodes, 2 * self.units
         self.kernel = self.add_weight(
             name="kernel", shape=(input_shape[-1], width)
@@ -274,7 +274,9 @@ def _forward(arch, products, recurrent, kernels, mask, h):
     num_nodes = len(matrices)
 
     def step(t, h, hs, operand_arrays, product_arrays):
-        operand, states, found = h, [], []
+        operand = h
+        states: list[Any] = []
+        found = []
         product = products[t] + _masked(h, mask) @ recurrent
         for node in range(num_nodes + 1):
             if node:
@@ -334,7 +336,8 @@ def _backward(arch, recurrent, kernels, mask, operands, products, d_hs, d_h):
 
     def step(t, d_h, arrays):
         d_h += d_hs[t]
-        d_operands, found = {}, []
+        d_operands: dict[int, Any] = {}
+        found: list[Any] = []
         for node in range(len(products) - 1, -1, -1):
             operand = operands[node][t]
             d_state = arch.d_state(node, d_h, d_operands)

@@ -5,6 +5,7 @@ a crash. Axes: B architectures, A decisions each.
 """
 
 import abc
+import functools
 import math
 import numbers
 import time
@@ -111,10 +112,10 @@ class FunctionEvaluator(Evaluator):
         self.fn = fn
 
     def evaluate(self, tokens: np.ndarray, seed: int) -> list[Evaluation]:
-        return [
-            guarded(lambda row=row: (self.fn(self.space.decode(row)), {}))
-            for row in tokens
-        ]
+        return [guarded(functools.partial(self._score, row)) for row in tokens]
+
+    def _score(self, row: Any) -> tuple[float, dict[str, float]]:
+        return self.fn(self.space.decode(row)), {}
 
     def config(self) -> dict[str, Any]:
         name = getattr(self.fn, "__qualname__", type(self.fn).__name__)
@@ -133,7 +134,8 @@ def guarded(
             finite are left out.
     """
     start = time.perf_counter()
-    reward, metrics, reason = None, {}, None
+    reward = reason = None
+    metrics: Mapping[str, float] = {}
     try:
         value, metrics = score()
         if isinstance(value, bool) or not isinstance(

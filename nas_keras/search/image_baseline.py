@@ -28,7 +28,8 @@ def map_sizes(
             is the place, the stride and the map.
     """
     height, width, _ = image_shape
-    image, sizes = (height, width), []
+    image = (height, width)
+    sizes: list[tuple[int, int]] = []
     if isinstance(spec, MicroNetSpec):
         strides = [
             (2, 2) if number in spec.reductions else (1, 1)
@@ -36,23 +37,21 @@ def map_sizes(
         ]
     else:
         strides = [layer.stride for layer in spec.layers]
-    is_joined = getattr(spec, "wiring", None) == "concat"
     for number, stride in enumerate(strides):
         read = sizes[-1:] or [image]
-        if is_joined:  # Smaller maps are padded.
+        if isinstance(spec, ConvNetSpec) and spec.wiring == "concat":
+            # Smaller maps are padded.
             read = [sizes[k] for k in spec.layers[number].inputs] or [image]
-        size = tuple(map(max, zip(*read, strict=True)))
+        heights, widths = zip(*read, strict=True)
+        size = max(heights), max(widths)
         if any(step > side for step, side in zip(stride, size, strict=True)):
             part = "cell" if isinstance(spec, MicroNetSpec) else "layer"
             raise ValueError(
                 f"{part}_{number} has a stride of {stride} on a map of {size}"
             )
-        sizes.append(
-            tuple(
-                math.ceil(side / step)
-                for step, side in zip(stride, size, strict=True)
-            )
-        )
+        height, width = size
+        down, across = stride
+        sizes.append((math.ceil(height / down), math.ceil(width / across)))
     return sizes
 
 

@@ -85,7 +85,7 @@ class ImageTrainer:
         return scores_of(
             images.validation,
             images.num_classes,
-            self._normalization,
+            self._normalization.__call__,
             steps.score,
         )
 

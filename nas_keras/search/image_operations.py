@@ -235,8 +235,8 @@ def read(
         one = tf.switch_case(index, [lambda x=x: x for x in maps])
         return (tf.ensure_shape(one, maps[0].shape), *maps), gradient
 
-    one, *maps = chosen(*maps)
-    return one, maps
+    one, *others = chosen(*maps)
+    return one, others
 
 
 def added_if(

@@ -12,6 +12,7 @@ from nas_keras.convnets.build import build_convnet
 from nas_keras.convnets.build import multiply_adds
 from nas_keras.convnets.files import save_convnet
 from nas_keras.convnets.spec import MicroNetSpec
+from nas_keras.data.images import ImageSet
 from nas_keras.search.image_baseline import resnet_of
 from nas_keras.search.kinds import RESNET
 from nas_keras.search.noise import noise
@@ -32,6 +33,7 @@ _DRAWING_SEED = 3_000_017  # Apart from the seeds of the searches.
 class ImageSearch(Subject):
     """A search for an image network, ranked by the validation accuracy."""
 
+    data: ImageSet
     file = BEST_NETWORK
     figure = "validation_accuracy"
     is_more_better = True

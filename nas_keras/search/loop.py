@@ -11,6 +11,7 @@ each.
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -291,8 +292,8 @@ class _Run:
             )
         samples = self.controller.sample(noise(self.seed, step, shape))
         floats = (samples.log_prob, samples.entropy)
-        bits = [np.asarray(part, np.float32).view(np.int32) for part in floats]
-        self.cluster.broadcast_array(np.stack([samples.tokens, *bits]))
+        parts = [np.asarray(part, np.float32).view(np.int32) for part in floats]
+        self.cluster.broadcast_array(np.stack([samples.tokens, *parts]))
         return samples
 
     def _batch(self, step: int, samples: Samples | None) -> Iterator[Trial]:
@@ -302,10 +303,13 @@ class _Run:
         rows = {}
         for trial_id in ids:
             record = self.records.get(trial_id)
+            if samples is None:  # All trials of the step are stored.
+                continue
+            row = samples.tokens[trial_id - first_id]
             if record is None:
-                rows[trial_id] = samples.tokens[trial_id - first_id]
-            elif samples is not None:
-                self._check_tokens(record, samples.tokens[trial_id - first_id])
+                rows[trial_id] = row
+            else:
+                self._check_tokens(record, row)
         same_as = {trial_id: self._same_as(trial_id, rows) for trial_id in ids}
         evaluated = share_out(
             [trial_id for trial_id in rows if same_as[trial_id] is None],
@@ -316,19 +320,19 @@ class _Run:
             lambda shares: self._keep_shares(step, shares),
         )
         for trial_id in ids:
-            record = self.records.get(trial_id)
-            if record is None and same_as[trial_id] is None:
-                record = next(evaluated)
-            if record is None:
+            record, first = self.records.get(trial_id), same_as[trial_id]
+            if record is None and first is not None:
                 tokens = tuple(rows[trial_id].tolist())
-                first = self.evaluations[same_as[trial_id]]
-                evaluation = dataclasses.replace(first, elapsed_s=0.0)
+                evaluation = dataclasses.replace(
+                    self.evaluations[first], elapsed_s=0.0
+                )
             else:
+                record = next(evaluated) if record is None else record
                 tokens = tuple(record["tokens"])
                 evaluation = evaluation_of_record(record)
             self.evaluations[trial_id] = evaluation
             spec, _ = self._decode(tokens)
-            yield Trial(trial_id, tokens, spec, evaluation, same_as[trial_id])
+            yield Trial(trial_id, tokens, spec, evaluation, first)
 
     def _same_as(
         self, trial_id: int, rows: Mapping[int, np.ndarray]
@@ -375,13 +379,13 @@ class _Run:
         try:
             return self.controller.space.decode(tokens), None
         except Exception as error:  # A user's function: see `guarded`.
-            return None, guarded(lambda error=error: _raise(error))
+            return None, guarded(functools.partial(_raise, error))
 
     def _evaluate(self, tokens: np.ndarray) -> Evaluation:
         try:
             evaluations = self.evaluator.evaluate(tokens, self.evaluation_seed)
         except Exception as error:  # A child never ends the run.
-            return guarded(lambda error=error: _raise(error))
+            return guarded(functools.partial(_raise, error))
         if (
             not isinstance(evaluations, list)
             or len(evaluations) != 1

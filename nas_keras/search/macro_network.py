@@ -8,6 +8,7 @@ Axes: B images, H height, W width, C channels, A decisions.
 import functools
 from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -51,7 +52,7 @@ class MacroNetwork(SharedNetwork):
         its authors' program, github.com/melodyguan/enas.
     """
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Any) -> None:
         weights, filters = Weights(self, self.seed), self.structure.filters
         self._stem = weights.convolution("stem", 3, input_shape[-1], filters)
         self._operations = [
@@ -120,7 +121,7 @@ def _operations(
     weights: Weights, name: str, filters: int
 ) -> list[Callable[[tf.Tensor], tf.Tensor]]:
     """Returns the operations of a layer, in the order of the tokens."""
-    convolutions = {
+    convolutions: dict[str, Callable[..., Any]] = {
         "conv": weights.convolution,
         "separable_conv": weights.separable,
     }

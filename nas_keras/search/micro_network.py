@@ -55,7 +55,7 @@ class MicroNetwork(SharedNetwork):
         its authors' program, github.com/melodyguan/enas.
     """
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Any) -> None:
         weights, filters = Weights(self, self.seed), self.structure.filters
         width = 3 * filters
         self._stem = weights.convolution("stem", 3, input_shape[-1], width)
@@ -125,7 +125,8 @@ class _Cell:
         is_reduced: bool,
     ):
         before, last = channels
-        self._fit_before = self._fit_last = _unchanged
+        self._fit_before: Callable[[Any], Any] = _unchanged
+        self._fit_last: Callable[[Any], Any] = _unchanged
         if is_reduced:
             self._fit_before = _after_relu(
                 weights.reduction(f"{name}_before", before, filters)

@@ -97,7 +97,7 @@ def run_worker(
 
     options = {"wait_s": wait_s, "say": say}
     with joined(name, workers, config.num_threads, **options) as cluster:
-        display = functools.partial(
+        display: Callable[..., Progress] = functools.partial(
             Progress, console=rich.console.Console(quiet=True)
         )
         if parent:

@@ -61,8 +61,10 @@ class Progress:
         self._best: float | None = None
         self._plain_interval_s = plain_interval_s
         self._last_plain = -plain_interval_s
-        self._seconds = collections.deque(maxlen=_WINDOW)
-        self._bar = None
+        self._seconds: collections.deque[float] = collections.deque(
+            maxlen=_WINDOW
+        )
+        self._bar: rich.progress.Progress | None = None
 
     def __enter__(self) -> "Progress":
         if self._console.is_terminal:
@@ -108,8 +110,8 @@ class Progress:
         self._done.add(item)
         self._seconds.append(elapsed_s)
         if reward is not None:
-            best = reward if self._best is None else self._best
-            self._best = max(reward, best)
+            earlier = reward if self._best is None else self._best
+            self._best = max(reward, earlier)
         if text is None:
             best = self._best
             text = "no feasible child" if best is None else f"best {best:.4g}"

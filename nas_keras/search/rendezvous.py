@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from nas_keras.search.topology import Topology
 from nas_keras.search.topology import listen
@@ -73,10 +74,11 @@ class Lifelines:
         with selector:
             while selector.get_map() and not self._is_closed.is_set():
                 for key, _ in selector.select(timeout=0.2):
-                    farewell, reason = _received(key.fileobj)
+                    peer = self._peers[key.data]
+                    farewell, reason = _received(peer)
                     if self._is_closed.is_set():
                         return
-                    selector.unregister(key.fileobj)
+                    selector.unregister(peer)
                     match = re.fullmatch(_FAILED + rb"(\d{1,3})\n", farewell)
                     if match:
                         status = int(match[1])
@@ -192,7 +194,7 @@ class _Arrivals(contextlib.AbstractContextManager):
         self._server.setblocking(False)
         self._selector.register(self._server, selectors.EVENT_READ)
 
-    def __exit__(self, kind, error, traceback) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         self._selector.close()
         self._server.close()
         left = [*self._hellos, *(self._there.values() if error else ())]
@@ -213,12 +215,13 @@ class _Arrivals(contextlib.AbstractContextManager):
     def receive(self, timeout_s: float) -> None:
         """Takes what has come since, waiting a while for something."""
         for key, _ in self._selector.select(timeout_s):
-            if key.fileobj is self._server:
+            connection: Any = key.fileobj  # The socket that was registered.
+            if connection is self._server:
                 self._accept()
             elif key.data is None:
-                self._read(key.fileobj)
+                self._read(connection)
             else:  # A worker has nothing to say: it has ended.
-                self._drop(key.fileobj)
+                self._drop(connection)
                 del self._there[key.data]
         now_s = time.monotonic()
         for connection, deadline_s in list(self._deadlines_s.items()):

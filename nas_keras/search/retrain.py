@@ -107,12 +107,15 @@ def best_distinct(
         origin: Of a `Candidate`.
         spec_of: Returns what is to be trained of a trial.
     """
-    feasible = [t for t in trials if t.evaluation.reward is not None]
-    feasible.sort(key=lambda trial: -trial.evaluation.reward)
+    feasible = [
+        (reward, trial)
+        for trial in trials
+        if (reward := trial.evaluation.reward) is not None
+    ]
+    feasible.sort(key=lambda pair: -pair[0])
     found: dict[str, Candidate] = {}
-    for trial in feasible:
+    for reward, trial in feasible:
         if len(found) < num and trial.spec.fingerprint not in found:
-            reward = trial.evaluation.reward
             found[trial.spec.fingerprint] = Candidate(
                 spec_of(trial), origin, trial.id, reward
             )
@@ -148,8 +151,8 @@ def retrain(
     known = b""
     if cluster.is_chief:
         journal = Journal(folder / "retrained.jsonl", key_types | _RESULTS)
-        known = json.dumps([*journal.records, *pending.read().values()])
-        known = known.encode()
+        records = [*journal.records, *pending.read().values()]
+        known = json.dumps(records).encode()
 
     def key_of(record: Record) -> tuple[Any, ...]:
         return tuple(record[name] for name in key_types)

@@ -139,7 +139,7 @@ class _Retraining:
 
 def _best_found(
     subject: Subject,
-    records: list[Mapping[str, Any]],
+    records: Sequence[Mapping[str, Any]],
     found: list[Candidate],
     workdir: Path,
 ) -> CellSpec | NetSpec | None:
@@ -147,7 +147,7 @@ def _best_found(
 
     What failed with one of its seeds is not a candidate.
     """
-    figures: dict[tuple[str, int | None], list[float | None]] = {}
+    figures: dict[tuple[str, int | None], list[Any]] = {}
     for record in records:
         key = (record["origin"], record["trial"])
         figure = record["metrics"].get(subject.figure)

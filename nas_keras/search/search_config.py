@@ -6,6 +6,8 @@ a `Kind`: it says what a configuration may hold.
 
 import dataclasses
 from typing import Any
+from typing import Generic
+from typing import TypeVar
 
 from nas_keras.controllers.controller import ENTROPY_BONUSES
 from nas_keras.controllers.controller import LOSSES
@@ -67,8 +69,11 @@ _POSITIVE = (
 )
 
 
+_Training = TypeVar("_Training", bound=LanguageModelConfig | ImageConfig)
+
+
 @dataclasses.dataclass(frozen=True)
-class SearchConfig(CheckedConfig):
+class SearchConfig(CheckedConfig, Generic[_Training]):
     """A search for a recurrent cell on text, or for an image network.
 
     The space says which of the two. What belongs to the other kind, or to
@@ -201,8 +206,9 @@ class SearchConfig(CheckedConfig):
     derive_trials: int = 50
     reward: str = "c/ppl^2"
     reward_constant: float = 80.0
-    child: LanguageModelConfig | ImageConfig = LanguageModelConfig()
-    retrain: LanguageModelConfig | ImageConfig = LanguageModelConfig()
+    # A type variable has no default before Python 3.13.
+    child: _Training = LanguageModelConfig()  # type: ignore[assignment]
+    retrain: _Training = LanguageModelConfig()  # type: ignore[assignment]
     retrain_parameters: int = 0
     retrain_top: int = 2
     retrain_published: tuple[str, ...] = ("lstm", "gru", "nascell")

@@ -137,7 +137,7 @@ class Searches:
             return found
         return self._search(
             f"{label} derived",
-            FrozenController(before),
+            FrozenController(controller),
             evaluator.scorer(),
             self._config.derive_trials,
             folder / "derived",

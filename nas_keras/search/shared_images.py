@@ -134,7 +134,7 @@ class ScoredImages:
             np.array(self._score(row, *self._batch(first + k)))
             for k in range(num)
         ]
-        loss_nats, accuracy = np.mean(found, axis=0, dtype=np.float64)
+        loss_nats, accuracy = np.array(found, np.float64).mean(axis=0)
         if not np.isfinite(loss_nats):
             raise FloatingPointError(
                 f"diverged: the validation loss is {loss_nats:.4g} nats"

@@ -96,7 +96,7 @@ class TrainedOnText(TrainedWeights):
 class ScoredText:
     """The validation text and the loss of an architecture on a part of it."""
 
-    def __init__(self, task: LanguageModelTask, model):
+    def __init__(self, task: LanguageModelTask, model: LanguageModel):
         self._model = model
         self._level = task.corpus.level
         self._config = task.config
@@ -149,7 +149,7 @@ class ScoredText:
         return total
 
 
-def _choose(model, tokens: tf.Tensor) -> None:
+def _choose(model: LanguageModel, tokens: tf.Tensor) -> None:
     """Sets the architecture of all recurrent layers of a model, in a graph."""
     for layer in model.recurrent:
         layer.tokens.assign(tokens)

@@ -51,7 +51,7 @@ class TrainedWeights(abc.ABC):
         self._slots = [np.array(v) for v in self._optimizer.variables]
         self._batch_size = batch_size
         self._max_loss_nats = 2 * math.log(num_classes)
-        self._update = None
+        self._update: Any = None  # Compiled once it is distributed.
         self.distribute(self.cluster)
 
     # What text and images have of their own.

@@ -7,10 +7,12 @@ they are. One compiled step serves all architectures: they are data to it.
 Axes: B batch, A decisions, U updates.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from typing import Protocol
 
 import numpy as np
 from absl import logging
@@ -25,6 +27,7 @@ from nas_keras.search.rewards import check_reward
 from nas_keras.search.rewards import reward_of
 from nas_keras.search.shared_images import halves_of_images
 from nas_keras.search.shared_text import halves_of_text
+from nas_keras.search.shared_training import TrainedWeights
 from nas_keras.search.trial import Evaluation
 from nas_keras.search.trial import SearchError
 from nas_keras.spaces.space import Space
@@ -130,11 +133,14 @@ class SharedWeights(Evaluator):
         self.windows_per_reward = windows_per_reward
         self.seed = seed
         self.on_updated = on_updated
-        if is_of_images:
-            halves = halves_of_images(space, task, seed)
+        self._weights: TrainedWeights
+        self._validation: _Validation
+        if isinstance(task, ImageTask):
+            self._weights, self._validation = halves_of_images(
+                space, task, seed
+            )
         else:
-            halves = halves_of_text(space, task)
-        self._weights, self._validation = halves
+            self._weights, self._validation = halves_of_text(space, task)
         self.model = self._weights.model
         self._folder: Path | None = None
         self._step = 0
@@ -205,9 +211,9 @@ class SharedWeights(Evaluator):
         rows = [self.space.validate(row) for row in np.asarray(tokens)]
         if not rows:
             raise ValueError("tokens must have a row. Received: none.")
-        rows = self._weights.cluster.broadcast_array(np.array(rows, np.int32))
+        chosen = self._weights.cluster.broadcast_array(np.array(rows, np.int32))
         losses = []
-        for index, row in enumerate(rows, start=1):
+        for index, row in enumerate(chosen, start=1):
             losses.append(self._weights.update(row, first + index - 1))
             if index % _UPDATES_PER_REPORT == 0 or index == len(rows):
                 self.on_updated(first + index, self.num_updates)
@@ -270,11 +276,22 @@ class SharedWeights(Evaluator):
     ) -> list[Evaluation]:
         rows = [self.space.validate(row) for row in np.asarray(tokens)]
 
-        def score(row):
+        def score(row: tuple[int, ...]) -> tuple[float, dict[str, float]]:
             metrics = self._validation.metrics(row, first, num)
             return reward_of(self.reward, self.c, metrics), metrics
 
-        return [guarded(lambda row=row: score(row)) for row in rows]
+        return [guarded(functools.partial(score, row)) for row in rows]
+
+
+class _Validation(Protocol):
+    """The validation data, and how an architecture does on some of them."""
+
+    num_windows: int
+
+    def metrics(
+        self, tokens: tuple[int, ...], first: int, num: int
+    ) -> dict[str, float]:
+        """Returns the figures over `num` windows from `first` on."""
 
 
 class _Scorer(Evaluator):

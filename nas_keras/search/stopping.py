@@ -6,6 +6,7 @@ code or waiting for a peer.
 """
 
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -23,7 +24,7 @@ INTERRUPTED, PREEMPTED, PEER_LOST = 130, 143, 144
 
 _SAY_S = 1.0
 
-_ON_SIGNAL = {
+_ON_SIGNAL: dict[int, tuple[int, str]] = {
     signal.SIGINT: (INTERRUPTED, "interrupted"),
     signal.SIGTERM: (PREEMPTED, "stopped by SIGTERM"),
 }
@@ -106,8 +107,9 @@ def leave_on_signals(program: str) -> None:
     ours, waker = socket.socketpair()
     waker.setblocking(False)
     signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    wake = functools.partial(_do_nothing, waker)  # Else it would be closed.
     for number in _ON_SIGNAL:
-        signal.signal(number, lambda number, frame, waker=waker: None)
+        signal.signal(number, wake)
 
     def watch():
         while True:
@@ -116,6 +118,10 @@ def leave_on_signals(program: str) -> None:
                     leave(program, *_ON_SIGNAL[number])
 
     threading.Thread(target=watch, name="signals", daemon=True).start()
+
+
+def _do_nothing(waker: socket.socket, number: int, frame: object) -> None:
+    """Leaves a signal to the thread that the waker wakes."""
 
 
 def leave_with_parent(program: str, parent: int) -> None:

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from nas_keras.search import stopping
 from nas_keras.search.progress import ReceivedProgress
@@ -110,10 +111,8 @@ class Supervisor:
             self._end(workers)
         self._show(0.0)
         self._progress.close()
-        statuses = [
-            *ended, *(worker.returncode for worker in workers)
-        ]  # fmt: skip
-        statuses = [_status(code) for code in statuses if code]
+        codes = [*ended, *(worker.returncode for worker in workers)]
+        statuses = [_status(code) for code in codes if code]
         permanent = [status for status in statuses if status < 128]
         return next(iter([*permanent, *statuses]), stopping.DONE)
 
@@ -151,7 +150,7 @@ class Supervisor:
                 self._readers.append(reader)
         return workers
 
-    def _read(self, index: int, stream, is_error: bool) -> None:
+    def _read(self, index: int, stream: Any, is_error: bool) -> None:
         with stream:
             for line in stream:
                 self._lines.put((index, is_error, line.rstrip("\n")))

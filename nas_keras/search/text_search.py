@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import save_spec
+from nas_keras.data.text import Corpus
 from nas_keras.search.configuration import parameters_of_retrained
 from nas_keras.search.retrain import Trainings
 from nas_keras.search.subject import Subject
@@ -17,6 +18,7 @@ from nas_keras.tasks.language_model_training import LanguageModelTrainer
 class TextSearch(Subject):
     """A search for a cell, ranked by the validation loss."""
 
+    data: Corpus
     file = BEST_CELL
     figure = "validation_loss_nats"
     is_more_better = False
@@ -67,7 +69,7 @@ class CellTrainings(Trainings):
         self, spec: CellSpec, seed: int, folder: Path
     ) -> tuple[float, dict[str, float]]:
         task = self._task_of(spec)
-        if self._spec is not spec:
+        if self._trainer is None or self._spec is not spec:
             self._trainer = LanguageModelTrainer(task, task.model(spec))
             self._spec = spec
         metrics = self._trainer.train(seed, splits=("validation", "test"))

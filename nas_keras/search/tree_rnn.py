@@ -87,7 +87,7 @@ class TreeRNN(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.state_size = [units, units]
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Any) -> None:
         width = self.tree.base * self.units
         self.kernel = self.add_weight(
             name="kernel", shape=(input_shape[-1], width)
@@ -245,7 +245,8 @@ def _activate_vjp(tree, constants, z, tanh, d_value):
 
 def _forward_step(tree, arch, x_products, h_products, c):
     """Returns root [B, 1, H], new c [B, 1, H], and what the gradient needs."""
-    values, saved = {}, []
+    values: dict[int, Any] = {}
+    saved = []
     new_c = tf.zeros_like(c)
     for low, high in _levels(tree):
         if low == 0:

@@ -190,10 +190,9 @@ class Workdir:
         new = [t for t in trials if t.id >= len(self._journal.records)]
         before = self._best
         for trial in trials:
-            if trial.evaluation.reward is not None and (
-                self._best is None
-                or trial.evaluation.reward > self._best.evaluation.reward
-            ):
+            reward = trial.evaluation.reward
+            best = self._best.evaluation.reward if self._best else None
+            if reward is not None and (best is None or reward > best):
                 self._best = trial
         if new and self._best is not before:
             # The cell first: what the journal has has been kept.

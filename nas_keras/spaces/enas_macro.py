@@ -80,7 +80,8 @@ class EnasMacro:
         layer's skip connections; of layer 0, of where it chose the operation.
         """
         operations = tuple(f"{name}_{k}x{k}" for name, k in MACRO_OPERATIONS)
-        choices, last = [], []  # The last choice of each layer.
+        choices: list[Choice] = []
+        last: list[int] = []  # The last choice of each layer.
         for layer in range(self.layers):
             choices.append(Choice(f"layer_{layer}_operation", operations))
             for earlier, place in enumerate(last):
@@ -104,11 +105,13 @@ class EnasMacro:
             is_reduction = number in self.reductions
             if is_reduction and self.doubling:
                 filters *= 2
-            stride = 2 if is_reduction else 1
-            inputs = [earlier for earlier, bit in enumerate(bits) if bit]
-            layers.append(ConvLayer(name, side, stride, filters, inputs))
+            stride = (2, 2) if is_reduction else (1, 1)
+            inputs = tuple(k for k, bit in enumerate(bits) if bit)
+            layers.append(
+                ConvLayer(name, (side, side), stride, filters, inputs)
+            )
         return ConvNetSpec(
-            layers=layers,
+            layers=tuple(layers),
             wiring="macro",
             filters=self.filters,
             **origin(f"enas_macro{self.layers}", self.name, tokens),

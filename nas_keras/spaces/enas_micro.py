@@ -73,7 +73,11 @@ class EnasMicro:
                 name = f"{cell}_{node}"
                 for branch in (1, 2):
                     choices.append(
-                        Choice(f"{name}_input_{branch}", range(node), anchors)
+                        Choice(
+                            f"{name}_input_{branch}",
+                            tuple(range(node)),
+                            tuple(anchors),
+                        )
                     )
                 for branch in (1, 2):
                     choices.append(
@@ -90,12 +94,12 @@ class EnasMicro:
         """
         nodes = []
         for begin in range(0, len(tokens), 4):
-            *inputs, first, second = tokens[begin : begin + 4]
+            left, right, first, second = tokens[begin : begin + 4]
             operations = (MICRO_OPERATIONS[first], MICRO_OPERATIONS[second])
-            nodes.append(ConvNode(tuple(inputs), operations))
+            nodes.append(ConvNode((left, right), operations))
         return MicroNetSpec(
-            normal=nodes[: self.nodes],
-            reduction=nodes[self.nodes :],
+            normal=tuple(nodes[: self.nodes]),
+            reduction=tuple(nodes[self.nodes :]),
             num_cells=self.cells,
             filters=self.filters,
             **origin(f"enas_micro{self.nodes}", self.name, tokens),

@@ -117,7 +117,7 @@ class RecurrentDag:
         digest = hashlib.sha256(text.encode()).hexdigest()
         return CellSpec(
             f"enas{self.nodes}_{digest[:8]}",
-            [*equations, f"next_h = {mean}"],
+            (*equations, f"next_h = {mean}"),
             states=("h",),
             provenance={"space": self.name, "tokens": list(tokens)},
         )

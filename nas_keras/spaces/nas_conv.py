@@ -106,7 +106,8 @@ class NasConv:
         layer reads; layer 0, which reads the image, of where it chose the
         filters.
         """
-        choices, last = [], []  # The last choice of each layer.
+        choices: list[Choice] = []
+        last: list[int] = []  # The last choice of each layer.
         for number in range(self.layers):
             for field, options in self._fields():
                 choices.append(Choice(f"layer_{number}_{field}", options))
@@ -143,7 +144,8 @@ class NasConv:
         for number, layer in enumerate(predicted):
             last_reader |= dict.fromkeys(layer.sources, number)
         layers: list[ConvLayer] = []
-        holding = {_IMAGE: ()}  # Source -> inputs that are its map, pooled.
+        # Source -> inputs that are its map, pooled.
+        holding: dict[int, tuple[int, ...]] = {_IMAGE: ()}
         for number, layer in enumerate(predicted):
             inputs = [k for source in layer.sources for k in holding[source]]
             layers += self._block(layer, sorted(inputs), len(layers))
@@ -153,11 +155,14 @@ class NasConv:
             for source in sorted(holding):
                 if last_reader[source] > number:
                     layers.append(
-                        ConvLayer("max_pool", 2, 2, 0, holding[source])
+                        ConvLayer(
+                            "max_pool", (2, 2), (2, 2), 0, holding[source]
+                        )
                     )
                     holding[source] = (len(layers) - 1,)
         return ConvNetSpec(
-            layers=layers, **origin(f"nas_conv{self.layers}", self.name, tokens)
+            layers=tuple(layers),
+            **origin(f"nas_conv{self.layers}", self.name, tokens),
         )
 
     def _predicted(self, tokens: Sequence[int]) -> list[_Layer]:
@@ -172,8 +177,10 @@ class NasConv:
             )
             bits = tokens[end : end + number]
             reads = tuple(k for k, bit in enumerate(bits) if bit)
-            stride = tuple(stride) or self.strides * 2
-            predicted.append(_Layer((height, width), stride, filters, reads))
+            down, across = stride or self.strides * 2
+            predicted.append(
+                _Layer((height, width), (down, across), filters, reads)
+            )
             begin = end + number
         return predicted
 
@@ -207,9 +214,8 @@ class NasConv:
             sources.append(number)
             convolutions += 1
             if place == 0:
-                values = (*layer.kernel, *layer.stride, layer.filters)
-                if len(self.strides) == 1:
-                    values = (*layer.kernel, layer.filters)
+                stride = layer.stride if len(self.strides) > 1 else ()
+                values = (*layer.kernel, *stride, layer.filters)
                 tokens += [
                     token_of(options, value)
                     for (_, options), value in zip(
@@ -223,10 +229,10 @@ class NasConv:
 
 def nas_conv_space(
     layers: int = 15,
-    strides: Sequence[int] = (1,),
-    pooling: Sequence[int] = (),
-    kernels: Sequence[int] = (1, 3, 5, 7),
-    filters: Sequence[int] = (24, 36, 48, 64),
+    strides: tuple[int, ...] = (1,),
+    pooling: tuple[int, ...] = (),
+    kernels: tuple[int, ...] = (1, 3, 5, 7),
+    filters: tuple[int, ...] = (24, 36, 48, 64),
     block: int = 1,
 ) -> Space:
     """Returns the convolutional space of Zoph & Le.

@@ -80,26 +80,26 @@ class Choice:
                 f"Received: options={self.options!r}."
             )
         if self.anchors is not None:
-            self._check_anchors()
+            self._check_anchors(self.anchors)
             object.__setattr__(self, "anchors", tuple(self.anchors))
         if self.link is not None:
-            self._check_link()
+            self._check_link(self.link)
 
-    def _check_anchors(self) -> None:
-        is_sequence = isinstance(self.anchors, Sequence)
-        is_whole = is_sequence and len(self.anchors) == len(self.options)
-        if not is_whole or not all(_is_int(anchor) for anchor in self.anchors):
+    def _check_anchors(self, anchors: Sequence[int]) -> None:
+        is_sequence = isinstance(anchors, Sequence)
+        is_whole = is_sequence and len(anchors) == len(self.options)
+        if not is_whole or not all(_is_int(anchor) for anchor in anchors):
             raise ValueError(
                 f"anchors of {self.name!r} must be one int for each of the "
                 f"{len(self.options)} options. Received: "
-                f"anchors={self.anchors!r}."
+                f"anchors={anchors!r}."
             )
 
-    def _check_link(self) -> None:
-        if not _is_int(self.link) or self.link < 0:
+    def _check_link(self, link: int) -> None:
+        if not _is_int(link) or link < 0:
             raise ValueError(
                 f"link of {self.name!r} must be an int >= 0. Received: "
-                f"link={self.link!r}."
+                f"link={link!r}."
             )
         if len(self.options) != 2 or self.anchors is not None:
             raise ValueError(
@@ -181,8 +181,8 @@ class Space:
                     "choice before it and before the links that it follows, "
                     f"in [0, {begin - 1}]. Received: {choice.link}."
                 )
-        below = {k for choice in self.choices for k in choice.anchors or ()}
-        below = sorted((k for k in below if k < -1), reverse=True)
+        anchors = {k for choice in self.choices for k in choice.anchors or ()}
+        below = sorted((k for k in anchors if k < -1), reverse=True)
         if below != list(range(-2, -2 - len(below), -1)):
             raise ValueError(
                 "Anchors before the beginning must be -2, -3 and so on. "

@@ -9,6 +9,7 @@ activation) of Cell Inject; the two Cell Indices.
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from collections.abc import Sequence
 
 from nas_keras.cells.spec import CellSpec
@@ -121,7 +122,7 @@ class Tree:
             return name
 
         for node in range(self.num_nodes):
-            operands = ("linear(x)", "linear(h)")
+            operands: Iterable[str] = ("linear(x)", "linear(h)")
             if node >= self.base:
                 operands = (names[k] for k in self.children(node))
             value = combine[node].format(*operands)
@@ -136,7 +137,7 @@ class Tree:
             names.append(assign("next_h" if is_root else name, value))
         return CellSpec(
             self._cell_name(tokens),
-            equations,
+            tuple(equations),
             provenance={"space": self.name, "tokens": list(tokens)},
         )
 

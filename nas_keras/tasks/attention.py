@@ -72,7 +72,9 @@ class NormedBahdanau(Attention):
         super().__init__(**kwargs)
         self.units = units
 
-    def build(self, query_shape: Sequence[int], memory_shape: Sequence[int]):
+    def build(
+        self, query_shape: Sequence[int], memory_shape: Sequence[int]
+    ) -> None:
         shapes = {
             "memory_kernel": (memory_shape[-1], self.units),
             "query_kernel": (query_shape[-1], self.units),
@@ -103,7 +105,9 @@ class ScaledLuong(Attention):
         "general", scaled by a weight.
     """
 
-    def build(self, query_shape: Sequence[int], memory_shape: Sequence[int]):
+    def build(
+        self, query_shape: Sequence[int], memory_shape: Sequence[int]
+    ) -> None:
         self.memory_kernel = self.add_weight(
             name="memory_kernel", shape=(memory_shape[-1], query_shape[-1])
         )
@@ -170,7 +174,9 @@ class AttentiveRNN(keras.layers.Layer):
         self.cell = NASCell(units, spec, use_bias=use_bias, name="cell")
         self.attention = attention
 
-    def build(self, x_shape: Sequence[int], memory_shape: Sequence[int]):
+    def build(
+        self, x_shape: Sequence[Any], memory_shape: Sequence[Any]
+    ) -> None:
         self.cell.build((None, x_shape[-1] + memory_shape[-1]))
         self.attention.build((None, self.cell.units), memory_shape)
         self.built = True
@@ -199,9 +205,8 @@ class AttentiveRNN(keras.layers.Layer):
             step, (tuple(states), context, no_weights), _swapped(x)
         )
         outputs = states[self.cell.spec.states.index("h")]
-        return Attended(
-            *map(_swapped, (outputs, contexts, weights)), list(last)
-        )
+        outputs, contexts, weights = map(_swapped, (outputs, contexts, weights))
+        return Attended(outputs, contexts, weights, list(last))
 
 
 def _swapped(x: Any) -> Any:

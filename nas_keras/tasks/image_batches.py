@@ -61,7 +61,9 @@ def normalization_of(kind: str, pixels: np.ndarray) -> Normalization:
     squares = np.array([count @ values**2 / total for count in counts])
     deviations = np.sqrt(squares - means**2)
     deviations[deviations == 0] = 1.0  # A channel of one value becomes zero.
-    return Normalization(*np.float32([means, deviations]))
+    return Normalization(
+        means.astype(np.float32), deviations.astype(np.float32)
+    )
 
 
 def batches_of(
@@ -112,10 +114,10 @@ def draws_of(
         epoch: From 0.
     """
     rng = np.random.default_rng([config.seed, epoch, _TWO_STREAMS[1]])
-    offsets = rng.integers(0, 2 * config.padding + 1, (2, num))
+    top, left = rng.integers(0, 2 * config.padding + 1, (2, num))
     is_flipped = rng.random(num) < 0.5
-    cut = [rng.integers(0, length, num) for length in size]
-    return Draws(*offsets, is_flipped, *cut)
+    row, column = (rng.integers(0, length, num) for length in size)
+    return Draws(top, left, is_flipped, row, column)
 
 
 def augmented(
@@ -194,7 +196,11 @@ class TrainingInput:
         self._normalization = normalization
         self._ahead = concurrent.futures.ThreadPoolExecutor(1, "images")
         self._next: (
-            tuple[tuple[int, int], concurrent.futures.Future[Images]] | None
+            tuple[
+                tuple[int, int],
+                concurrent.futures.Future[tuple[np.ndarray, np.ndarray]],
+            ]
+            | None
         ) = None
         total, *size = images.pixels.shape[:3]
 
@@ -212,7 +218,7 @@ class TrainingInput:
     def __enter__(self) -> "TrainingInput":
         return self
 
-    def __exit__(self, kind, error, traceback) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         self.close()
 
     def close(self) -> None:

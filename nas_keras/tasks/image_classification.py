@@ -206,7 +206,7 @@ class _Training(TrainingLoop):
         scores = self._scores("validation")
         if scores and not scores.loss_nats < MAX_LOSS_NATS:
             raise Diverged(f"a validation loss of {scores.loss_nats:.4g} nats")
-        if self._is_selecting:
+        if scores and self._is_selecting:
             earlier = [r["validation_accuracy"] for r in place.history]
             if scores.accuracy > max(earlier, default=-1.0):
                 weights = self._steps.weights()
@@ -229,7 +229,7 @@ class _Training(TrainingLoop):
         return scores_of(
             images,
             self._images.num_classes,
-            self._normalization,
+            self._normalization.__call__,
             self._steps.score,
         )
 
@@ -237,11 +237,14 @@ class _Training(TrainingLoop):
 
     def write_result(self) -> None:
         chosen = self._choose_weights()
-        found = {part: self._scores(part) for part in ("validation", "test")}
+        found = {
+            part: scores
+            for part in ("validation", "test")
+            if (scores := self._scores(part))
+        }
         metrics: dict[str, float] = {}
         for part, scores in found.items():
-            if scores:
-                metrics |= scores.metrics(part)
+            metrics |= scores.metrics(part)
         history, model = self.place.history, self._steps.model
         result = {
             "metrics": metrics,

@@ -32,7 +32,7 @@ _FIXED = (
     "snapshot_updates",
     "num_threads",
 )
-_KINDS = {
+_KINDS: dict[str, Any] = {
     field.name: field.type
     for field in dataclasses.fields(ImageConfig)
     if field.name not in _FIXED and field.type is not bool

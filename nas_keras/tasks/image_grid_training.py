@@ -103,7 +103,8 @@ def train_grid(
     with held:
         for number, (its, changed, _) in enumerate(trainings):
             folder = workdir / folder_of(number)
-            accuracies, problem = [], ""
+            accuracies: list[Any] = []  # None is None: images validate.
+            problem = ""
             try:
                 for epoch in train_images(changed, images, folder, *rest):
                     accuracies.append(epoch.validation_accuracy)

@@ -85,7 +85,7 @@ def usable(model: keras.Model, normalization: Normalization) -> keras.Model:
     """
     network = without_auxiliary(model)
     inputs = keras.Input(model.input_shape[1:], name="pixels")
-    if normalization.mean is None:
+    if normalization.mean is None or normalization.deviation is None:
         num = int(np.prod(model.input_shape[1:]))
         normalized = keras.layers.LayerNormalization(
             axis=(1, 2, 3),

@@ -83,7 +83,7 @@ class LanguageModel(keras.Model):
         self.seed_generator = keras.random.SeedGenerator(0)
         self.vocabulary_size = vocabulary_size
 
-    def build(self, input_shape=None) -> None:
+    def build(self, input_shape: Any = None) -> None:
         config = self.config
         width = config.embedding_width
         self.embedding.build((None, None))
@@ -113,7 +113,7 @@ class LanguageModel(keras.Model):
         training: bool = False,
     ) -> "Prediction":
         x, options = self._inputs(tokens, training)
-        new_states = []
+        new_states: list[Any] = []
         for layer, state in zip(self.recurrent, states, strict=True):
             if new_states:
                 x = self._dropped(x, "layer_dropout", training)

@@ -207,14 +207,20 @@ def window_of(
 
 
 def loss_of(
-    model: LanguageModel, inputs, targets, states, training: bool
+    model: LanguageModel,
+    inputs: Any,
+    targets: Any,
+    states: Any,
+    training: bool,
 ) -> tuple[tf.Tensor, tf.Tensor, list[list[tf.Tensor]]]:
     """Returns mean loss in nats and penalty of a window, states after it."""
     losses = losses_of(model, inputs, targets, states, training)
     return tf.reduce_mean(losses.nats), losses.penalty, losses.states
 
 
-def decayed(gradients, variables, weight_decay: float) -> list:
+def decayed(
+    gradients: list[Any], variables: Sequence[Any], weight_decay: float
+) -> list:
     """Returns gradients plus `weight_decay` times the weights they are of.
 
     Of a gradient of some rows, only those rows decay.

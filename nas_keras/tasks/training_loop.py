@@ -273,7 +273,7 @@ class TrainingLoop(abc.ABC):
 
     def _scored(self) -> Record:
         """Returns the chief's record of the epoch, on all processes."""
-        answer = {}
+        answer: dict[str, Any] = {}
         if self.replicas.is_chief:
             try:
                 answer = {"record": self.end_epoch()}

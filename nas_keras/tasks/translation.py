@@ -176,8 +176,10 @@ class _Training(TrainingLoop):
         )
 
     def batches(self, epoch: int) -> list[np.ndarray]:
+        source_lengths, target_lengths = self._lengths
         return batches_of(
-            *self._lengths,
+            source_lengths,
+            target_lengths,
             epoch,
             self._config.seed,
             self._config.batch_tokens,

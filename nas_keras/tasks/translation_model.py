@@ -169,7 +169,7 @@ class TranslationModel(keras.Model):
             self.softmax_kernel = self.add_weight(
                 name="softmax_kernel", shape=(units, self.target_size)
             )
-        self.built = True
+        self.built: bool = True
 
     def call(self, inputs: Any, masks: Masks | None = None) -> Any:
         source, target = inputs

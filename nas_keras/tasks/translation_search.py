@@ -85,7 +85,9 @@ def greedy_search(model: TranslationModel, source: Any, limits: Any) -> Any:
         _flat(state),
     )
 
-    def goes_on(time: Any, tokens: Any, ids: Any, total: Any, done: Any, _):
+    def goes_on(
+        time: Any, tokens: Any, ids: Any, total: Any, done: Any, _: Any
+    ) -> Any:
         return ops.logical_and(time < longest, ops.logical_not(ops.all(done)))
 
     def step(time, tokens, ids, total, done, flat):
@@ -226,7 +228,7 @@ def beam_search(
     return _or_unfinished(beams, unfinished)
 
 
-def _first_beams(batch_size: Any, beam: int, longest: Any, steps: Any):
+def _first_beams(batch_size: Any, beam: int, longest: Any, steps: Any) -> Any:
     ids = ops.zeros((batch_size, beam, longest), "int32")
     nothing = ops.full((batch_size, beam), -float("inf"), "float32")
     is_first = ops.equal(ops.arange(beam), 0)[None]

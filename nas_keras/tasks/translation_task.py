@@ -5,6 +5,7 @@ subwords.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from collections.abc import Sequence
 
 import numpy as np
@@ -66,7 +67,7 @@ class EncodedPairs:
             )
         return EncodedPairs(*(list(side) for side in zip(*both, strict=True)))
 
-    def batch(self, places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def batch(self, places: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
         """Returns int32 [B, S] and [B, T] of some pairs."""
         return (
             padded([self.source[k] for k in places]),
@@ -107,14 +108,14 @@ class TranslationTask:
         )
         size, kind = config.vocabulary_size, config.subword_kind
         if config.model.shared_embeddings:
-            subwords = [train_subwords([*source, *target], size, kind)] * 2
+            ours = theirs = train_subwords([*source, *target], size, kind)
         else:
-            subwords = [
+            ours, theirs = (
                 train_subwords(lines, size, kind) for lines in (source, target)
-            ]
-        pairs = encoded(corpus.train, *subwords)
+            )
+        pairs = encoded(corpus.train, ours, theirs)
         pairs = pairs.up_to(config.max_length, corpus.name)
-        return cls(corpus, *subwords, pairs)
+        return cls(corpus, ours, theirs, pairs)
 
     @property
     def sizes(self) -> tuple[int, int]:

@@ -120,7 +120,7 @@ class Translator:
                     f"{name}={value!r}."
                 )
         sentences = self._encoded(lines)
-        found: list[Translation | None] = [None] * len(lines)
+        found: dict[int, Translation] = {}
         search = self._search(beam, length_penalty, coverage_penalty)
         for places in _batches(sentences, _BATCH_TOKENS // beam):
             source = padded([sentences[k] for k in places])
@@ -133,7 +133,7 @@ class Translator:
                 found[place] = Translation(
                     texts[row], float(log_probs[row, 0]), float(scores[row, 0])
                 )
-        return found
+        return [found[place] for place in range(len(lines))]
 
     def align(self, line: str, translation: str) -> Alignment:
         """Returns what a translation attends to when it is read out.
@@ -235,10 +235,13 @@ class Translator:
             raise ValueError(
                 f"{folder / _FILES[0]}: of another release: {reason}"
             ) from None
-        subwords = [Subwords((folder / k).read_bytes()) for k in _FILES[1:]]
+        source, target = (
+            Subwords((folder / k).read_bytes()) for k in _FILES[1:]
+        )
         return cls(
             model,
-            *subwords,
+            source,
+            target,
             config.get("source_language", ""),
             config.get("target_language", ""),
         )
