@@ -456,10 +456,10 @@ class ProgramTest(_RunFolderTest):
         (self.workdir / "config.json").write_text("{")
         (self.workdir / "empty").mkdir()
         cases = (
-            ((), r"exactly one folder of a search, received \[\]"),
+            ((), r"exactly one folder of a search\. Received: \[\]"),
             (("a", "b"), r"exactly one folder.*\['a', 'b'\]"),
             (("--colour=red", "a"), "colour"),
-            (("absent",), "received 'absent': no such folder"),
+            (("absent",), "Received: 'absent': no such folder"),
             ((str(self.workdir / "empty"),), "no such file in it"),
             ((str(self.workdir),), r"config\.json must be a JSON object"),
         )

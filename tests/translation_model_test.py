@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import math
 
 import keras
 import numpy as np
@@ -221,7 +222,7 @@ def test_the_decoder_reads_what_it_has_said():
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\). Received: .*=1.0"),
         ({"output_dropout": -0.1}, "output_dropout must be in"),
         ({"init_scale": 0.0}, "init_scale must be positive and finite"),
-        ({"init_scale": float("nan")}, "init_scale must be positive and finite"),
+        ({"init_scale": math.nan}, "init_scale must be positive and finite"),
     ],
 )
 def test_the_shape_of_a_model_is_checked(changes, message):

@@ -61,16 +61,17 @@ def test_a_worker_without_children_is_left_out():
     assert summarise_workers([]) == []
 
 
-def test_a_run_of_several_workers_has_a_section(tmp_path):
+def test_a_run_of_several_workers_has_a_row_of_each(tmp_path):
     pytest.importorskip("matplotlib")
     lines = [_line([4, 4], [4.0, 12.0], [8.0, 0.0])]
     run = _run(tmp_path, lines)
     assert run.shares == (ShareRecord((4, 4), (4.0, 12.0), (8.0, 0.0)),)
     page = report.write_report(tmp_path).read_text()
-    assert "<h2>Workers</h2>" in page
+    assert "<h2>Time</h2>" in page
+    assert ">worker</th>" in page
     assert "Worker 1 is slow: 3.00 s a child, 3.0 times" in page
     _run(tmp_path, [])
-    assert "Workers" not in report.write_report(tmp_path).read_text()
+    assert "Worker 1" not in report.write_report(tmp_path).read_text()
 
 
 @pytest.mark.parametrize(
