@@ -369,7 +369,8 @@ def undisturbed(tmp_path_factory):
 )
 def test_local_workers_survive_a_kill(tmp_path, undisturbed):
     want, want_output = undisturbed
-    program = _program(tmp_path, "--local_workers=2")
+    # As in an allocation of Slurm's, or where TF_CONFIG is not for this.
+    program = _program(tmp_path, "--local_workers=2", "--cluster=none")
     deadline = time.monotonic() + 60
     journal = tmp_path / "run" / "trials.jsonl"
     while not journal.exists():
@@ -384,6 +385,9 @@ def test_local_workers_survive_a_kill(tmp_path, undisturbed):
     _assert_same(tmp_path / "run", want)
     best, want_best = (f / "best_cell.json" for f in (tmp_path / "run", want))
     assert best.read_bytes() == want_best.read_bytes()
+    # The command to repeat is what was given, not that of a worker.
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["command"].endswith(" --local_workers=2 --cluster=none")
     assert re.search("(?m)^search 6/6 ", output)  # One display of both.
     assert re.search(r"(?m)^2 workers were busy .* waited .* s for", output)
     # Once more: nothing is to be done, nor any TensorFlow to be loaded.

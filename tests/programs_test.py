@@ -349,18 +349,3 @@ def test_workers_must_divide_the_batch_of_shared_weights(program, tmp_path):
         "--preset=enas_demo", "--workdir=new", "--local_workers=3",
     ]  # fmt: skip
     _refused(program, tmp_path, arguments, ["must divide", "32", "3 workers"])
-
-
-def test_local_workers_need_no_other_environment(tmp_path):
-    # As in an allocation of Slurm's, or where TF_CONFIG is not for this.
-    result = _search(
-        "--preset=tiny", "--trials=2", "--workdir=run", "--noreport",
-        "--local_workers=2", "--cluster=none", "--retrain_cells=lstm",
-        "--controller=random", cwd=tmp_path,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    run = tmp_path / "run"
-    assert len((run / "trials.jsonl").read_text().splitlines()) == 2
-    # The command to repeat is what was given, not that of a worker.
-    command = json.loads((run / "config.json").read_text())["command"]
-    assert command.endswith(" --retrain_cells=lstm --controller=random")
