@@ -121,7 +121,7 @@ def test_the_band_is_drawn_and_named():
 
 def test_missing_scipy_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy", None)
-    with pytest.raises(ImportError, match=r"pip install nas_keras\[report\]"):
+    with pytest.raises(ImportError, match=r"pip install 'nas_keras\[report\]'"):
         intervals.mean_interval(tables.Spread(1.0, 1.0, 3))
 
 

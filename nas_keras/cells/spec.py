@@ -90,10 +90,9 @@ class CellSpec:
             self, "provenance", _json_copy(self.provenance, where)
         )
         try:
-            graph = language.parse(self.equations, self.states)
+            _ = self.graph  # Parsed, checked and kept.
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        self.__dict__["graph"] = graph
 
     @functools.cached_property
     def graph(self) -> Graph:

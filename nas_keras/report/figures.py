@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from nas_keras.report import libraries
+
 
 def new_figure(width_inches: float, height_inches: float) -> Any:
     """Returns a matplotlib figure that makes room for its labels.
@@ -9,13 +11,8 @@ def new_figure(width_inches: float, height_inches: float) -> Any:
     Raises:
         ImportError: If matplotlib is not installed.
     """
-    try:
+    with libraries.needed("Figures need matplotlib", "report"):
         # Not pyplot: it keeps figures, and may want a screen.
         from matplotlib import figure
-    except ImportError as error:
-        raise ImportError(
-            "Figures need matplotlib: pip install 'nas_keras[report]'. Import "
-            f"failed: {error}."
-        ) from error
     size = (width_inches, height_inches)
     return figure.Figure(figsize=size, layout="constrained")

@@ -9,6 +9,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nas_keras.report import libraries
 from nas_keras.report.tables import Spread
 
 
@@ -72,11 +73,6 @@ def running_interval(
 
 
 def _quantile(freedom: float) -> float:
-    try:
+    with libraries.needed("Confidence intervals need scipy", "report"):
         from scipy import special
-    except ImportError as error:
-        raise ImportError(
-            "Confidence intervals need scipy, which is not installed:"
-            " pip install nas_keras[report]"
-        ) from error
     return float(special.stdtrit(freedom, 0.975))

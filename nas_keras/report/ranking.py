@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from nas_keras.report import libraries
 from nas_keras.report.measure import ACCURACY
 from nas_keras.report.measure import PERPLEXITY
 from nas_keras.report.measure import Measure
@@ -266,11 +267,6 @@ def _correlation_text(
 
 
 def _scipy_stats() -> Any:
-    try:
+    with libraries.needed("Rank correlations need scipy", "report"):
         from scipy import stats
-    except ImportError as error:
-        raise ImportError(
-            "Rank correlations need scipy: pip install 'nas_keras[report]'. "
-            f"Import failed: {error}."
-        ) from error
     return stats

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nas_keras.report import libraries
 from nas_keras.report.figures import new_figure
 from nas_keras.storage.files import write_atomically
 
@@ -146,15 +147,10 @@ class ScalarLog:
     """
 
     def __init__(self, folder: Path):
-        try:
+        with libraries.needed("Events need tensorboard", "tensorboard"):
             from tensorboard.compat.proto import event_pb2
             from tensorboard.compat.proto import summary_pb2
             from tensorboard.summary.writer import event_file_writer
-        except ImportError as error:
-            raise ImportError(
-                "Events need tensorboard: pip install "
-                f"'nas_keras[tensorboard]'. Import failed: {error}."
-            ) from error
 
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
         self._writer = event_file_writer.EventFileWriter(str(folder))

@@ -1,0 +1,23 @@
+"""Libraries of the extras: who lacks one is told which extra has it."""
+
+import contextlib
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def needed(what: str, extra: str) -> Iterator[None]:
+    """Has an import that fails say what to install.
+
+    Args:
+        what: What needs which library.
+        extra: Of this package, that has it.
+
+    Raises:
+        ImportError: If the import within fails.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(
+            f"{what}: pip install 'nas_keras[{extra}]'. Import failed: {error}."
+        ) from error
