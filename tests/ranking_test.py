@@ -54,8 +54,8 @@ def _bonett_wright(value, variance):
     return np.tanh(z - half), np.tanh(z + half)
 
 
-def _record(trial, seed, reward, loss_nats=None, **changes):
-    metrics = {"validation_loss_nats": loss_nats, "validation_perplexity": 1e9}
+def _record(trial, seed, reward, perplexity=None, **changes):
+    metrics = {"validation_perplexity": perplexity}
     return RetrainedRecord(
         **{
             "cell": f"found_{trial}",
@@ -76,8 +76,10 @@ def _record(trial, seed, reward, loss_nats=None, **changes):
 
 def _records(rewards, losses_nats):
     pairs = zip(rewards, losses_nats, strict=True)
-    return [_record(i, 0, reward, loss) for i, (reward, loss) in
-            enumerate(pairs)]  # fmt: skip
+    return [
+        _record(i, 0, reward, math.exp(loss_nats))
+        for i, (reward, loss_nats) in enumerate(pairs)
+    ]
 
 
 # The numbers.
@@ -208,28 +210,23 @@ def test_bad_values_are_refused(rewards, scores, message):
 # The cells of a run.
 
 
-def test_the_score_is_the_mean_over_seeds_of_minus_the_loss():
+def test_the_figure_is_the_mean_over_seeds_that_the_table_has():
     records = [
         _record(3, 0, 0.5, 2.0),
         _record(1, 0, 0.4, 1.0),
-        _record(3, 1, 0.5, 1.0),
-        _record(3, 0, 0.5, 1.5),  # Trained again: the last one counts.
+        _record(3, 1, 0.5, 16.0),
+        _record(3, 0, 0.5, 4.0),  # Trained again: the last one counts.
         _record(1, 0, 0.9, 3.0, origin="random"),
     ]
     cells = ranking.ranked_cells(records)
     assert cells == [
-        ranking.RankedCell("controller", 1, 0.4, -1.0),
-        ranking.RankedCell("controller", 3, 0.5, -1.25),
-        ranking.RankedCell("random", 1, 0.9, -3.0),
+        ranking.RankedCell("controller", 1, 0.4, 1.0),
+        ranking.RankedCell("controller", 3, 0.5, 10.0),
+        ranking.RankedCell("random", 1, 0.9, 3.0),
     ]
-    assert cells[1].perplexity == pytest.approx(math.exp(1.25))
-
-
-def test_perplexity_stands_in_for_the_loss():
-    (cell,) = ranking.ranked_cells(
-        [_record(1, 0, 0.4, metrics={"validation_perplexity": math.e**2})]
-    )
-    assert cell.score == pytest.approx(-2.0)
+    assert cells[1].score == -10.0
+    rows = report.summarise_retrained(records)
+    assert sorted(row.validation.mean for row in rows) == [1.0, 3.0, 10.0]
 
 
 @pytest.mark.parametrize(
@@ -237,16 +234,15 @@ def test_perplexity_stands_in_for_the_loss():
     [
         {"infeasible": "NaN loss"},
         {"metrics": {}},
-        {"metrics": {"validation_loss_nats": math.nan}},
-        {"metrics": {"validation_loss_nats": "low"}},
-        {"metrics": {"validation_perplexity": 0.0}},
+        {"metrics": {"validation_perplexity": math.nan}},
+        {"metrics": {"validation_perplexity": "low"}},
         {"metrics": {"validation_perplexity": math.inf}},
     ],
 )
-def test_seeds_without_a_score_are_left_out(changes):
+def test_seeds_without_a_figure_are_left_out(changes):
     bad = _record(1, 1, 0.4, 9.0, **changes)
-    (cell,) = ranking.ranked_cells([_record(1, 0, 0.4, 1.0), bad])
-    assert cell.score == -1.0
+    (cell,) = ranking.ranked_cells([_record(1, 0, 0.4, 2.0), bad])
+    assert cell.figure == 2.0
     assert ranking.ranked_cells([bad]) == []
 
 
@@ -256,7 +252,7 @@ def test_cells_without_a_reward_are_left_out():
     assert ranking.ranked_cells([published, old]) == []
     # A run resumed by a newer program: the reward holds for every seed.
     (cell,) = ranking.ranked_cells([old, _record(7, 1, 0.5, 2.0)])
-    assert (cell.reward, cell.score) == (0.5, -1.5)
+    assert (cell.reward, cell.figure) == (0.5, 1.5)
 
 
 # The sentences.

@@ -242,8 +242,8 @@ def ranking_scatter(
         slope = "rise from the lower left to the upper right"
     caption = (
         f"Each disc (controller) or cross (random) is a retrained {noun}: its"
-        f" reward in the search, and its validation {measure.name}, the"
-        f" {measure.mean} over seeds. Where the reward tells good {noun}s from"
+        f" reward in the search, and its validation {measure.name}, the mean"
+        f" over seeds. Where the reward tells good {noun}s from"
         f" bad ones, the marks {slope}. Only {noun}s that the search chose were"
         " retrained; over all children the correlation may be another."
     )

@@ -16,7 +16,6 @@ class Measure:
         metric: In the metrics, behind `validation_` and `test_`.
         factor: What a metric is multiplied by to be shown.
         is_more_better: Whether more of it is better.
-        mean: How the figures of several seeds become one.
         baseline: Name of the published architecture to compare with.
         baselines: Pattern of the names that count as it.
     """
@@ -28,7 +27,6 @@ class Measure:
     metric: str
     factor: float
     is_more_better: bool
-    mean: str
     baseline: str
     baselines: str
 
@@ -50,7 +48,6 @@ PERPLEXITY = Measure(
     metric="perplexity",
     factor=1.0,
     is_more_better=False,
-    mean="geometric mean",
     baseline="lstm",
     baselines="lstm",
 )
@@ -62,7 +59,6 @@ ACCURACY = Measure(
     metric="accuracy",
     factor=100.0,
     is_more_better=True,
-    mean="mean",
     baseline="ResNet",
     baselines="resnet*",
 )

@@ -10,17 +10,16 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Iterable
-from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nas_keras.report import libraries
-from nas_keras.report.measure import ACCURACY
 from nas_keras.report.measure import PERPLEXITY
 from nas_keras.report.measure import Measure
 from nas_keras.report.run_files import RetrainedRecord
+from nas_keras.report.tables import summarise_retrained
 
 _MIN_CELLS = 3  # With two every order is a perfect one.
 _MIN_CELLS_OF_INTERVAL = 5
@@ -64,29 +63,21 @@ class RankedCell:
         origin: "controller" or "random".
         trial: The child's id in its search.
         reward: Of the child in its search.
-        score: Minus the validation loss in nats, or the validation accuracy,
-            the mean over seeds.
-        measure: What the figure of the score is called.
+        figure: Validation figure, the mean over seeds, as the table of what
+            was retrained has it: then this order is that of the table.
+        measure: What the figure is called.
     """
 
     origin: str
     trial: int
     reward: float
-    score: float
+    figure: float
     measure: Measure = PERPLEXITY
 
     @property
-    def figure(self) -> float:
-        """What the score is, as a report shows it."""
-        if self.measure is ACCURACY:
-            return ACCURACY.factor * self.score
-        return self.perplexity
-
-    @property
-    def perplexity(self) -> float:
-        """Validation perplexity, the geometric mean over seeds."""
-        with np.errstate(over="ignore"):
-            return float(np.exp(-self.score))
+    def score(self) -> float:
+        """The figure, with such a sign that more is better."""
+        return self.figure if self.measure.is_more_better else -self.figure
 
 
 def rank_correlation(
@@ -131,7 +122,7 @@ def rank_correlation(
 
 
 def ranked_cells(records: Iterable[RetrainedRecord]) -> list[RankedCell]:
-    """Returns the found cells that have a reward and a score.
+    """Returns the found cells that have a reward and a validation figure.
 
     Args:
         records: One for each cell and seed, in any order. Of two records of
@@ -141,26 +132,24 @@ def ranked_cells(records: Iterable[RetrainedRecord]) -> list[RankedCell]:
         By origin and child; published cells, which have no reward, and cells
         of which no seed finished are left out.
     """
-    rewards: dict[tuple[str, int], float] = {}
-    scores: dict[tuple[str, int], dict[int, float | None]] = {}
-    measures: dict[tuple[str, int], Measure] = {}
-    for record in records:
-        if record.trial is None:
-            continue
-        key = record.origin, record.trial
-        if record.reward is not None:
-            rewards[key] = record.reward
-        failed = record.infeasible is not None
-        score = None if failed else _score(record.metrics)
-        scores.setdefault(key, {})[record.seed] = score
-        measures[key] = record.measure
-    cells = []
-    for key, reward in sorted(rewards.items()):
-        finished = [s for s in scores[key].values() if s is not None]
-        if finished:
-            score = statistics.fmean(finished)
-            cells.append(RankedCell(*key, reward, score, measures[key]))
-    return cells
+    found = list(records)
+    rewards = {
+        (record.origin, record.trial): record.reward
+        for record in found
+        if record.trial is not None and record.reward is not None
+    }
+    rows = {(row.origin, row.trial): row for row in summarise_retrained(found)}
+    return [
+        RankedCell(
+            origin=origin,
+            trial=trial,
+            reward=reward,
+            figure=rows[origin, trial].validation.mean,
+            measure=rows[origin, trial].measure,
+        )
+        for (origin, trial), reward in sorted(rewards.items())
+        if rows[origin, trial].validation.num
+    ]
 
 
 def describe_ranking(records: Iterable[RetrainedRecord]) -> list[str]:
@@ -204,22 +193,6 @@ def describe_ranking(records: Iterable[RetrainedRecord]) -> list[str]:
         f"Rank correlation of reward and retrained score, {num} {nouns} of the"
         f" search: Kendall's tau-b {kendall}; Spearman's rho {spearman}."
     ]
-
-
-def _score(metrics: Mapping[str, Any]) -> float | None:
-    """Returns the score of a `RankedCell`, None where it is unknown."""
-    accuracy = metrics.get("validation_accuracy")
-    if isinstance(accuracy, int | float) and math.isfinite(accuracy):
-        return float(accuracy)
-    loss_nats = metrics.get("validation_loss_nats")
-    if loss_nats is None:
-        perplexity = metrics.get("validation_perplexity")
-        if not isinstance(perplexity, int | float) or not perplexity > 0:
-            return None
-        loss_nats = math.log(perplexity)
-    if not isinstance(loss_nats, int | float) or not math.isfinite(loss_nats):
-        return None
-    return -float(loss_nats)
 
 
 def _checked(name: str, values: Sequence[float]) -> np.ndarray:

@@ -115,7 +115,7 @@ def summarise_retrained(
     Returns:
         One row a cell and size; rows without a finished seed come last.
     """
-    groups: dict[tuple, dict[int, RetrainedRecord]] = {}
+    groups: dict[tuple[Any, ...], dict[int, RetrainedRecord]] = {}
     for record in records:
         key = (
             record.cell,

@@ -146,7 +146,7 @@ class ScalarLog:
         ImportError: If the package tensorboard is not installed.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         with libraries.needed("Events need tensorboard", "tensorboard"):
             from tensorboard.compat.proto import event_pb2
             from tensorboard.compat.proto import summary_pb2
