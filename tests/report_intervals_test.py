@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from nas_keras import report
 from nas_keras.cells import load_spec
+from nas_keras.report import alignment
 from nas_keras.report import architectures
 from nas_keras.report import curves
 from nas_keras.report import html
@@ -157,6 +159,29 @@ def test_what_cannot_be_drawn_says_why():
     assert "<svg" not in page and "<b>" not in page
     assert "next_h = &lt;b&gt;" in page
     assert "Not retrained: the cell that has the best reward." in page
+
+
+def test_attention_is_drawn_with_the_fonts_that_are_there(
+    monkeypatch, tmp_path, caplog
+):
+    nowhere = "\U000f1234"  # Of no font, for private use.
+    weights = np.full((1, 2), 0.5)
+    path = tmp_path / "a.png"
+    families = ("No such font", "STIXNonUnicode")
+    monkeypatch.setattr(alignment, "_FURTHER_FAMILIES", families)
+    # U+E000 is of the second; a dollar begins no formula.
+    report.plot_alignment(["\ue000", "b"], ["$x_a_b$"], weights, path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert caplog.messages == []
+    report.plot_alignment([nowhere, "b"], [nowhere], weights, path)
+    assert caplog.messages == [f"{path}: no font for {nowhere}."]
+
+
+def test_attention_must_have_a_row_for_each_target(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"\(1, 2\)\. Received: shape \(2, 1\)"
+    ):
+        report.plot_alignment(["a", "b"], ["c"], [[0.5], [0.5]], tmp_path)
 
 
 def test_cells_have_their_multiply_adds():
