@@ -12,28 +12,25 @@ of the input and of all weights. All run in turn, in one process:
   python benchmarks/cell_step.py --cells=gru,mut3 --units=64,512 --repeats=5
 
 Then inference alone, and the peak memory of each in a process of its own.
-Times are medians; a ratio is the median of the ratios of neighbours in time.
+Times are medians; a ratio is the median of those of the rounds.
 """
 
-import dataclasses
 import itertools
 import os
 import pathlib
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
+import measuring
 import numpy as np
 import rich.console
 import rich.table
 import tensorflow as tf
-from absl import app
 from absl import flags
 
 from nas_keras.cells import NASRNN
@@ -66,19 +63,6 @@ _LAYERS: dict[str, Callable[[str, int], keras.layers.Layer]] = {
         units, return_sequences=True, use_bias=False
     ),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Times:
-    """Seconds of each round of a candidate."""
-
-    wall_s: list[float]
-    cpu_s: list[float]
-
-    def ratio_to(self, other: "Times") -> float:
-        """Returns how many times as long as the other this takes."""
-        pairs = zip(self.wall_s, other.wall_s, strict=True)
-        return statistics.median(a / b for a, b in pairs)
 
 
 def _input(units: int) -> tf.Tensor:
@@ -128,53 +112,56 @@ def limit_of(cell: str, units: int, training: bool) -> Callable[[], tf.Tensor]:
 
     groups = load_spec(cell).graph.groups
     widths = [len(group.terms) * units for group in groups]
-    kernels = [normal(units, width) for width in widths]
+    of_x, *of_states = [normal(units, width) for width in widths]
     rows = _BATCH * _STEPS
     x, state = normal(rows, units), normal(_BATCH, units)
     gradients = [normal(rows, width) for width in widths] if training else []
 
+    def forward(h: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(h, kernel)[:, :units]
+
+    def backward(d: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(tf.tile(d, [1, kernel.shape[0] // units]), kernel)
+
     @tf.function
     def products() -> list[tf.Tensor]:
-        found = [tf.matmul(x, kernels[0])]
-
-        def forward(time: tf.Tensor, h: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            for kernel in kernels[1:]:
-                h = tf.matmul(h, kernel)[:, :units]
-            return time + 1, h
-
-        found += tf.while_loop(
-            lambda time, h: time < _STEPS, forward, (0, state)
-        )
+        found = [tf.matmul(x, of_x), *_loop(forward, of_states, state)]
         if not training:
             return found
-        transposed = [tf.transpose(kernel) for kernel in kernels[1:]]
-
-        def backward(time: tf.Tensor, d: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            for kernel in transposed:
-                d = tf.matmul(tf.tile(d, [1, kernel.shape[0] // units]), kernel)
-            return time + 1, d
-
-        found += tf.while_loop(
-            lambda time, d: time < _STEPS, backward, (0, state)
-        )
+        transposed = [tf.transpose(kernel) for kernel in of_states]
+        found += _loop(backward, transposed, state)
         found += [tf.matmul(x, d, transpose_a=True) for d in gradients]
-        found.append(tf.matmul(gradients[0], kernels[0], transpose_b=True))
+        found.append(tf.matmul(gradients[0], of_x, transpose_b=True))
         return found
 
     return products
 
 
-def timed(candidates: dict[str, Callable[[], tf.Tensor]]) -> dict[str, Times]:
+def _loop(
+    product: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    kernels: list[tf.Tensor],
+    state: tf.Tensor,
+) -> tuple[tf.Tensor, ...]:
+    """Returns the number of steps and what the last of them comes to."""
+
+    def step(time: tf.Tensor, value: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        for kernel in kernels:
+            value = product(value, kernel)
+        return time + 1, value
+
+    return tf.while_loop(lambda time, _: time < _STEPS, step, (0, state))
+
+
+def timed(
+    candidates: dict[str, Callable[[], tf.Tensor]],
+) -> dict[str, measuring.Times]:
     """Runs all in turn, `--repeats` times after two rounds of warming up."""
-    times = {name: Times([], []) for name in candidates}
-    for repeat in range(-2, _REPEATS.value):
-        for name, run in candidates.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            run()[-1].numpy()
-            if repeat >= 0:
-                times[name].wall_s.append(time.perf_counter() - wall)
-                times[name].cpu_s.append(time.process_time() - cpu)
-    return times
+    calls = {
+        name: lambda run=run: run()[-1].numpy()
+        for name, run in candidates.items()
+    }
+    measuring.in_turn(calls, 2)
+    return measuring.in_turn(calls, _REPEATS.value)
 
 
 def _candidates(
@@ -215,11 +202,15 @@ def _measure(console: rich.console.Console, training: bool) -> dict[str, str]:
             fast, plain = times["fast"], times["plain"]
             of_keras = times.get("keras")
             ratios = {
-                "plain_over_fast": plain.ratio_to(fast),
-                "fast_over_limit": fast.ratio_to(times["limit"]),
+                "plain_over_fast": plain.over(fast),
+                "fast_over_limit": fast.over(times["limit"]),
             }
             if of_keras:
-                ratios["keras_over_fast"] = of_keras.ratio_to(fast)
+                ratios["keras_over_fast"] = of_keras.over(fast)
+            medians = {
+                name: f"{statistics.median(its):.2f}"
+                for name, its in ratios.items()
+            }
             table.add_row(
                 *(cell, str(units)),
                 *(_ms(fast.wall_s), _ms(fast.cpu_s)),
@@ -227,10 +218,10 @@ def _measure(console: rich.console.Console, training: bool) -> dict[str, str]:
                 *(_ms(times["loops"].wall_s), _ms(times["xla"].wall_s)),
                 _ms(of_keras.wall_s) if of_keras else "",
                 *(_ms(times["limit"].wall_s), _ms(times["limit"].cpu_s)),
-                *(f"{ratio:.2f}" for ratio in ratios.values()),
+                *medians.values(),
             )
-            for name, ratio in ratios.items():
-                figures[f"{kind}_{cell}_{units}_{name}"] = f"{ratio:.2f}"
+            for name, median in medians.items():
+                figures[f"{kind}_{cell}_{units}_{name}"] = median
             print(f"{kind} {cell} {units}: done", file=sys.stderr)
             keras.backend.clear_session()
     console.print(table)
@@ -280,9 +271,8 @@ def _measure_memory(console: rich.console.Console) -> dict[str, str]:
     return figures
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Measures, prints tables and a line of headline figures."""
-    del argv
     if _PROBE.value:
         candidate, cell, units = _PROBE.value.split(",")
         print(_peak_mb(candidate, cell, int(units)))
@@ -293,8 +283,8 @@ def main(argv: Sequence[str]) -> None:
     figures |= _measure(console, training=False)
     if _MEMORY.value:
         figures |= _measure_memory(console)
-    print(" ".join(f"{name}={value}" for name, value in figures.items()))
+    measuring.print_figures(figures)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    measuring.run(main)

@@ -13,15 +13,14 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from collections.abc import Sequence
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import measuring
 import numpy as np
 import rich.console
 import rich.table
-from absl import app
 from absl import flags
 
 from nas_keras.controllers import Controller
@@ -119,9 +118,8 @@ def _moments(space: Space, score: Score) -> tuple[float, float]:
     return float(rewards.mean()), float(rewards.std())
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Measures, prints a table and a line of headline figures."""
-    del argv
     table = rich.table.Table(
         "table", "policy gradient", "random", "seeds ahead"
     )
@@ -145,9 +143,13 @@ def main(argv: Sequence[str]) -> None:
         )
     first, last, seconds = _one_max_figures()
     rich.console.Console(width=100).print(table)
-    print(
-        f"one_max_first={min(first):.2f} one_max_last={min(last):.3f} "
-        f"one_max_seconds={max(seconds):.1f} seeds_ahead={num_ahead}/{num_runs}"
+    measuring.print_figures(
+        {
+            "one_max_first": f"{min(first):.2f}",
+            "one_max_last": f"{min(last):.3f}",
+            "one_max_seconds": f"{max(seconds):.1f}",
+            "seeds_ahead": f"{num_ahead}/{num_runs}",
+        }
     )
 
 
@@ -171,4 +173,4 @@ def _spread(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    measuring.run(main)

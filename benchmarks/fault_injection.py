@@ -11,26 +11,23 @@ fsync and rename too.
 
 import concurrent.futures
 import dataclasses
-import json
 import os
 import pathlib
-import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from collections.abc import Mapping
 from collections.abc import Sequence
 
+import fault_runs as runs
+import measuring
 import numpy as np
 import rich.console
 import rich.table
-from absl import app
 from absl import flags
 
 _STAGES = ("kills", "sigterms", "damage", "disk", "lock")
@@ -47,112 +44,8 @@ _STATES = flags.DEFINE_multi_enum(
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of all moments.", lower_bound=0)
 
-_WORKER = pathlib.Path(__file__).with_name("fault_worker.py")
-_CHILD_S = 0.3  # A child is made to last: most moments are within one.
 _LOST_S = 30.0  # Within which a survivor must have ended.
 _PREEMPTED_S = 15.0  # Within which a worker that was told must have.
-_TIMES = r'"elapsed_s": [0-9.e-]+'
-
-
-@dataclasses.dataclass(frozen=True)
-class Ended:
-    """How one start of a worker ended.
-
-    Attributes:
-        status: Exit status, negative for a signal.
-        elapsed_s: Seconds from start to end.
-        errors: Standard error, without TensorFlow's chatter.
-    """
-
-    status: int
-    elapsed_s: float
-    errors: str
-
-
-def _environment(folder: pathlib.Path, **faults: object) -> dict[str, str]:
-    return {
-        **os.environ,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "FAULT_LOG": str(folder / "log"),
-        **{f"FAULT_{name.upper()}": str(v) for name, v in faults.items()},
-    }
-
-
-def _start(
-    folder: pathlib.Path, environment: Mapping[str, str], **options: object
-) -> subprocess.Popen:
-    folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, str(_WORKER), "--preset=faults", "--workdir=run",
-         "--noreport", "--wait_s=20"],
-        cwd=folder, env=dict(environment), stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, **options,
-    )  # fmt: skip
-
-
-def _start_pair(
-    folder: pathlib.Path, faults: Sequence[Mapping[str, object]] = ({}, {})
-) -> list[subprocess.Popen]:
-    servers = [socket.create_server(("localhost", 0)) for _ in faults]
-    addresses = [f"localhost:{s.getsockname()[1]}" for s in servers]
-    for server in servers:
-        server.close()
-    workers = []
-    for index, fault in enumerate(faults):
-        task = {"type": "worker", "index": index}
-        config = {"cluster": {"worker": addresses}, "task": task}
-        environment = _environment(folder, **{"slow": _CHILD_S, **fault})
-        environment["TF_CONFIG"] = json.dumps(config)
-        workers.append(_start(folder, environment))
-    return workers
-
-
-def _wait(workers: Sequence[subprocess.Popen]) -> list[Ended]:
-    """Waits for all; a worker that does not end is an error."""
-    start = time.monotonic()
-
-    def end(worker: subprocess.Popen) -> Ended:
-        _, errors = worker.communicate(timeout=300)
-        chatter = r"(?m)^(I\d{4} |WARNING: All log messages).*\n"
-        errors = re.sub(chatter, "", errors)
-        return Ended(worker.returncode, time.monotonic() - start, errors)
-
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        return list(pool.map(end, workers))
-
-
-def results(folder: pathlib.Path) -> dict[str, bytes]:
-    """Returns what must be equal: name -> content without times."""
-    run = folder / "run"
-    paths = [run / "best_cell.json"]
-    for part in (run, run / "random"):
-        paths += part.glob("*.jsonl")
-        paths += part.glob("checkpoints/*")
-    return {
-        path.relative_to(run).as_posix(): re.sub(
-            _TIMES.encode(), b"", path.read_bytes()
-        )
-        for path in paths
-        if path.name != "workers.jsonl"  # All of it is times.
-    }
-
-
-def differences(folder: pathlib.Path, want: pathlib.Path) -> list[str]:
-    """Returns the names of the results in which two runs differ."""
-    ours, theirs = results(folder), results(want)
-    names = sorted(ours.keys() | theirs.keys())
-    return [name for name in names if ours.get(name) != theirs.get(name)]
-
-
-def _in_vain(folder: pathlib.Path) -> int:
-    """Returns how many children were begun after they had been kept."""
-    kept, num = set(), 0
-    for line in (folder / "log").read_text().splitlines():
-        event, *key = line.split()
-        if event == "kept":
-            kept.add(tuple(key))
-        num += event == "begun" and tuple(key) in kept
-    return num
 
 
 @dataclasses.dataclass
@@ -189,9 +82,8 @@ def disturb(
         folder = root / f"{tally.kind}_{tally.runs}"
         injected = 0
         while True:
-            is_last = tally.injected + injected >= num
-            if is_last:
-                _wait(_start_pair(folder))
+            if tally.injected + injected >= num:
+                runs.wait(runs.start_pair(folder))
                 break
             came, problem = inject(folder)
             injected += came
@@ -201,8 +93,8 @@ def disturb(
                 break
         tally.runs += 1
         tally.injected += injected
-        tally.in_vain += _in_vain(folder)
-        differing = differences(folder, want)
+        tally.in_vain += runs.num_in_vain(folder)
+        differing = runs.differences(folder, want)
         if differing:
             tally.failures.append(f"{folder.name}: {differing} differ")
         else:
@@ -218,9 +110,9 @@ def _killing(rng: np.random.Generator, tally: Tally) -> Callable:
         at_write = rng.random() < 0.5
         if at_write:
             faults[victim] = {"kill_at": int(rng.integers(1, 80))}
-        workers = _start_pair(folder, faults)
+        workers = runs.start_pair(folder, faults)
         if not at_write:
-            _sleep_unless_done(workers, rng.uniform(1.0, 22.0))
+            runs.sleep_unless_done(workers, rng.uniform(1.0, 22.0))
             workers[victim].kill()
         ended = _wait_for_survivor(workers, victim, tally)
         if all(e.status == 0 for e in ended):
@@ -233,21 +125,11 @@ def _killing(rng: np.random.Generator, tally: Tally) -> Callable:
     return inject
 
 
-def _sleep_unless_done(
-    workers: Sequence[subprocess.Popen], seconds: float
-) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and any(
-        worker.poll() is None for worker in workers
-    ):
-        time.sleep(0.01)
-
-
 def _wait_for_survivor(
     workers: Sequence[subprocess.Popen], victim: int, tally: Tally
-) -> list[Ended]:
+) -> list[runs.Ended]:
     workers[victim].wait()
-    ended = _wait(workers)
+    ended = runs.wait(workers)
     if ended[victim].status != 0:
         tally.slowest_s = max(tally.slowest_s, ended[1 - victim].elapsed_s)
         if ended[1 - victim].elapsed_s > _LOST_S:
@@ -257,17 +139,17 @@ def _wait_for_survivor(
 
 def _preempting(rng: np.random.Generator, tally: Tally) -> Callable:
     def inject(folder: pathlib.Path) -> tuple[bool, str | None]:
-        workers = _start_pair(folder)
+        workers = runs.start_pair(folder)
         victim = int(rng.integers(2))
         # Not before the program listens: Python's own end is 143 as well.
-        _sleep_unless_done(workers, rng.uniform(6.0, 22.0))
+        runs.sleep_unless_done(workers, rng.uniform(6.0, 22.0))
         if all(worker.poll() == 0 for worker in workers):
             return False, None
         start = time.monotonic()
         workers[victim].terminate()
         workers[victim].wait()
         seconds = time.monotonic() - start
-        ended = _wait(workers)
+        ended = runs.wait(workers)
         tally.slowest_s = max(tally.slowest_s, seconds)
         if ended[victim].status == 0:
             return False, None
@@ -299,7 +181,7 @@ _WAYS = {
 
 def _interrupted(folder: pathlib.Path) -> None:
     """Makes a run that was killed with two snapshots and pending results."""
-    workers = _start_pair(folder)
+    workers = runs.start_pair(folder)
     run = folder / "run"
     while len(list(run.glob("checkpoints/*.npz"))) < 2 or not list(
         run.glob("pending/*.mark")
@@ -307,7 +189,7 @@ def _interrupted(folder: pathlib.Path) -> None:
         time.sleep(0.01)
     for worker in workers:
         worker.kill()
-    _wait(workers)
+    runs.wait(workers)
 
 
 def _files(folder: pathlib.Path) -> list[str]:
@@ -340,15 +222,15 @@ def _damaged(
             pathlib.Path(folder / "run" / name).parent.glob("*.npz")
         )
         spare = name if "npz" in name and not snapshots[-1].match(name) else ""
-        (ended,) = _wait([_start(folder, _environment(folder))])
+        (ended,) = runs.wait([runs.start(folder, {})])
         said = pathlib.Path(name).name in ended.errors
         if ended.status == 2:
             lines = [x for x in ended.errors.splitlines() if "nas-search" in x]
             good = len(lines) == 1 and _tree(folder) == before
             return "refused", good and "Traceback" not in ended.errors
         # A spare snapshot is not made anew.
-        if ended.status == 0 and set(differences(folder, want)) <= {spare}:
-            in_vain = _in_vain(folder)
+        if ended.status == 0 and set(runs.differences(folder, want)) <= {spare}:
+            in_vain = runs.num_in_vain(folder)
             how = "once more" if in_vain else "went on"
             return f"{how}, said so" if said else how, said or not in_vain
         return f"BAD: {ended}", False
@@ -388,20 +270,20 @@ def disk(root: pathlib.Path, want: pathlib.Path) -> tuple[int, int]:
     num_good, limits = 0, (100, 1_000, 5_000, 20_000)
     for limit in limits:
         folder = root / f"disk_{limit}"
-        full = _start(
-            folder, _environment(folder),
+        full = runs.start(
+            folder, {},
             preexec_fn=lambda limit=limit: resource.setrlimit(
                 resource.RLIMIT_FSIZE, (limit, limit)
             ),
         )  # fmt: skip
-        (first,) = _wait([full])
-        (second,) = _wait([_start(folder, _environment(folder))])
+        (first,) = runs.wait([full])
+        (second,) = runs.wait([runs.start(folder, {})])
         good = (
             first.status == 74
             and "File too large" in first.errors
             and "Traceback" not in first.errors
             and second.status == 0
-            and not differences(folder, want)
+            and not runs.differences(folder, want)
         )
         num_good += good
         print(f"limit {limit}: {first.errors.strip()[-160:]!r}, then "
@@ -412,23 +294,17 @@ def disk(root: pathlib.Path, want: pathlib.Path) -> tuple[int, int]:
 def lock(root: pathlib.Path) -> bool:
     """Starts a second run in the workdir of a first."""
     folder = root / "lock"
-    environment = _environment(folder, slow=_CHILD_S)
-    first = _start(folder, environment)
+    first = runs.start(folder, {"slow": runs.CHILD_S})
     while not (folder / "run" / "trials.jsonl").exists():
         time.sleep(0.05)
-    (second,) = _wait([_start(folder, environment)])
+    (second,) = runs.wait([runs.start(folder, {})])
     first.kill()
     first.wait()
     return second.status == 2 and f"in use by pid {first.pid}" in second.errors
 
 
-def main(argv: Sequence[str]) -> None:
-    """Injects, prints a table and a line of headline figures."""
-    del argv
-    root = pathlib.Path(tempfile.mkdtemp(prefix="faults_"))
-    print(f"Runs are kept in {root}.", file=sys.stderr)
-    want = root / "undisturbed"
-    _wait(_start_pair(want))
+def _tallies(root: pathlib.Path, want: pathlib.Path) -> list[Tally]:
+    """Kills and preempts workers, as far as is asked for."""
     rng = np.random.default_rng(_SEED.value)
     tallies = []
     for stage, num, make in (
@@ -439,11 +315,20 @@ def main(argv: Sequence[str]) -> None:
             tally = Tally(stage)
             disturb(root, want, tally, num, make(rng, tally))
             tallies.append(tally)
+    return tallies
+
+
+def main() -> None:
+    """Injects, prints a table and a line of headline figures."""
+    root = pathlib.Path(tempfile.mkdtemp(prefix="faults_"))
+    print(f"Runs are kept in {root}.", file=sys.stderr)
+    want = root / "undisturbed"
+    runs.wait(runs.start_pair(want))
     figures: dict[str, object] = {}
     table = rich.table.Table(
         "fault", "injected", "survived", "runs", "in vain", "slowest, s"
     )
-    for tally in tallies:
+    for tally in _tallies(root, want):
         table.add_row(
             tally.kind, str(tally.injected), str(tally.survived),
             str(tally.runs), str(tally.in_vain), f"{tally.slowest_s:.1f}",
@@ -452,9 +337,9 @@ def main(argv: Sequence[str]) -> None:
         figures[f"{tally.kind}_in_vain"] = tally.in_vain
         for failure in tally.failures:
             print(f"FAILURE {failure}")
-    for stage, run in (("damage", damage), ("disk", disk)):
+    for stage, stage_of in (("damage", damage), ("disk", disk)):
         if stage in _STAGE.value:
-            num, good = run(root, want)
+            num, good = stage_of(root, want)
             table.add_row(stage, str(num), str(good), "", "", "")
             figures[stage] = f"{good}/{num}"
     if "lock" in _STAGE.value:
@@ -462,8 +347,8 @@ def main(argv: Sequence[str]) -> None:
         table.add_row("second process", "1", str(int(refused)), "", "", "")
         figures["second_refused"] = refused
     rich.console.Console(width=100).print(table)
-    print(" ".join(f"{name}={value}" for name, value in figures.items()))
+    measuring.print_figures(figures)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    measuring.run(main)

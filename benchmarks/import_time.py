@@ -18,9 +18,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+import measuring
 import rich.console
 import rich.table
-from absl import app
 from absl import flags
 
 _REPEATS = flags.DEFINE_integer(
@@ -76,14 +76,8 @@ def beyond_keras_s() -> float:
     return float(_start([_BEYOND_KERAS]))
 
 
-def main(argv: Sequence[str]) -> None:
-    """Measures, and prints the table and the line.
-
-    Raises:
-        app.UsageError: If there are arguments that are no flags.
-    """
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {list(argv[1:])}.")
+def main() -> None:
+    """Measures, prints a table and a line of headline figures."""
     measures = {
         name: functools.partial(cpu_s, command)
         for name, command in _COMMANDS.items()
@@ -101,8 +95,10 @@ def main(argv: Sequence[str]) -> None:
         numbers = (medians[name], min(its), max(its))
         table.add_row(name, *(f"{number:.2f}" for number in numbers))
     rich.console.Console().print(table)
-    print(*(f"{name}_s={value:.3f}" for name, value in medians.items()))
+    measuring.print_figures(
+        {f"{name}_s": f"{value:.3f}" for name, value in medians.items()}
+    )
 
 
 if __name__ == "__main__":
-    app.run(main)
+    measuring.run(main)

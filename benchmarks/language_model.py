@@ -30,13 +30,10 @@ import dataclasses
 import math
 import os
 import statistics
-import sys
-import time
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
-from typing import NoReturn
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # PyTorch's OpenMP takes this by itself if it has more threads than cores; with
@@ -45,11 +42,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import keras
+import measuring
 import numpy as np
 import rich.console
 import rich.table
 import tensorflow as tf
-from absl import app
 from absl import flags
 
 from nas_keras.cells.spec import load_spec
@@ -129,27 +126,18 @@ class Candidate:
         parameters: Trainable weights.
         first_nats: Loss before the first step.
         last_nats: Mean loss of the last round.
-        wall_s, cpu_s: Of each round; CPU of all threads.
+        times: Of each round.
     """
 
     train: Callable[[int], float]
     parameters: int
     first_nats: float = math.nan
     last_nats: float = math.nan
-    wall_s: list[float] = dataclasses.field(default_factory=list)
-    cpu_s: list[float] = dataclasses.field(default_factory=list)
+    times: measuring.Times = dataclasses.field(default_factory=measuring.Times)
 
     def run_round(self) -> None:
-        """Trains for a round and keeps its times."""
-        wall, cpu = time.perf_counter(), time.process_time()
+        """Trains for a round."""
         self.last_nats = self.train(_STEPS.value)
-        self.wall_s.append(time.perf_counter() - wall)
-        self.cpu_s.append(time.process_time() - cpu)
-
-    def times_of(self, other: "Candidate") -> list[float]:
-        """Returns how many times as long as the other each round took."""
-        pairs = zip(self.wall_s, other.wall_s, strict=True)
-        return [a / b for a, b in pairs]
 
 
 def size_of(preset: str) -> Size:
@@ -309,11 +297,13 @@ def measured(size: Size) -> dict[str, Candidate]:
         first = candidate.first_nats
         if not abs(first - _UNIFORM_NATS) < _TOLERANCE_NATS:
             expected = f"uniform guess: {_UNIFORM_NATS:.3f}"
-            _fail(f"{name} begins at {first:.3f} nats; {expected}.", status=1)
-        candidate.train(_STEPS.value)
-    for _ in range(_REPEATS.value):
-        for candidate in candidates.values():
-            candidate.run_round()
+            measuring.fail(
+                f"{name} begins at {first:.3f} nats; {expected}.", status=1
+            )
+        candidate.run_round()
+    calls = {name: its.run_round for name, its in candidates.items()}
+    for name, times in measuring.in_turn(calls, _REPEATS.value).items():
+        candidates[name].times = times
     return candidates
 
 
@@ -321,13 +311,13 @@ def ratios_of(
     size: Size, candidates: Mapping[str, Candidate]
 ) -> dict[str, list[float]]:
     """Returns ratios of all rounds: of speeds where no time is named."""
-    peers = dict(candidates)
+    peers = {name: candidate.times for name, candidate in candidates.items()}
     lstm, nascell = peers.pop("lstm"), peers.pop("nascell")
     products = size.multiply_adds("nascell") / size.multiply_adds("lstm")
     return {
         "nascell_multiply_adds_over_lstm": [products],
-        "nascell_time_over_lstm": nascell.times_of(lstm),
-        **{f"lstm_over_{k}": peer.times_of(lstm) for k, peer in peers.items()},
+        "nascell_time_over_lstm": nascell.over(lstm),
+        **{f"lstm_over_{k}": peer.over(lstm) for k, peer in peers.items()},
     }
 
 
@@ -343,8 +333,8 @@ def report(console: rich.console.Console, preset: str) -> dict[str, str]:
         f"{config.num_steps} steps, {'tied' if config.tied else 'not tied'}",
     )  # fmt: skip
     for name, of in candidates.items():
-        rate = f"{num_tokens / statistics.median(of.wall_s):.0f}"
-        cpu_s = statistics.median(of.cpu_s) * 1000 / num_tokens
+        rate = f"{num_tokens / statistics.median(of.times.wall_s):.0f}"
+        cpu_s = statistics.median(of.times.cpu_s) * 1000 / num_tokens
         table.add_row(
             name, rate, f"{cpu_s:.3f}", f"{of.parameters:,}",
             f"{of.first_nats:.3f}", f"{of.last_nats:.3f}",
@@ -354,17 +344,15 @@ def report(console: rich.console.Console, preset: str) -> dict[str, str]:
     table = rich.table.Table("ratio", "median", "lowest to highest", "goal")
     for name, ratios in ratios_of(size, candidates).items():
         median = f"{statistics.median(ratios):.2f}"
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        spread = measuring.range_text(ratios)
         table.add_row(name, median, spread, _GOALS.get(name, ""))
         headline[f"{preset}_{name}"] = median
     console.print(table)
     return headline
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Measures, prints tables and a line of headline figures."""
-    if len(argv) > 1:
-        _fail(f"Unexpected arguments: {list(argv[1:])}.", status=2)
     tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
     tf.config.threading.set_inter_op_parallelism_threads(_THREADS.value)
     if torch:
@@ -375,7 +363,7 @@ def main(argv: Sequence[str]) -> None:
     for preset in _SIZES.value:
         figures |= report(console, preset)
         keras.backend.clear_session()
-    print(" ".join(f"{name}={value}" for name, value in figures.items()))
+    measuring.print_figures(figures)
 
 
 @flags.validator("sizes", f"must be of {_PRESETS}")
@@ -383,17 +371,5 @@ def _are_presets(sizes: Sequence[str]) -> bool:
     return bool(sizes) and set(sizes) <= set(_PRESETS)
 
 
-def _parse_flags(argv: Sequence[str]) -> list[str]:
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        _fail(str(error), status=2)
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    print(f"language_model: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(status)
-
-
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse_flags)
+    measuring.run(main)

@@ -21,15 +21,14 @@ import json
 import math
 import pathlib
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
+import measuring
 import numpy as np
 import rich.console
 import rich.table
-from absl import app
 from absl import flags
 from scale_model import BUDGET
 from scale_model import Children
@@ -250,37 +249,34 @@ def _label(key: tuple[str, int]) -> str:
     return f"sync b={size}" if scheme == "ours" else f"async m={size}"
 
 
-def _headline(curves: dict[str, Curves]) -> str:
+def _headline(curves: dict[str, Curves]) -> dict[str, str]:
     i = WORKERS.index(800)
     plain, preempt = curves["none"], curves["preempt"]
-    figures = {
-        "sync_efficiency_800_b1": plain["ours", 1][i].efficiency,
-        "sync_efficiency_800_b4": plain["ours", 4][i].efficiency,
-        "async_efficiency_800": plain["paper", 8][i].efficiency,
-        "sync_preempt_800_b1": preempt["ours", 1][i].efficiency,
-        "async_preempt_800": preempt["paper", 8][i].efficiency,
+    efficiencies = {
+        "sync_efficiency_800_b1": plain["ours", 1],
+        "sync_efficiency_800_b4": plain["ours", 4],
+        "async_efficiency_800": plain["paper", 8],
+        "sync_preempt_800_b1": preempt["ours", 1],
+        "async_preempt_800": preempt["paper", 8],
     }
-    return " ".join(
-        [
-            *(f"{name}={value:.3f}" for name, value in figures.items()),
-            f"sync_updates_800_b1={plain['ours', 1][i].updates_of_budget}",
-            f"sync_updates_800_b4={plain['ours', 4][i].updates_of_budget}",
-            f"async_updates_800={plain['paper', 8][i].updates_of_budget}",
-            f"async_staleness_800={plain['paper', 8][i].staleness:.0f}",
-        ]
-    )
+    return {
+        **{k: f"{of[i].efficiency:.3f}" for k, of in efficiencies.items()},
+        "sync_updates_800_b1": f"{plain['ours', 1][i].updates_of_budget}",
+        "sync_updates_800_b4": f"{plain['ours', 4][i].updates_of_budget}",
+        "async_updates_800": f"{plain['paper', 8][i].updates_of_budget}",
+        "async_staleness_800": f"{plain['paper', 8][i].staleness:.0f}",
+    }
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Simulates, prints tables and a line of headline figures."""
-    del argv
     try:
         simulation = _simulation_of_flags()
         kinds = kinds_of_stragglers(_LOSSES_PER_HOUR.value)
         if _FIGURE.value:
             pathlib.Path(_FIGURE.value).touch()  # Fails now or not at all.
     except (OSError, ValueError) as error:
-        sys.exit(f"scale_simulation: {error}")
+        measuring.fail(str(error), status=1)
     curves = {name: simulate(simulation, kind) for name, kind in kinds.items()}
     by_child_s = sweep(simulation, kinds["preempt"])
     console = rich.console.Console(width=120)
@@ -290,7 +286,7 @@ def main(argv: Sequence[str]) -> None:
     if _FIGURE.value:
         mean_s = simulation.children.mean_s
         draw(curves, by_child_s, mean_s, _FIGURE.value)
-    print(_headline(curves))
+    measuring.print_figures(_headline(curves))
 
 
 def _simulation_of_flags() -> Simulation:
@@ -397,4 +393,4 @@ def _panel(
 
 
 if __name__ == "__main__":
-    app.run(main)
+    measuring.run(main)

@@ -29,12 +29,12 @@ from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import measuring
 import quality_of_searches as of_searches
 import quality_of_sharing as of_sharing
 import quality_of_winners as of_winners
 import quality_runs as runs
 import rich.console
-from absl import app
 from absl import flags
 
 from nas_keras import data
@@ -159,18 +159,17 @@ def _final_folder(name: str) -> pathlib.Path:
     return pathlib.Path(_WORKDIR.value, f"final-{stem}")
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Runs what is missing, prints tables and a line of headline figures."""
-    del argv
     if _JOBS.value:
         _run_here(_JOBS.value)
         return
     unknown = sorted(set(_ONLY.value) - set(_EXPERIMENTS))
     if unknown or _PROCESSES.value < 0:
-        sys.exit(
-            f"search_quality: --experiments must be of {_EXPERIMENTS} and "
-            f"--processes at least 0. Received: {_ONLY.value} and "
-            f"{_PROCESSES.value}."
+        measuring.fail(
+            f"--experiments must be of {_EXPERIMENTS} and --processes at least "
+            f"0. Received: {_ONLY.value} and {_PROCESSES.value}.",
+            status=2,
         )
     setting, seeds = _setting(), [int(seed) for seed in _SEEDS.value]
     jobs = _jobs(_ONLY.value, seeds)
@@ -183,13 +182,13 @@ def main(argv: Sequence[str]) -> None:
     try:
         _print(setting, seeds)
     except ValueError as error:
-        sys.exit(f"search_quality: {error}")
+        measuring.fail(str(error), status=1)
     missing = [n for n, path in folders.items() if not runs.is_done(path)]
     if missing:
         print(f"not finished: {', '.join(missing)}", file=sys.stderr)
     if failed:
         logs = pathlib.Path(_WORKDIR.value, "logs")
-        sys.exit(f"failed, see {logs}: {', '.join(failed)}")
+        measuring.fail(f"failed, see {logs}: {', '.join(failed)}", status=1)
 
 
 def _print(setting: runs.Setting, seeds: Sequence[int]) -> None:
@@ -209,8 +208,8 @@ def _print(setting: runs.Setting, seeds: Sequence[int]) -> None:
             setting, _jobs(_EXPERIMENTS, seeds), _FINALISTS.value
         )
         headline |= of_winners.winners(setting, chosen, console)
-    print(" ".join(f"{name}={value:.4g}" for name, value in headline.items()))
+    measuring.print_figures(headline)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    measuring.run(main)

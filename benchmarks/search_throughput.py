@@ -14,28 +14,28 @@ and of the peer with all cores, in turn, over the same architectures.
 H=64, batch 32, 32 steps, 200 updates, characters of the embedded text.
 """
 
+import dataclasses
 import gc
 import json
 import math
 import os
 import resource
-import socket
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
+import measuring
 import numpy as np
 import rich.console
 import rich.table
-from absl import app
 from absl import flags
 
+from nas_keras.cells import CellSpec
 from nas_keras.cells import NASCell
 from nas_keras.controllers import RandomController
 from nas_keras.data.sources import open_corpus
@@ -77,7 +77,7 @@ _CONFIG = LanguageModelConfig(
 )
 
 
-def plain_keras_child(spec, corpus: Corpus) -> float:
+def plain_keras_child(spec: CellSpec, corpus: Corpus) -> float:
     """Trains a child as one would with Keras alone; returns its loss."""
     config = _CONFIG
     model = keras.Sequential(
@@ -153,32 +153,25 @@ def _time_plain() -> None:
         batch_size=_BATCH,
         seed=_SEED.value,
     )
-    seconds = [
-        _timed(lambda trial=trial: plain_keras_child(trial.spec, corpus))[1]
-        for trial in trials
-    ]
-    print(json.dumps([_BATCH * statistics.mean(seconds[1:])]))
+    times = measuring.Times()
+    for trial in trials:
+        times.of(lambda trial=trial: plain_keras_child(trial.spec, corpus))
+    print(json.dumps([_BATCH * statistics.mean(times.wall_s[1:])]))
 
 
 def _seconds_of(role: str, num_workers: int = 1) -> list[float]:
-    servers = [
-        socket.create_server(("localhost", 0)) for _ in range(num_workers)
+    command = [
+        sys.executable, __file__, f"--role={role}", f"--seed={_SEED.value}"
+    ]  # fmt: skip
+    processes = [
+        subprocess.Popen(
+            command,
+            env={**os.environ, "TF_CONFIG": config},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for config in measuring.tf_configs(num_workers)
     ]
-    addresses = [f"localhost:{s.getsockname()[1]}" for s in servers]
-    for server in servers:
-        server.close()
-    processes = []
-    for index in range(num_workers):
-        task = {"type": "worker", "index": index}
-        config = {"cluster": {"worker": addresses}, "task": task}
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, __file__, f"--role={role}",
-                 f"--seed={_SEED.value}"],
-                env={**os.environ, "TF_CONFIG": json.dumps(config)},
-                stdout=subprocess.PIPE, text=True,
-            )
-        )  # fmt: skip
     outputs = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):
         raise RuntimeError(f"A process of the role {role} failed.")
@@ -198,42 +191,29 @@ def _compare_searches() -> dict[str, float]:
             per_hour[name].append(3600 * _BATCH / step_s)
             print(f"round {number + 1}, {name}: {per_hour[name][-1]:.0f} an "
                   "hour", file=sys.stderr)  # fmt: skip
-    columns = [per_hour[name] for name in ("one", "several", "plain")]
-    scaling = [b / a for a, b, _ in zip(*columns, strict=True)]
-    speedup = [b / c for _, b, c in zip(*columns, strict=True)]
+    one, several, plain = per_hour.values()
+    scaling = measuring.ratios(several, one)
+    speedup = measuring.ratios(several, plain)
+    workers = f"{_WORKERS.value} workers"
     table = rich.table.Table("children an hour", "median", "of all rounds")
-    for name, values in (
-        ("one worker, one thread", per_hour["one"]),
-        (f"{_WORKERS.value} workers of one thread", per_hour["several"]),
-        ("plain Keras, all cores", per_hour["plain"]),
+    for name, values, digits in (
+        ("one worker, one thread", one, 0),
+        (f"{workers} of one thread", several, 0),
+        ("plain Keras, all cores", plain, 0),
+        (f"{workers} over one", scaling, 2),
+        (f"{workers} over plain", speedup, 2),
     ):
-        table.add_row(
-            name,
-            f"{statistics.median(values):.0f}",
-            ", ".join(f"{value:.0f}" for value in values),
+        median, *texts = (
+            f"{value:.{digits}f}"
+            for value in (statistics.median(values), *values)
         )
-    for name, ratios in (
-        (f"{_WORKERS.value} workers over one", scaling),
-        (f"{_WORKERS.value} workers over plain", speedup),
-    ):
-        table.add_row(
-            name,
-            f"{statistics.median(ratios):.2f}",
-            ", ".join(f"{ratio:.2f}" for ratio in ratios),
-        )
+        table.add_row(name, median, ", ".join(texts))
     rich.console.Console(width=100).print(table)
     return {
-        "worker_children_per_hour": statistics.median(per_hour["several"]),
+        "worker_children_per_hour": statistics.median(several),
         "worker_scaling": statistics.median(scaling),
         "worker_speedup": statistics.median(speedup),
     }
-
-
-def _timed(fn: Callable[[], float]) -> tuple[float, float, float]:
-    """Returns the result, the seconds and the CPU seconds of a call."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = fn()
-    return result, time.perf_counter() - wall, time.process_time() - cpu
 
 
 def _resident_mb() -> float:
@@ -241,9 +221,8 @@ def _resident_mb() -> float:
         return int(file.read().split()[1]) * resource.getpagesize() / 2**20
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Measures, prints a table and a line of headline figures."""
-    del argv
     if _ROLE.value == "search":
         return _time_search()
     if _ROLE.value == "plain":
@@ -254,7 +233,15 @@ def main(argv: Sequence[str]) -> None:
         figures |= _compare_searches()
     if _CHILDREN.value:
         figures |= _compare_children()
-    print(" ".join(f"{name}={value:.4g}" for name, value in figures.items()))
+    measuring.print_figures(figures)
+
+
+@dataclasses.dataclass
+class Children:
+    """What the same children came to: their times, and losses in nats."""
+
+    times: measuring.Times = dataclasses.field(default_factory=measuring.Times)
+    losses: list[float] = dataclasses.field(default_factory=list)
 
 
 def _compare_children() -> dict[str, float]:
@@ -267,20 +254,22 @@ def _compare_children() -> dict[str, float]:
     def draw() -> np.ndarray:
         return np.array([[rng.integers(n) for n in space.num_options]])
 
-    first = _timed(lambda: trainer.evaluate(draw(), 0)[0])[1]
-    _timed(lambda: plain_keras_child(space.decode(draw()[0]), corpus))
-    rows = []
-    for _ in range(_CHILDREN.value):
+    first = measuring.Times()
+    first.of(lambda: trainer.evaluate(draw(), 0))
+    plain_keras_child(space.decode(draw()[0]), corpus)
+    ours, plain = Children(), Children()
+    for number in range(1, _CHILDREN.value + 1):
         tokens = draw()
         spec = space.decode(tokens[0])
-        evaluation, *ours = _timed(lambda t=tokens: trainer.evaluate(t, 0)[0])
-        loss_nats, *plain = _timed(lambda s=spec: plain_keras_child(s, corpus))
-        own_loss = evaluation.metrics.get("validation_loss_nats", math.nan)
-        rows.append((*ours, *plain, own_loss, loss_nats))
-        print(f"child {len(rows)}: {ours[0]:.2f} s, plain {plain[0]:.2f} s",
-              file=sys.stderr)  # fmt: skip
+        (child,) = ours.times.of(lambda t=tokens: trainer.evaluate(t, 0))
+        ours.losses.append(child.metrics.get("validation_loss_nats", math.nan))
+        plain.losses.append(
+            plain.times.of(lambda s=spec: plain_keras_child(s, corpus))
+        )
+        print(f"child {number}: {ours.times.wall_s[-1]:.2f} s, plain "
+              f"{plain.times.wall_s[-1]:.2f} s", file=sys.stderr)  # fmt: skip
     memory = _memory(trainer, draw, _MEMORY_CHILDREN.value)
-    return _print(rows, first, memory, trainer.num_traces)
+    return _print(ours, plain, first.wall_s[0], memory, trainer.num_traces)
 
 
 def _memory(
@@ -298,43 +287,44 @@ def _memory(
 
 
 def _print(
-    rows, first: float, memory: tuple[float, float], num_traces: int
+    ours: Children,
+    plain: Children,
+    first_s: float,
+    memory_mb: tuple[float, float],
+    num_traces: int,
 ) -> dict[str, float]:
-    ours, cpu, plain, plain_cpu, *losses = (
-        list(column) for column in zip(*rows, strict=True)
-    )
-    ratios = [b / a for a, b in zip(ours, plain, strict=True)]
     table = rich.table.Table("", "ours", "plain Keras", "ratio")
     for name, a, b in (
-        ("seconds a child, median", ours, plain),
-        ("CPU seconds a child, median", cpu, plain_cpu),
-        ("validation loss, median", *losses),
+        ("seconds a child, median", ours.times.wall_s, plain.times.wall_s),
+        ("CPU seconds a child, median", ours.times.cpu_s, plain.times.cpu_s),
+        ("validation loss, median", ours.losses, plain.losses),
     ):
         a, b = statistics.median(a), statistics.median(b)
         table.add_row(name, f"{a:.3f}", f"{b:.3f}", f"{b / a:.2f}")
-    per_hour = 3600 / statistics.median(ours)
-    plain_per_hour = 3600 / statistics.median(plain)
-    table.add_row(
-        "children an hour", f"{per_hour:.0f}", f"{plain_per_hour:.0f}",
-        f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to "
-        f"{max(ratios):.2f})",
-    )  # fmt: skip
-    table.add_row("first child, with its compilation", f"{first:.1f} s", "", "")
-    table.add_row("traces of the training step", str(num_traces), "", "")
-    growth = 100 * (memory[1] / memory[0] - 1)
-    table.add_row(
-        "resident MB after 20 and all", f"{memory[0]:.0f}, {memory[1]:.0f}",
-        "", f"{growth:+.1f} %",
-    )  # fmt: skip
+    per_hour, plain_per_hour = (
+        3600 / statistics.median(its.times.wall_s) for its in (ours, plain)
+    )
+    ratios = plain.times.over(ours.times)
+    speedup = statistics.median(ratios)
+    growth = 100 * (memory_mb[1] / memory_mb[0] - 1)
+    for row in (
+        ("children an hour", f"{per_hour:.0f}", f"{plain_per_hour:.0f}",
+         f"{speedup:.2f} ({measuring.range_text(ratios)})"),
+        ("first child, with its compilation", f"{first_s:.1f} s"),
+        ("traces of the training step", str(num_traces)),
+        ("resident MB after 20 and all",
+         f"{memory_mb[0]:.0f}, {memory_mb[1]:.0f}", "", f"{growth:+.1f} %"),
+    ):  # fmt: skip
+        table.add_row(*row)
     rich.console.Console(width=100).print(table)
     return {
         "children_per_hour": per_hour,
         "plain_children_per_hour": plain_per_hour,
-        "speedup": statistics.median(ratios),
+        "speedup": speedup,
         "num_traces": num_traces,
         "memory_growth_percent": growth,
     }
 
 
 if __name__ == "__main__":
-    app.run(main)
+    measuring.run(main)

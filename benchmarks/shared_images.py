@@ -3,24 +3,22 @@ r"""Training shared image networks against training one network alone.
 `SharedWeights` on ENAS' macro and micro space, the architecture data to the
 step, against the same architecture as a program of its own that holds and
 trains only what it uses: same layers, images, optimizer. Both take turns in one
-process; a ratio is the median of those of neighbours in time.
+process; a ratio is the median of those of the rounds.
 
   python benchmarks/shared_images.py --architectures=4 --repeats=5
 """
 
 import os
 import statistics
-import time
 from collections.abc import Callable
-from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import measuring
 import numpy as np
 import rich.console
 import rich.table
 import tensorflow as tf
-from absl import app
 from absl import flags
 
 from nas_keras.data.images import Images
@@ -44,13 +42,6 @@ _REPEATS = flags.DEFINE_integer("repeats", 5, "Rounds.", lower_bound=1)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images.")
 _FILTERS = flags.DEFINE_integer("filters", 0, "0: of ENAS' searches, 36 or 20.")
 _THREADS = flags.DEFINE_integer("threads", 0, "Of an operation; 0: all cores.")
-
-
-def _seconds(call: Callable[[], None]) -> tuple[float, float]:
-    """Returns wall and CPU seconds."""
-    wall_s, cpu_s = time.perf_counter(), time.process_time()
-    call()
-    return time.perf_counter() - wall_s, time.process_time() - cpu_s
 
 
 def _task() -> ImageTask:
@@ -109,28 +100,25 @@ def _alone(
     return lambda: float(update())
 
 
-def _rounds(name: str) -> tuple[list[tuple], int]:
-    """Returns seconds of shared and alone, of each round, and the traces."""
+def _times(name: str) -> tuple[measuring.Times, measuring.Times, int]:
+    """Returns the times of shared and alone, and the traces of shared."""
     space, task = _space(name), _task()
-    shared = SharedWeights(space, task, num_phases=1)
+    weights = SharedWeights(space, task, num_phases=1)
     rng = np.random.default_rng(1)
     shape = (_ARCHITECTURES.value, len(space.choices))
-    rows = rng.integers(space.num_options, size=shape)
-    found = []
-    for row in rows:
-        alone = _alone(space, task, row)
-        own = [lambda row=row: shared.train(row[None]), alone]
-        for call in own:
-            call()  # Compiles.
-        found += [
-            tuple(_seconds(call) for call in own) for _ in range(_REPEATS.value)
-        ]
-    return found, shared.num_traces
+    shared, alone = measuring.Times(), measuring.Times()
+    for row in rng.integers(space.num_options, size=shape):
+        update = _alone(space, task, row)
+        weights.train(row[None])  # Compiles, as the next does.
+        update()
+        for _ in range(_REPEATS.value):
+            shared.of(lambda row=row: weights.train(row[None]))
+            alone.of(update)
+    return shared, alone, weights.num_traces
 
 
-def main(argv: Sequence[str]) -> None:
-    """Prints the table."""
-    del argv
+def main() -> None:
+    """Measures, prints a table and a line of headline figures."""
     limit_threads(_THREADS.value)
     table = rich.table.Table(
         "space", "shared images/s", "alone images/s", "shared / alone, time",
@@ -138,29 +126,26 @@ def main(argv: Sequence[str]) -> None:
     )  # fmt: skip
     headline = {}
     for name in _SPACES.value:
-        rounds, traces = _rounds(name)
-        rates = [
-            _BATCH_SIZE.value
-            / statistics.median(pair[side][0] for pair in rounds)
-            for side in (0, 1)
-        ]
-        ratios = [own[0] / alone[0] for own, alone in rounds]
-        cpu = statistics.median(own[1] / alone[1] for own, alone in rounds)
-        ratio = statistics.median(ratios)
+        shared, alone, traces = _times(name)
+        ratio = f"{statistics.median(shared.over(alone)):.2f}"
+        cpu_ratio = f"{statistics.median(shared.cpu_over(alone)):.2f}"
         table.add_row(
             name,
-            *(f"{rate:,.0f}" for rate in rates),
-            f"{ratio:.2f}",
-            f"{min(ratios):.2f} to {max(ratios):.2f}",
-            f"{cpu:.2f}",
+            *(
+                f"{_BATCH_SIZE.value / statistics.median(its.wall_s):,.0f}"
+                for its in (shared, alone)
+            ),
+            ratio,
+            measuring.range_text(shared.over(alone)),
+            cpu_ratio,
             str(traces),
         )
-        headline[f"ratio_{name}"] = f"{ratio:.2f}"
-        headline[f"cpu_ratio_{name}"] = f"{cpu:.2f}"
-        headline[f"traces_{name}"] = str(traces)
+        headline[f"ratio_{name}"] = ratio
+        headline[f"cpu_ratio_{name}"] = cpu_ratio
+        headline[f"traces_{name}"] = traces
     rich.console.Console(width=120).print(table)
-    print(" ".join(f"{name}={value}" for name, value in headline.items()))
+    measuring.print_figures(headline)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    measuring.run(main)

@@ -3,23 +3,21 @@ r"""Training shared weights against training one cell alone.
 `SharedWeights` on the space of ENAS, another random architecture for every
 minibatch, against `LanguageModelTrainer` on a model with
 `NASRNN(units, "enas_ptb")`: same width, text, batch and optimizer. Both take
-turns in one process; a ratio is the median of those of neighbours in time.
+turns in one process; a ratio is the median of those of the rounds.
 
   python benchmarks/shared_weights.py --units=64,200 --repeats=7
 """
 
 import os
 import statistics
-import time
 from collections.abc import Callable
-from collections.abc import Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import measuring
 import numpy as np
 import rich.console
 import rich.table
-from absl import app
 from absl import flags
 
 from nas_keras.cells import load_spec
@@ -40,14 +38,9 @@ _STEPS = flags.DEFINE_integer("steps", 35, "Of a sequence.")
 _THREADS = flags.DEFINE_integer("threads", 0, "Of an operation; 0: all cores.")
 
 
-def _seconds(call: Callable[[], None]) -> tuple[float, float]:
-    """Returns wall and CPU seconds."""
-    wall_s, cpu_s = time.perf_counter(), time.process_time()
-    call()
-    return time.perf_counter() - wall_s, time.process_time() - cpu_s
-
-
-def _candidates(units: int) -> tuple[SharedWeights, Callable, Callable]:
+def _candidates(
+    units: int,
+) -> tuple[SharedWeights, dict[str, Callable[[], None]]]:
     """Returns the shared weights, and a round of each candidate."""
     config = LanguageModelConfig(
         units=units,
@@ -69,12 +62,14 @@ def _candidates(units: int) -> tuple[SharedWeights, Callable, Callable]:
         shared.train(controller.sample(rows).tokens)
 
     alone = LanguageModelTrainer(task, task.model(load_spec("enas_ptb")))
-    return shared, train_shared, lambda: alone.train(0, splits=())
+    return shared, {
+        "shared": train_shared,
+        "alone": lambda: alone.train(0, splits=()),
+    }
 
 
-def main(argv: Sequence[str]) -> None:
-    """Prints the table."""
-    del argv
+def main() -> None:
+    """Measures, prints a table and a line of headline figures."""
     limit_threads(_THREADS.value)
     table = rich.table.Table(
         "units", "shared tokens/s", "(CPU)", "alone tokens/s", "(CPU)",
@@ -83,34 +78,28 @@ def main(argv: Sequence[str]) -> None:
     tokens = _BATCH_SIZE.value * _STEPS.value * _UPDATES.value
     headline = {}
     for units in map(int, _UNITS.value):
-        shared, train_shared, train_alone = _candidates(units)
-        train_shared()  # Compiles.
-        train_alone()
-        rounds = [
-            (_seconds(train_shared), _seconds(train_alone))
-            for _ in range(_REPEATS.value)
-        ]
-        ratios = [alone[0] / own[0] for own, alone in rounds]
-        cpu_ratios = [alone[1] / own[1] for own, alone in rounds]
-        rates = [
-            tokens / statistics.median(pair[side][clock] for pair in rounds)
-            for side in (0, 1)
-            for clock in (0, 1)
-        ]
-        ratio = statistics.median(ratios)
+        weights, calls = _candidates(units)
+        measuring.in_turn(calls, 1)  # Compiles.
+        times = measuring.in_turn(calls, _REPEATS.value)
+        shared, alone = times["shared"], times["alone"]
+        ratio = f"{statistics.median(alone.over(shared)):.2f}"
         table.add_row(
             str(units),
-            *(f"{rate:,.0f}" for rate in rates),
-            f"{ratio:.2f}",
-            f"{min(ratios):.2f} to {max(ratios):.2f}",
-            f"{statistics.median(cpu_ratios):.2f}",
-            str(shared.num_traces),
+            *(
+                f"{tokens / statistics.median(seconds):,.0f}"
+                for its in (shared, alone)
+                for seconds in (its.wall_s, its.cpu_s)
+            ),
+            ratio,
+            measuring.range_text(alone.over(shared)),
+            f"{statistics.median(alone.cpu_over(shared)):.2f}",
+            str(weights.num_traces),
         )
-        headline[f"ratio_{units}"] = f"{ratio:.2f}"
-        headline[f"traces_{units}"] = str(shared.num_traces)
+        headline[f"ratio_{units}"] = ratio
+        headline[f"traces_{units}"] = weights.num_traces
     rich.console.Console(width=120).print(table)
-    print(" ".join(f"{name}={value}" for name, value in headline.items()))
+    measuring.print_figures(headline)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    measuring.run(main)

@@ -30,20 +30,19 @@ import dataclasses
 import math
 import os
 import statistics
-import sys
-import time
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+import measuring
 import numpy as np
 import rich.console
 import rich.table
 import tensorflow as tf
-from absl import app
 from absl import flags
 
 from nas_keras.cells.spec import load_spec
@@ -70,32 +69,6 @@ _THREADS = flags.DEFINE_integer(
 )
 _BEAM, _RATE, _CLIP_NORM = 5, 1e-3, 1.0
 _TOLERANCE_NATS = 0.1  # First weights are small, not zero.
-
-
-@dataclasses.dataclass
-class Candidate:
-    """Work of a round, and what it took.
-
-    Attributes:
-        run: Does it and returns a loss in nats, or 0 for a search.
-        wall_s, cpu_s: Of each round; CPU of all threads.
-    """
-
-    run: Callable[[], float]
-    wall_s: list[float] = dataclasses.field(default_factory=list)
-    cpu_s: list[float] = dataclasses.field(default_factory=list)
-
-    def run_round(self) -> None:
-        """Runs and keeps the times."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        self.run()
-        self.wall_s.append(time.perf_counter() - wall)
-        self.cpu_s.append(time.process_time() - cpu)
-
-    def times_of(self, other: "Candidate") -> list[float]:
-        """Returns how many times as long as the other each round took."""
-        pairs = zip(self.wall_s, other.wall_s, strict=True)
-        return [a / b for a, b in pairs]
 
 
 def batches() -> list[tuple[np.ndarray, np.ndarray]]:
@@ -139,49 +112,62 @@ class KerasTranslation:
     step: keras.Model
 
 
-def keras_translation() -> KerasTranslation:
-    """Returns the model of GNMT's size from Keras's layers."""
-    units, num = _UNITS.value, _LAYERS.value
-    layers = keras.layers
-    options = {"return_sequences": True, "return_state": True}
-    embedding = layers.ReversibleEmbedding(_VOCABULARY.value, units)
-    both = layers.Bidirectional(layers.LSTM(units, **options))
-    uni = [layers.LSTM(units, **options) for _ in range(num - 1)]
-    decoder = [layers.LSTM(units, **options) for _ in range(num)]
-    attention = layers.AdditiveAttention()
-    join = layers.Concatenate()
+class _KerasLayers:
+    """Keras's layers of the size of GNMT's, and how data goes through them."""
 
-    def encode(source: Any) -> tuple[Any, list[Any]]:
-        x, _, _, *states = both(embedding(source))
+    def __init__(self, units: int, num_layers: int) -> None:
+        layers = keras.layers
+
+        def lstm() -> keras.layers.Layer:
+            return layers.LSTM(units, return_sequences=True, return_state=True)
+
+        self.embedding = layers.ReversibleEmbedding(_VOCABULARY.value, units)
+        self.both = layers.Bidirectional(lstm())
+        self.encoder = [lstm() for _ in range(num_layers - 1)]
+        self.decoder = [lstm() for _ in range(num_layers)]
+        self.attention = layers.AdditiveAttention()
+        self.join = layers.Concatenate()
+
+    def encode(self, source: Any) -> tuple[Any, list[Any]]:
+        """Returns memory and last states."""
+        x, _, _, *states = self.both(self.embedding(source))
         states = [states]
-        for place, layer in enumerate(uni):
+        for place, layer in enumerate(self.encoder):
             outputs, *after = layer(x)
-            x = layers.add([outputs, x]) if place else outputs
+            x = keras.layers.add([outputs, x]) if place else outputs
             states.append(after)
         return x, states
 
-    def decode(target: Any, memory: Any, states: Any) -> tuple[Any, Any]:
-        x, *after = decoder[0](embedding(target), initial_state=states[0])
-        context, new = attention([x, memory]), [after]
-        for place, layer in enumerate(decoder[1:], start=1):
+    def decode(self, target: Any, memory: Any, states: Any) -> tuple[Any, Any]:
+        """Returns logits and last states."""
+        bottom, *upper = self.decoder
+        x, *after = bottom(self.embedding(target), initial_state=states[0])
+        context, new = self.attention([x, memory]), [after]
+        for place, layer in enumerate(upper, start=1):
             outputs, *after = layer(
-                join([x, context]), initial_state=states[place]
+                self.join([x, context]), initial_state=states[place]
             )
-            x = layers.add([outputs, x]) if place > 1 else outputs
+            x = keras.layers.add([outputs, x]) if place > 1 else outputs
             new.append(after)
-        return embedding(x, reverse=True), new
+        return self.embedding(x, reverse=True), new
 
+
+def keras_translation() -> KerasTranslation:
+    """Returns the model of GNMT's size from Keras's layers."""
+    units, num = _UNITS.value, _LAYERS.value
+    layers = _KerasLayers(units, num)
     source = keras.Input((None,), dtype="int32")
     target = keras.Input((None,), dtype="int32")
-    memory, states = encode(source)
-    logits, _ = decode(target, memory, states)
+    memory, states = layers.encode(source)
+    logits, _ = layers.decode(target, memory, states)
     given = keras.Input((None, units))
     carried = [[keras.Input((units,)) for _ in range(2)] for _ in range(num)]
     found = KerasTranslation(
         keras.Model([source, target], logits),
         keras.Model(source, [memory, states]),
         keras.Model(
-            [target, given, carried], list(decode(target, given, carried))
+            [target, given, carried],
+            list(layers.decode(target, given, carried)),
         ),
     )
     rng = np.random.default_rng(0)
@@ -228,14 +214,12 @@ def keras_beam_search(peer: KerasTranslation) -> Callable[..., np.ndarray]:
     return search
 
 
-def trainings(data: Sequence[Any]) -> dict[str, Candidate]:
-    """Returns what trains, each on all batches in a round."""
+def trainings(data: Sequence[Any]) -> dict[str, Callable[[], float]]:
+    """Returns what trains on all batches and gives the loss of the first."""
 
-    def ours(cell: str) -> Candidate:
+    def ours(cell: str) -> Callable[[], float]:
         steps = our_steps(cell)
-        return Candidate(
-            lambda: [steps.update(*pair, _RATE, 0) for pair in data][0]
-        )
+        return lambda: [steps.update(*pair, _RATE, 0) for pair in data][0]
 
     peer = keras_translation().model
 
@@ -247,99 +231,100 @@ def trainings(data: Sequence[Any]) -> dict[str, Candidate]:
             losses.append(peer.train_on_batch([source, inputs], target))
         return float(losses[0])
 
-    return {
-        "lstm": ours("lstm"),
-        "nascell": ours("nascell"),
-        "keras": Candidate(train),
-    }
+    return {"lstm": ours("lstm"), "nascell": ours("nascell"), "keras": train}
 
 
-def searches(data: Sequence[Any]) -> dict[str, Candidate]:
-    """Returns what searches, each for all sources in a round."""
+def searches(data: Sequence[Any]) -> dict[str, Callable[[], None]]:
+    """Returns what searches for all sources."""
     model = our_steps("lstm").model
     # No sentence may end before the others do: none does.
     table = np.array(model.target_embedding.embeddings)
     table[END] = 0.0
     model.target_embedding.embeddings.assign(table)
 
-    def ours(beam: int) -> Candidate:
+    def ours(beam: int) -> Callable[[], None]:
         search = compiled_search(model, beam, 0.0, 0.0)
 
-        def run() -> float:
+        def run() -> None:
             for source, _ in data:
                 limits = np.full(len(source), source.shape[1], np.int32)
                 np.array(search(source, limits).ids)
-            return 0.0
 
-        return Candidate(run)
+        return run
 
     peer = keras_beam_search(keras_translation())
 
-    def plain() -> float:
+    def plain() -> None:
         for source, _ in data:
             peer(source, source.shape[1])
-        return 0.0
 
     return {
         f"lstm, beam {_BEAM}": ours(_BEAM),
-        f"keras, beam {_BEAM}": Candidate(plain),
+        f"keras, beam {_BEAM}": plain,
         "lstm, greedy": ours(1),
     }
 
 
-def run_rounds(candidates: dict[str, Candidate]) -> dict[str, float]:
-    """Runs all in turn, after a warm-up; returns their first losses."""
-    first = {name: c.run() for name, c in candidates.items()}  # And compiles.
-    for _ in range(_REPEATS.value):
-        for candidate in candidates.values():
-            candidate.run_round()
-    return first
-
-
-def main(argv: Sequence[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
-    if _THREADS.value:
-        tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
-    data = batches()
-    tokens = sum(target.size for _, target in data)
-    training, searching = trainings(data), searches(data)
+def _check_first_losses(training: Mapping[str, Callable[[], float]]) -> None:
+    """Trains once, which compiles, and ends if it began elsewhere."""
     uniform = math.log(_VOCABULARY.value)
-    for name, loss_nats in run_rounds(training).items():
+    for name, train in training.items():
+        loss_nats = train()
         if not abs(loss_nats - uniform) < _TOLERANCE_NATS:
-            print(
+            measuring.fail(
                 f"{name} begins at {loss_nats:.3f} nats; uniform guess: "
                 f"{uniform:.3f}.",
-                file=sys.stderr,
+                status=1,
             )
-            sys.exit(1)
-    run_rounds(searching)
-    sentences = len(data) * _SENTENCES.value
+
+
+def _print_table(
+    groups: Sequence[tuple[str, int, Mapping[str, measuring.Times]]],
+) -> None:
+    """Prints units, how many a round has, and the times of candidates."""
     table = rich.table.Table("", "per second", "ms a round", "CPU s a round")
-    for unit, num, candidates in (
-        ("target tokens", tokens, training),
-        ("sentences", sentences, searching),
-    ):
-        for name, candidate in candidates.items():
-            wall_s = statistics.median(candidate.wall_s)
+    for unit, num, candidates in groups:
+        for name, times in candidates.items():
+            wall_s = statistics.median(times.wall_s)
             table.add_row(
                 name,
                 f"{num / wall_s:,.0f} {unit}",
                 f"{1e3 * wall_s:,.0f}",
-                f"{statistics.median(candidate.cpu_s):.2f}",
+                f"{statistics.median(times.cpu_s):.2f}",
             )
     rich.console.Console().print(table)
-    beam, peer, greedy = searching.values()
+
+
+def main() -> None:
+    """Measures, prints a table and a line of headline figures."""
+    if _THREADS.value:
+        tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
+    data = batches()
+    training, searching = trainings(data), searches(data)
+    _check_first_losses(training)
+    trained = measuring.in_turn(training, _REPEATS.value)
+    measuring.in_turn(searching, 1)  # Compiles.
+    searched = measuring.in_turn(searching, _REPEATS.value)
+    tokens = sum(target.size for _, target in data)
+    sentences = len(data) * _SENTENCES.value
+    _print_table(
+        [
+            ("target tokens", tokens, trained),
+            ("sentences", sentences, searched),
+        ]
+    )
+    lstm, nascell, peer = trained.values()
+    beam, beam_of_peer, greedy = searched.values()
     ratios = {
-        "lstm_over_keras": training["keras"].times_of(training["lstm"]),
-        "nascell_time_over_lstm": training["nascell"].times_of(
-            training["lstm"]
-        ),
-        "beam_over_keras": peer.times_of(beam),
-        "beam_time_over_greedy": beam.times_of(greedy),
+        "lstm_over_keras": peer.over(lstm),
+        "nascell_time_over_lstm": nascell.over(lstm),
+        "beam_over_keras": beam_of_peer.over(beam),
+        "beam_time_over_greedy": beam.over(greedy),
     }
-    print(*(f"{k}={statistics.median(v):.2f}" for k, v in ratios.items()))
+    measuring.print_figures(
+        {name: f"{statistics.median(its):.2f}" for name, its in ratios.items()}
+    )
 
 
 if __name__ == "__main__":
-    app.run(main)
+    measuring.run(main)

@@ -327,18 +327,20 @@ def _run(*arguments):
 
 
 @pytest.mark.parametrize(
-    ("argument", "message"),
+    ("argument", "message", "status"),
     [
-        ("--child_s=-1", "child_s=-1.0"),
-        ("--trials=none.jsonl", "none.jsonl"),
-        ("--figure=none/scale.svg", "none/scale.svg"),
+        ("--child_s=-1", "child_s=-1.0", 1),
+        ("--trials=none.jsonl", "none.jsonl", 1),
+        ("--figure=none/scale.svg", "none/scale.svg", 1),
+        ("--step=2", "Unknown command line flag 'step'", 2),
+        ("run.jsonl", "Unexpected arguments: ['run.jsonl']", 2),
     ],
 )
 def test_bad_input_is_refused_in_one_line_before_anything_is_simulated(
-    argument, message
+    argument, message, status
 ):
     result = _run(argument)
-    assert result.returncode == 1
+    assert result.returncode == status
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith("scale_simulation: ")
@@ -354,7 +356,7 @@ def test_the_program_prints_its_figures_and_draws(
     path = tmp_path / "scale.svg"
     for name, value in (("_STEPS", 2), ("_FIGURE", str(path))):
         monkeypatch.setattr(scale_simulation, name, mock.Mock(value=value))
-    scale_simulation.main([""])
+    scale_simulation.main()
     last = capsys.readouterr().out.splitlines()[-1]
     figures = dict(item.split("=") for item in last.split(" "))
     assert figures["sync_updates_800_b1"] == "18"
