@@ -334,10 +334,3 @@ def test_the_statuses_of_the_program_s_help_are_those_it_has():
     told = text.split("Exit status:")[1].split('"""')[0]
     numbers = set(map(int, re.findall(r"\d+", told)))
     assert numbers - {128} == _STATUSES  # "From 128 on …"
-
-
-def test_the_links_of_the_page_lead_somewhere():
-    page = _ROOT / "deploy" / "README.md"
-    links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
-    assert links
-    assert all((page.parent / link).exists() for link in links)

@@ -14,6 +14,10 @@ _MODULES = sorted(
     if path.name != "__init__.py"
 )
 _PAGES = sorted([_ROOT / "README.md", *(_ROOT / "docs").glob("*.md")])
+# All others, too, lead readers on.
+_LINKING = sorted([*_ROOT.glob("*.md"), *_ROOT.glob("[!.]*/*.md")])
+_LINK = re.compile(r"\]\(([^)#\s]*)#?([^)\s]*)\)")
+_FENCED = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -32,8 +36,27 @@ def test_the_python_blocks_of_a_page_run(path, monkeypatch, tmp_path):
         exec(compile(block, str(path), "exec"), names)
 
 
-@pytest.mark.parametrize("path", _PAGES, ids=lambda path: path.name)
+def _anchors(text):
+    """Returns what GitHub calls the headings of a page."""
+    headings = re.findall("^#+ (.+)$", _FENCED.sub("", text), re.MULTILINE)
+    kept = (re.sub(r"[^\w\- ]", "", heading) for heading in headings)
+    return {heading.lower().replace(" ", "-") for heading in kept}
+
+
+@pytest.mark.parametrize(
+    "path", _LINKING, ids=lambda path: path.relative_to(_ROOT).as_posix()
+)
 def test_the_links_of_a_page_lead_somewhere(path):
-    for target in re.findall(r"\]\(([^)#]+)", path.read_text("utf-8")):
-        if not target.startswith("http"):
-            assert (path.parent / target).exists(), target
+    links = _LINK.findall(_FENCED.sub("", path.read_text("utf-8")))
+    for target, anchor in links:
+        if target.startswith("http"):
+            continue
+        found = path.parent / target if target else path
+        assert found.exists(), target
+        if anchor:
+            assert anchor in _anchors(found.read_text("utf-8")), target + anchor
+
+
+def test_a_heading_has_the_anchor_of_github():
+    text = "# One, `two` & three-four\n```sh\n# A comment\n```\n## 5: six\n"
+    assert _anchors(text) == {"one-two--three-four", "5-six"}
