@@ -20,6 +20,7 @@ import measuring
 
 CHILD_S = 0.3  # A child is made to last: most moments are within one.
 
+_HUNG_S = 900.0  # From which on a worker counts as one that does not end.
 _WORKER = pathlib.Path(__file__).with_name("fault_worker.py")
 _TIMES = r'"elapsed_s": [0-9.e-]+'
 
@@ -86,13 +87,17 @@ def wait(workers: Sequence[subprocess.Popen]) -> list[Ended]:
     start_s = time.monotonic()
 
     def end(worker: subprocess.Popen) -> Ended:
-        _, errors = worker.communicate(timeout=300)
+        _, errors = worker.communicate(timeout=_HUNG_S)
         chatter = r"(?m)^(I\d{4} |WARNING: All log messages).*\n"
         errors = re.sub(chatter, "", errors)
         return Ended(worker.returncode, time.monotonic() - start_s, errors)
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        return list(pool.map(end, workers))
+        try:
+            return list(pool.map(end, workers))
+        finally:
+            for worker in workers:
+                worker.kill()  # Nothing to one that has ended.
 
 
 def results(folder: pathlib.Path) -> dict[str, bytes]:
