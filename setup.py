@@ -93,7 +93,7 @@ setuptools.setup(
         "tensorboard": _TENSORBOARD,
         "test": _TEST,
         "translation": _TRANSLATION,
-        "all": sorted({*_REPORT, *_TEST}),
+        "all": _TEST,
     },
     entry_points={
         "console_scripts": [

@@ -209,8 +209,9 @@ def test_one_worker_has_its_time():
 
 
 def test_the_page_tells_reward_command_and_environment():
+    settings = {"reward": "c/ppl^2", "reward_constant": 80}
     config = {
-        "run": {"settings": {"reward": "c/ppl^2", "reward_constant": 80}},
+        "run": {"settings": {"evaluator": "scratch", **settings}},
         "environment": {"python": "3.12.1", "cpus": "2"},
         "command": "nas-search --workdir='a b'",
     }
@@ -219,3 +220,5 @@ def test_the_page_tells_reward_command_and_environment():
     command = page[page.index('class="command"') :]
     assert "<span>nas-search</span> <span>--workdir=&#x27;a</span>" in command
     assert command.index("3.12.1") < command.index("All settings")
+    page = html.render_report(_run(config={"run": {"space": "of my own"}}))
+    assert "tries: its reward is the score that it was given;" in page

@@ -136,7 +136,7 @@ class StatisticsTest(parameterized.TestCase):
         self.assertLen({len(line) for line in (head, rule, first)}, 1)
 
     def test_empty_table_says_so(self):
-        self.assertEqual(report.format_table([]), "No cell was retrained.")
+        self.assertEqual(report.format_table([]), "Nothing was retrained.")
 
     def test_table_shows_no_terminal_escapes(self):
         table = report.format_table(self.rows(_retrained("a\x1b[2Jb", 0, 7.0)))

@@ -110,14 +110,16 @@ def _notes(notes: Sequence[str]) -> str:
 def _words(run: RunFiles) -> str:
     """Returns what the words of the report mean."""
     noun = run.measure.noun
-    how = "is trained for a short while"
+    trained = "it is trained for a short while, and its"
     if run.shared_weights:
-        how = "is scored with weights that all share"
+        trained = "it is scored with weights that all share, and its"
+    reward = f"says how well it did on the validation data{_reward(run)}"
+    if run.setting("evaluator") is None:  # A score of the user's own.
+        trained, reward = "its", "is the score that it was given"
     return soft(
-        f"A child is a {noun} that the search tries: it {how}, and its reward"
-        f" says how well it did on the validation data{_reward(run)}; more is"
-        " better. It is infeasible if it has no reward, as when its training"
-        " fails; means leave it out. The"
+        f"A child is a {noun} that the search tries: {trained} reward {reward};"
+        " more is better. It is infeasible if it has no reward, as when its"
+        " training fails; means leave it out. The"
         " controller proposes children and learns from their rewards; random"
         " search proposes as many at random, which the controller has to beat."
     )

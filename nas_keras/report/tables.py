@@ -266,7 +266,7 @@ def format_table(rows: Sequence[RetrainedRow]) -> str:
         Lines joined by newlines, none at the end.
     """
     if not rows:
-        return "No cell was retrained."
+        return "Nothing was retrained."
     headings = table_columns(rows)
     lines = [dict(zip(headings, headings, strict=True))]
     lines += [table_cells(row) for row in rows]
