@@ -7,8 +7,11 @@ takes seconds; so it is imported when Keras is, and not before.
 
 import importlib
 import importlib.abc
+import importlib.machinery
 import importlib.util
 import sys
+import types
+from collections.abc import Sequence
 
 _MODULES = ("nas_keras.cells.nas_rnn", "nas_keras.convnets.drop_path")
 
@@ -22,7 +25,12 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
 
     _is_looking = False
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: types.ModuleType | None = None,
+    ) -> importlib.machinery.ModuleSpec | None:
         if fullname != "keras" or self._is_looking:
             return None
         self._is_looking = True  # The search below comes by here again.
@@ -33,7 +41,7 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
         if spec is not None and spec.loader is not None:
             run_keras = spec.loader.exec_module
 
-            def run_keras_then_layers(module):
+            def run_keras_then_layers(module: types.ModuleType) -> None:
                 run_keras(module)
                 sys.meta_path.remove(self)
                 _import_layers()

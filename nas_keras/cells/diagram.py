@@ -110,7 +110,7 @@ def _memory(
 class _Reader(ast.NodeTransformer):
     """Notes the names of an expression, and writes `linear(v)` as `W·v`."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.uses: dict[str, set[bool]] = {}
         self.depth = 0
 

@@ -70,7 +70,7 @@ def _assigned_name(text: Any) -> str | None:
 class _Parser:
     """Builds the graph equation by equation; equal values become one node."""
 
-    def __init__(self, states: tuple[str, ...]):
+    def __init__(self, states: tuple[str, ...]) -> None:
         self.states = states
         self.nodes: list[Node] = []
         self.index: dict[Node, int] = {}

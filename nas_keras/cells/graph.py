@@ -125,7 +125,7 @@ class WidthError(ValueError):
         widths: Those that meet.
     """
 
-    def __init__(self, equation: int, widths: set[int]):
+    def __init__(self, equation: int, widths: set[int]) -> None:
         super().__init__(f"equation {equation + 1} joins {sorted(widths)}")
         self.equation = equation
         self.widths = widths

@@ -55,7 +55,7 @@ class Grid:
         sizes: Sequence[float],
         nets: Sequence[tuple[int, Sequence[int], float]],
         column: Sequence[int],
-    ):
+    ) -> None:
         """Makes the nodes and links.
 
         Args:

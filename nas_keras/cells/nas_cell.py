@@ -121,7 +121,7 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
         projection_constraint: Any = None,
         seed: int | None = None,
         **kwargs: Any,
-    ):
+    ) -> None:
         super().__init__(**kwargs)
         self.units = positive_int(units, "units")
         self.spec = _resolve(spec)

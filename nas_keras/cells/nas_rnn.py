@@ -72,7 +72,7 @@ class NASRNN(keras.layers.RNN):
         zero_output_for_mask: bool = False,
         jit_compile: bool | str = "auto",
         **kwargs: Any,
-    ):
+    ) -> None:
         cell_arguments = {
             key: kwargs.pop(key)
             for key in nas_cell.CELL_ARGUMENTS

@@ -102,7 +102,7 @@ class Loop:
         masks: Sequence[tf.Tensor],
         weights: Weights,
         length: int | tf.Tensor,
-    ):
+    ) -> None:
         self.partition = partition
         self.constants = constants
         self.feeds = feeds
@@ -140,7 +140,11 @@ class Loop:
         slopes = self.partition.slopes(keras.ops, values)
         example = self._kept(new, values, slopes)
 
-        def body(time, states, arrays):
+        def body(
+            time: tf.Tensor,
+            states: list[tf.Tensor],
+            arrays: list[tf.TensorArray],
+        ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.TensorArray]]:
             states, values = self._step(
                 _read(feeds, time), states, _read(masks, time)
             )
@@ -259,7 +263,11 @@ class Loop:
             tf.transpose, (self.weights.kernels, self.weights.projection)
         )
 
-        def body(time, d_states, arrays):
+        def body(
+            time: tf.Tensor,
+            d_states: list[tf.Tensor],
+            arrays: list[tf.TensorArray],
+        ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.TensorArray]]:
             d_states = list(d_states)
             d_states[self.h_place] += _read(outer, time)[0]
             d_states, d_values, d_h = self._step_back(

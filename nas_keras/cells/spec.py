@@ -79,7 +79,7 @@ class CellSpec:
         default_factory=dict, hash=False
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_name(self.name)
         where = f"cell {self.name!r}"
         for field in ("equations", "states"):

@@ -46,7 +46,9 @@ class Blocks:
         epsilon: Of batch norm.
     """
 
-    def __init__(self, kernel_initializer: Any, seed: int, epsilon: float):
+    def __init__(
+        self, kernel_initializer: Any, seed: int, epsilon: float
+    ) -> None:
         self._initializer = keras.initializers.get(kernel_initializer)
         self._seed = seed
         self._epsilon = epsilon

@@ -3,6 +3,7 @@
 Keras only, so that every Keras backend can use it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -34,7 +35,7 @@ class DropPath(keras.layers.Layer):
         in ENAS, github.com/melodyguan/enas, src/cifar10.
     """
 
-    def __init__(self, seed: int | None = None, **kwargs: Any):
+    def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -60,8 +61,10 @@ class DropPath(keras.layers.Layer):
         scale = keras.ops.where(chance < kept, 1.0 / kept, 0.0)
         return inputs * keras.ops.cast(scale, inputs.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: Sequence[int | None]
+    ) -> Sequence[int | None]:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "seed": self.seed}

@@ -59,7 +59,7 @@ class ConvLayer:
     filters: int = 0
     inputs: tuple[int, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         one_of(OPERATIONS, self.operation, "operation")
         least = 1 if self.operation in CONVOLUTIONS else 0
         checked = {
@@ -95,7 +95,7 @@ class ConvNode:
     inputs: tuple[int, int]
     operations: tuple[str, str]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in ("inputs", "operations"):
             values = tuple(listed(getattr(self, field), field))
             if len(values) != 2:
@@ -125,7 +125,7 @@ class _Spec:
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
     _parts: dict[str, type] = {}  # Field -> class of the parts it lists.
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checked_name(self.name)
         where = f"network {self.name!r}"
         copy = json_copy(self.provenance, f"{where}: provenance")

@@ -50,7 +50,7 @@ class EnasMacro:
     filters: int = 36
     doubling: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_int(self.layers, "layers", 1, _MAX_LAYERS)
         check_filters(self.filters)
         if not isinstance(self.doubling, bool):

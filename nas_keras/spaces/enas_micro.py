@@ -47,7 +47,7 @@ class EnasMicro:
     cells: int = 6
     filters: int = 20
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_int(self.nodes, "nodes", 1, _MAX_NODES)
         check_int(self.cells, "cells", 1, _MAX_CELLS)
         check_filters(self.filters)

@@ -42,7 +42,7 @@ class RecurrentDag:
     nodes: int = 8
     average: str = "loose_ends"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (
             isinstance(self.nodes, bool)
             or not isinstance(self.nodes, int)

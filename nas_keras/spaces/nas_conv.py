@@ -66,7 +66,7 @@ class NasConv:
     filters: tuple[int, ...] = (24, 36, 48, 64)
     block: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_int(self.layers, "layers", 2, _MAX_LAYERS)
         check_int(self.block, "block", 1, _MAX_BLOCK)
         for field in ("strides", "pooling", "kernels", "filters"):

@@ -54,7 +54,7 @@ class Choice:
     anchors: tuple[int, ...] | None = None
     link: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(
                 f"name must be a non-empty str. Received: name={self.name!r}."
@@ -139,7 +139,7 @@ class Space:
         name: str = "",
         structure: Any = None,
         encode: Callable[[Any], Sequence[int]] | None = None,
-    ):
+    ) -> None:
         self.choices = tuple(choices)
         for choice in self.choices:
             if not isinstance(choice, Choice):

@@ -39,7 +39,7 @@ class Tree:
     combines: tuple[str, ...] = ("add", "mul")
     activations: tuple[str, ...] = ("identity", "tanh", "sigmoid", "relu")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (
             isinstance(self.base, bool)
             or not isinstance(self.base, int)
