@@ -85,17 +85,10 @@ def _label(graph: Graph, index: int) -> str:
 
 
 def _refined_colours(graph: Graph) -> list[str]:
-    def digest(*parts: Any) -> str:
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-    users: list[list[tuple[int, int]]] = [[] for _ in graph.nodes]
-    for index, node in enumerate(graph.nodes):
-        for place, operand in enumerate(node.operands):
-            users[operand].append(
-                (index, 0 if _is_commutative(node) else place)
-            )
+    """Returns a colour for each node, all different."""
+    users = _users(graph)
     colours = [
-        digest(
+        _digest(
             _label(graph, index),
             [k for k, output in enumerate(graph.outputs) if output == index],
         )
@@ -108,22 +101,49 @@ def _refined_colours(graph: Graph) -> list[str]:
             below = [colours[k] for k in node.operands]
             above = sorted((colours[k], place) for k, place in users[index])
             below = sorted(below) if _is_commutative(node) else below
-            refined.append(digest(colours[index], below, above))
+            refined.append(_digest(colours[index], below, above))
         colours = refined
         if len(set(colours)) == classes:
             tied = {c for c, n in Counter(colours).items() if n > 1}
             if not tied:
                 return colours
-            # Any comes first where they are images of each other; those of
-            # the same operands and users are, so they are told apart at once.
-            first = colours.index(min(tied))
-            alike = [
-                index
-                for index, node in enumerate(graph.nodes)
-                if colours[index] == colours[first]
-                and node.operands == graph.nodes[first].operands
-                and users[index] == users[first]
-            ]
-            for place, index in enumerate(alike):
-                colours[index] = digest(colours[index], place)
+            _break_tie(graph, users, colours, min(tied))
         classes = len(set(colours))
+
+
+def _users(graph: Graph) -> list[list[tuple[int, int]]]:
+    """Returns of each node its users, and its place among their operands."""
+    users: list[list[tuple[int, int]]] = [[] for _ in graph.nodes]
+    for index, node in enumerate(graph.nodes):
+        for place, operand in enumerate(node.operands):
+            users[operand].append(
+                (index, 0 if _is_commutative(node) else place)
+            )
+    return users
+
+
+def _break_tie(
+    graph: Graph,
+    users: list[list[tuple[int, int]]],
+    colours: list[str],
+    tied: str,
+) -> None:
+    """Gives nodes of one colour colours of their own.
+
+    Any comes first where they are images of each other; those of the same
+    operands and users are, so they are told apart at once.
+    """
+    first = colours.index(tied)
+    alike = [
+        index
+        for index, node in enumerate(graph.nodes)
+        if colours[index] == tied
+        and node.operands == graph.nodes[first].operands
+        and users[index] == users[first]
+    ]
+    for place, index in enumerate(alike):
+        colours[index] = _digest(tied, place)
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

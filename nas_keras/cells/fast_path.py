@@ -54,11 +54,7 @@ def inner_loop(
     # Those of a stateful layer are variables.
     first_states = [tf.convert_to_tensor(state) for state in first_states]
     if mask is not None:
-        mask = tf.cast(mask, tf.bool)
-        mask = tf.reshape(mask, tf.concat([tf.shape(mask)[:2], [1]], 0))
-        mask = _time_first(mask, layer.go_backwards)
-        shape = tf.concat([tf.shape(x)[:2], [1]], 0)
-        mask = tf.ensure_shape(tf.broadcast_to(mask, shape), [*x.shape[:2], 1])
+        mask = _mask_of_steps(mask, x, layer.go_backwards)
     weights = _weights(layer.cell, x, first_states, training)
     widths = (x.shape[-1], layer.cell.units, layer.cell.output_size)
     partition = _partition(layer.cell.spec.graph)
@@ -93,6 +89,15 @@ _partition = functools.lru_cache(maxsize=128)(Partition)
 def _time_first(sequence: tf.Tensor, backwards: bool) -> tf.Tensor:
     sequence = tf.transpose(sequence, [1, 0, 2])
     return sequence[::-1] if backwards else sequence
+
+
+def _mask_of_steps(mask: tf.Tensor, x: tf.Tensor, backwards: bool) -> tf.Tensor:
+    """Returns a mask as boolean [T, B, 1], for x [T, B, D]."""
+    mask = tf.cast(mask, tf.bool)
+    mask = tf.reshape(mask, tf.concat([tf.shape(mask)[:2], [1]], 0))
+    mask = _time_first(mask, backwards)
+    shape = tf.concat([tf.shape(x)[:2], [1]], 0)
+    return tf.ensure_shape(tf.broadcast_to(mask, shape), [*x.shape[:2], 1])
 
 
 def _uses_xla(layer: Any, x: tf.Tensor, inputs: Sequence[tf.Tensor]) -> bool:
@@ -208,39 +213,11 @@ def loop_function(
         masks: list[tf.Tensor],
         weights: Weights,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        length = x.shape[0] or tf.shape(x)[0]
-
         @tf.custom_gradient
         def loop(*inputs: Any) -> tuple[Any, Callable[..., Any]]:
-            xs, products, states, kernels, biases, projection = inputs
-
-            def feeds_of() -> tuple[list[tf.Tensor], dict[int, Any]]:
-                values = _evaluate_static(
-                    partition,
-                    xs[0] if xs else x,
-                    lambda group, _: products[group.name],
-                )
-                constants = {k: values[k] for k in graph.constants}
-                return [values[k] for k in partition.feeds], constants
-
-            its = Weights(kernels, biases, projection, weights.masks)
-            over_time = Loop(partition, *feeds_of(), masks, its, length)
-            outputs, kept = over_time.forward(states)
-            if jit_compile:
-                kept = kept.without_gradient()
-
-            def gradient(*d_outputs: tf.Tensor) -> list[tf.Tensor]:
-                d_feeds, *rest = over_time.backward(kept, d_outputs)
-                with tf.GradientTape() as tape:
-                    tape.watch((xs, products))
-                    feeds, _ = feeds_of()
-                d_inputs = tape.gradient(feeds, (xs, products), d_feeds, "zero")
-                d_inputs = tf.nest.flatten((*d_inputs, *rest))
-                if not jit_compile:
-                    return d_inputs
-                return _differentiable_once(d_inputs, inputs, d_outputs)
-
-            return outputs, gradient
+            return _loop_and_gradient(
+                partition, x, masks, weights.dropout_masks, inputs, jit_compile
+            )
 
         xs = [x] if partition.needs_x else []
         hs, *last = loop(xs, products, states, *weights[:3])
@@ -254,3 +231,55 @@ def loop_function(
         reduce_retracing=not jit_compile,
         autograph=False,
     )
+
+
+def _loop_and_gradient(
+    partition: Partition,
+    x: tf.Tensor,
+    masks: Sequence[tf.Tensor],
+    dropout_masks: dict[str, tf.Tensor],
+    inputs: Sequence[Any],
+    jit_compile: bool,
+) -> tuple[Any, Callable[..., Any]]:
+    """Returns the outputs of the loop, and the function of their gradients.
+
+    Args:
+        partition: Of the cell.
+        x: [T, B, D].
+        masks: As for `loop_function`.
+        dropout_masks: As in `Weights`.
+        inputs: What the gradients are by: `[x]`, or an empty list if no step
+            needs it; products; first states; and the parts of `Weights` but
+            for the dropout masks.
+        jit_compile: Whether XLA compiles the loop.
+    """
+    xs, products, states, kernels, biases, projection = inputs
+
+    def feeds_of() -> tuple[list[tf.Tensor], dict[int, Any]]:
+        values = _evaluate_static(
+            partition,
+            xs[0] if xs else x,
+            lambda group, _: products[group.name],
+        )
+        constants = {k: values[k] for k in partition.graph.constants}
+        return [values[k] for k in partition.feeds], constants
+
+    weights = Weights(kernels, biases, projection, dropout_masks)
+    length = x.shape[0] or tf.shape(x)[0]
+    loop = Loop(partition, *feeds_of(), masks, weights, length)
+    outputs, kept = loop.forward(states)
+    if jit_compile:
+        kept = kept.without_gradient()
+
+    def gradient(*d_outputs: tf.Tensor) -> list[tf.Tensor]:
+        d_feeds, *rest = loop.backward(kept, d_outputs)
+        with tf.GradientTape() as tape:
+            tape.watch((xs, products))
+            feeds, _ = feeds_of()
+        d_inputs = tape.gradient(feeds, (xs, products), d_feeds, "zero")
+        d_inputs = tf.nest.flatten((*d_inputs, *rest))
+        if not jit_compile:
+            return d_inputs
+        return _differentiable_once(d_inputs, inputs, d_outputs)
+
+    return outputs, gradient

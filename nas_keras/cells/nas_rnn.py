@@ -94,16 +94,7 @@ class NASRNN(keras.layers.RNN):
             zero_output_for_mask=zero_output_for_mask,
             **kwargs,
         )
-        if not isinstance(jit_compile, bool) and jit_compile != "auto":
-            raise ValueError(
-                "jit_compile must be True, False or 'auto'. Received: "
-                f"jit_compile={jit_compile!r}."
-            )
-        if unroll and jit_compile is True:
-            raise ValueError(
-                "jit_compile must not be True with unroll=True, whose loop is "
-                "that of keras.layers.RNN. Received: jit_compile=True."
-            )
+        _check_jit_compile(jit_compile, unroll)
         self.jit_compile = jit_compile
 
     def inner_loop(
@@ -132,3 +123,16 @@ class NASRNN(keras.layers.RNN):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "NASRNN":
         return cls(**config)
+
+
+def _check_jit_compile(jit_compile: Any, unroll: bool) -> None:
+    if not isinstance(jit_compile, bool) and jit_compile != "auto":
+        raise ValueError(
+            "jit_compile must be True, False or 'auto'. Received: "
+            f"jit_compile={jit_compile!r}."
+        )
+    if unroll and jit_compile is True:
+        raise ValueError(
+            "jit_compile must not be True with unroll=True, whose loop is "
+            "that of keras.layers.RNN. Received: jit_compile=True."
+        )

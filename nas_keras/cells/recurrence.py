@@ -29,13 +29,13 @@ class Weights(NamedTuple):
         kernels: [W, n*H] each.
         biases: [n*H] each, of those that have one.
         projection: `[projection_kernel]`, [H, P], or empty.
-        masks: [B, W] each, of those whose operand is dropped.
+        dropout_masks: [B, W] each, of those whose operand is dropped.
     """
 
     kernels: dict[str, tf.Tensor]
     biases: dict[str, tf.Tensor]
     projection: list[tf.Tensor]
-    masks: dict[str, tf.Tensor]
+    dropout_masks: dict[str, tf.Tensor]
 
     def product(self, group: LinearGroup, operand: tf.Tensor) -> tf.Tensor:
         """Returns all terms of a group, [..., n*H], for operands [..., W]."""
@@ -49,16 +49,16 @@ class Weights(NamedTuple):
 
     def masked(self, group: LinearGroup, operand: tf.Tensor) -> tf.Tensor:
         """Returns an operand, or its gradient, with dropout applied."""
-        if group.name not in self.masks:
+        if group.name not in self.dropout_masks:
             return operand
-        return operand * self.masks[group.name]
+        return operand * self.dropout_masks[group.name]
 
     def of(self, groups: Sequence[LinearGroup]) -> "Weights":
         """Returns the weights of some groups only, and the projection."""
         names = {group.name for group in groups}
         kernels, biases, masks = (
             {name: value for name, value in values.items() if name in names}
-            for values in (self.kernels, self.biases, self.masks)
+            for values in (self.kernels, self.biases, self.dropout_masks)
         )
         return Weights(kernels, biases, self.projection, masks)
 
@@ -301,15 +301,7 @@ class Loop:
 
         The kernels and the projection are transposed.
         """
-        zeros = [tf.zeros_like(d) for d in d_new]
-        d_new, skipped = list(d_new), zeros
-        for keep in masks:
-            skipped = [
-                tf.where(keep, z, d) for z, d in zip(zeros, d_new, strict=True)
-            ]
-            d_new = [
-                tf.where(keep, d, z) for z, d in zip(zeros, d_new, strict=True)
-            ]
+        d_new, skipped = _split_by_masks(d_new, masks)
         d_h = d_new[self.h_place]
         for kernel in projection:
             d_new[self.h_place] = tf.matmul(d_h, kernel)
@@ -339,6 +331,25 @@ class Loop:
             for leaf, rest in zip(self.partition.states, skipped, strict=True)
         ]
         return d_states, d_values, d_h
+
+
+def _split_by_masks(
+    gradients: Sequence[tf.Tensor], masks: Sequence[tf.Tensor]
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """Returns the gradients that go through a step, and those past it.
+
+    Past it go those of the states that a masked step keeps.
+    """
+    zeros = [tf.zeros_like(d) for d in gradients]
+    through, past = list(gradients), zeros
+    for keep in masks:
+        past = [
+            tf.where(keep, z, d) for z, d in zip(zeros, through, strict=True)
+        ]
+        through = [
+            tf.where(keep, d, z) for z, d in zip(zeros, through, strict=True)
+        ]
+    return through, past
 
 
 def _empty(like: Sequence[tf.Tensor], length: Any) -> list[tf.TensorArray]:

@@ -183,9 +183,8 @@ def to_png(scene: Scene) -> bytes:
     return buffer.getvalue()
 
 
-def _add_artist(axes: Any, shape: Any, order: int) -> None:
+def _add_artist(axes: Any, shape: Shape, order: int) -> None:
     from matplotlib import patches
-    from matplotlib import path as mpl_path
 
     artist: Any
     match shape:
@@ -201,23 +200,7 @@ def _add_artist(axes: Any, shape: Any, order: int) -> None:
                 linewidth=shape.stroke_width,
             )
         case Line():
-            points, codes = [], []
-            for x0, y0, x1, y1 in shape.pieces:
-                middle = (x0 + x1) / 2
-                points += [(x0, y0), (middle, y0), (middle, y1), (x1, y1)]
-                codes += [1, 4, 4, 4]  # MOVETO, then a cubic curve.
-            dash = shape.dash
-            artist = patches.PathPatch(
-                mpl_path.Path(points, codes),
-                fill=False,
-                edgecolor=shape.stroke,
-                linewidth=shape.width,
-                capstyle="butt",
-                linestyle=(-dash[0], dash[1:]) if dash else "solid",
-            )
-            if dash:  # Dashes are given in line widths there.
-                unit = tuple(length / shape.width for length in dash)
-                artist.set_linestyle((-unit[0], unit[1:]))
+            artist = _curves(shape)
         case Polygon():
             artist = patches.Polygon(shape.points, facecolor=shape.fill)
         case Text():
@@ -236,3 +219,26 @@ def _add_artist(axes: Any, shape: Any, order: int) -> None:
             return
     artist.set_zorder(order)
     axes.add_artist(artist)
+
+
+def _curves(line: Line) -> Any:
+    from matplotlib import patches
+    from matplotlib import path as mpl_path
+
+    points, codes = [], []
+    for x0, y0, x1, y1 in line.pieces:
+        middle = (x0 + x1) / 2
+        points += [(x0, y0), (middle, y0), (middle, y1), (x1, y1)]
+        codes += [1, 4, 4, 4]  # MOVETO, then a cubic curve.
+    style: Any = "solid"
+    if line.dash:  # It is given in line widths there.
+        offset, length, space = (size / line.width for size in line.dash)
+        style = (-offset, (length, space))
+    return patches.PathPatch(
+        mpl_path.Path(points, codes),
+        fill=False,
+        edgecolor=line.stroke,
+        linewidth=line.width,
+        capstyle="butt",
+        linestyle=style,
+    )
