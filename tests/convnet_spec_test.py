@@ -206,7 +206,7 @@ CONV = ConvLayer("conv", filters=2)
         ),
         (
             layers(CONV, wiring="macro"),
-            "filters must be an int, at least 1. Received: filters=0.",
+            "filters must be an int of at least 1. Received: filters=0.",
         ),
         (
             layers(ConvLayer("max_pool"), wiring="macro", filters=2),
@@ -244,11 +244,11 @@ CONV = ConvLayer("conv", filters=2)
         ),
         (
             lambda: ConvLayer("conv"),
-            "filters must be an int, at least 1. Received: filters=0.",
+            "filters must be an int of at least 1. Received: filters=0.",
         ),
         (
             lambda: ConvLayer("conv", 0, filters=1),
-            "kernel must be an int, at least 1. Received: kernel=0.",
+            "kernel must be an int of at least 1. Received: kernel=0.",
         ),
         (
             lambda: ConvLayer("conv", (1, 2, 3), filters=1),
@@ -264,11 +264,11 @@ CONV = ConvLayer("conv", filters=2)
         ),
         (
             lambda: ConvLayer("conv", filters=1, inputs=[-1]),
-            "inputs must be an int, at least 0. Received: inputs=-1.",
+            "inputs must be an int of at least 0. Received: inputs=-1.",
         ),
         (
             lambda: ConvLayer("conv", filters=True),
-            "filters must be an int, at least 1. Received: filters=True.",
+            "filters must be an int of at least 1. Received: filters=True.",
         ),
         (
             lambda: ConvNode((0, 1, 2), ("identity", "identity")),
@@ -287,11 +287,11 @@ CONV = ConvLayer("conv", filters=2)
         ),
         (
             lambda: dataclasses.replace(CELLS, num_cells=0),
-            "num_cells must be an int, at least 1. Received: num_cells=0.",
+            "num_cells must be an int in [1, 1000]. Received: num_cells=0.",
         ),
         (
             lambda: dataclasses.replace(CELLS, num_cells=1001),
-            "num_cells must be at most 1000. Received: num_cells=1001.",
+            "num_cells must be an int in [1, 1000]. Received: num_cells=1001.",
         ),
     ],
 )
@@ -313,7 +313,7 @@ def test_broken_rule_is_named(make, message):
         ({"layers": [{}]}, "layers[0] has the keys ['filters', 'inputs', 'ke"),
         (
             {"layers": [{"operation": "conv", "filters": 0}]},
-            "layers[0]: filters must be an int, at least 1.",
+            "layers[0]: filters must be an int of at least 1.",
         ),
     ],
 )
@@ -405,7 +405,7 @@ def test_resnet_has_its_shape():
     [
         ("vgg", "No network is named 'vgg'. Published networks: ['enas_macro"),
         (3, "A network is given by a name or a path. Received: 3 of type int."),
-        ("no/such.json", "no/such.json: cannot be read as a network: no such"),
+        ("no/such.json", "no/such.json: cannot be read as a network: No such"),
     ],
 )
 def test_unknown_network_is_refused(name, message):
@@ -416,7 +416,9 @@ def test_unknown_network_is_refused(name, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "damaged, not JSON"),
+        ("{", "not JSON: "),
+        ('{"kind": 1, "kind": 2}', "keys given twice: ['kind']."),
+        ('{"filters": NaN}', "NaN is not JSON."),
         ("[" * 100_000, "nested too deeply"),
         ("[]", "A network must be a JSON object. Received: []."),
         (" " * 1_000_001, "has at most 1000000 bytes. Received: 1000001 byte"),

@@ -381,13 +381,13 @@ def test_auxiliary_head_needs_a_map_for_its_pool():
         ({"spec": "resnet_20"}, "spec must be a ConvNetSpec or a MicroNetSpec"),
         ({"input_shape": (8, 8)}, "input_shape must be (height, width, chan"),
         ({"input_shape": 8}, "input_shape must be a list. Received: input_sh"),
-        ({"input_shape": (8, 0, 1)}, "input_shape must be an int, at least 1"),
-        ({"classes": 0}, "classes must be an int, at least 1. Received: clas"),
+        ({"input_shape": (8, 0, 1)}, "input_shape must be an int of at least"),
+        ({"classes": 0}, "classes must be an int of at least 1. Received: cl"),
         ({"dropout": 1}, "dropout must be in [0, 1). Received: dropout=1."),
         ({"drop_path": -0.1}, "drop_path must be in [0, 1)."),
         ({"dropout": "half"}, "dropout must be in [0, 1)."),
         ({"epsilon": 0}, "epsilon must be positive. Received: epsilon=0."),
-        ({"seed": -1}, "seed must be an int, at least 0. Received: seed=-1."),
+        ({"seed": -1}, "seed must be an int of at least 0. Received: seed=-1"),
         (
             {"drop_path": 0.1},
             "drop_path must be 0.0 for a network of layers: only one of cells, "
@@ -406,8 +406,8 @@ def test_bad_argument_is_named(arguments, message):
     ("arguments", "message"),
     [
         ({"depth": 21}, "depth must be 6n + 2, of n blocks a stage. Received:"),
-        ({"depth": 2}, "depth must be an int, at least 8. Received: depth=2."),
-        ({"filters": 0}, "filters must be an int, at least 1."),
+        ({"depth": 2}, "depth must be an int of at least 8. Received: depth=2"),
+        ({"filters": 0}, "filters must be an int of at least 1."),
     ],
 )
 def test_bad_resnet_is_refused(arguments, message):

@@ -448,16 +448,18 @@ def test_dropout_trains_in_a_graph():
 
 
 @pytest.mark.parametrize("units", [0, -1, 2.5, "four", True, None])
-def test_units_must_be_a_positive_int(units):
-    message = f"units must be a positive int.*units={re.escape(repr(units))}"
+def test_units_must_be_an_int_of_at_least_1(units):
+    message = (
+        f"units must be an int of at least 1.*units={re.escape(repr(units))}"
+    )
     for layer in (NASCell, NASRNN):
         with pytest.raises(ValueError, match=message):
             layer(units)
 
 
 @pytest.mark.parametrize("projection", [0, -1, 2.5, "four", True])
-def test_projection_must_be_a_positive_int_or_none(projection):
-    message = f"positive int.*projection={re.escape(repr(projection))}"
+def test_projection_must_be_an_int_of_at_least_1_or_none(projection):
+    message = f"an int of at least 1.*projection={re.escape(repr(projection))}"
     with pytest.raises(ValueError, match=message):
         NASCell(4, projection=projection)
 
@@ -472,7 +474,7 @@ def test_use_bias_must_be_a_boolean(use_bias):
 @pytest.mark.parametrize("argument", ["dropout", "recurrent_dropout"])
 @pytest.mark.parametrize("rate", [1.0, -0.1, "a", True, None, float("nan")])
 def test_rates_must_be_in_the_unit_interval(argument, rate):
-    message = rf"{argument} must be a number in \[0, 1\).*{argument}={rate!r}"
+    message = rf"{argument} must be in \[0, 1\).*{argument}={rate!r}"
     with pytest.raises(ValueError, match=message):
         NASCell(4, **{argument: rate})
 

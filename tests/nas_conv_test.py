@@ -123,6 +123,14 @@ def test_arguments_are_checked(arguments, message):
         nas_conv_space(**arguments)
 
 
+def test_numpy_ints_are_taken_as_ints():
+    side = np.int64(3)
+    shape = NasConv(side, kernels=(side,), block=np.int32(2))
+    assert shape == NasConv(3, kernels=(3,), block=2)
+    values = (shape.layers, *shape.kernels, shape.block)
+    assert {type(value) for value in values} == {int}
+
+
 # Decoding.
 
 

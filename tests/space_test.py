@@ -233,7 +233,9 @@ def test_a_choice_is_no_link_unless_it_says_so():
 
 @pytest.mark.parametrize("link", [-1, 1.0, True, "0", (0,), np.float32(1)])
 def test_a_link_is_a_place(link):
-    message = f"link of 'a' must be an int >= 0. Received: link={link!r}."
+    message = (
+        f"link of 'a' must be an int of at least 0. Received: link={link!r}."
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         Choice("a", (0, 1), link=link)
 

@@ -3,7 +3,6 @@
 Keras and NumPy only, so that every Keras backend can use them.
 """
 
-import numbers
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +13,9 @@ import keras
 # does not export.
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 
-from nas_keras.cells.checks import positive_int
+from nas_keras.cells.checks import checked_bool
+from nas_keras.cells.checks import checked_int
+from nas_keras.cells.checks import checked_rate
 from nas_keras.cells.graph import LinearGroup
 from nas_keras.cells.graph import WidthError
 from nas_keras.cells.spec import CellSpec
@@ -123,16 +124,18 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.units = positive_int(units, "units")
+        self.units = checked_int(units, "units", 1)
         self.spec = _resolve(spec)
         self.projection = (
             None
             if projection is None
-            else positive_int(projection, "projection")
+            else checked_int(projection, "projection", 1)
         )
-        self.use_bias = _boolean(use_bias, "use_bias")
-        self.dropout = _rate(dropout, "dropout")
-        self.recurrent_dropout = _rate(recurrent_dropout, "recurrent_dropout")
+        self.use_bias = checked_bool(use_bias, "use_bias")
+        self.dropout = checked_rate(dropout, "dropout")
+        self.recurrent_dropout = checked_rate(
+            recurrent_dropout, "recurrent_dropout"
+        )
         initializer = keras.initializers.get
         self.kernel_initializer = initializer(kernel_initializer)
         self.recurrent_initializer = initializer(recurrent_initializer)
@@ -345,20 +348,3 @@ def _operand_widths(cell: NASCell, input_width: int | None) -> dict[str, int]:
             f"other states {cell.units}. Received: units={cell.units}, "
             f"projection={cell.projection}."
         ) from None
-
-
-def _boolean(value: Any, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(
-            f"{name} must be True or False. Received: {name}={value!r}."
-        )
-    return value
-
-
-def _rate(value: Any, name: str) -> float:
-    is_number = isinstance(value, numbers.Real)
-    if not is_number or isinstance(value, bool) or not 0 <= value < 1:
-        raise ValueError(
-            f"{name} must be a number in [0, 1). Received: {name}={value!r}."
-        )
-    return float(value)

@@ -3,7 +3,7 @@
 import bisect
 import os
 
-from nas_keras.cells.checks import positive_int
+from nas_keras.cells.checks import checked_int
 from nas_keras.cells.graph import WidthError
 from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import load_spec
@@ -42,13 +42,11 @@ def units_for_parameters(
     250
     """
     spec = spec if isinstance(spec, CellSpec) else load_spec(spec)
-    for name, value in (
-        ("n", n),
-        ("input_width", input_width),
-        ("projection", projection),
-    ):
-        if name == "n" or value is not None:
-            positive_int(value, name)
+    checked_int(n, "n", 1)
+    if input_width is not None:
+        checked_int(input_width, "input_width", 1)
+    if projection is not None:
+        checked_int(projection, "projection", 1)
 
     def parameters(units: int) -> int:
         width = units if input_width is None else input_width

@@ -10,24 +10,22 @@ import functools
 import json
 import os
 import re
-import stat
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nas_keras.cells import canonical
+from nas_keras.cells import checks
 from nas_keras.cells import equations as language
+from nas_keras.cells import spec_files
 from nas_keras.cells.graph import FUNCTIONS
 from nas_keras.cells.graph import Graph
-from nas_keras.storage.files import write_atomically
 
 SCHEMA = 1
-MAX_FILE_BYTES = 1_000_000
 MAX_STATES = 16
 CELLS_VARIABLE = "NAS_KERAS_CELLS"
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 _STATE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 
 
@@ -80,15 +78,14 @@ class CellSpec:
     )
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        checks.check_name(self.name, "cell")
         where = f"cell {self.name!r}"
         for field in ("equations", "states"):
             values = _strings(getattr(self, field), f"{where}: {field}")
             object.__setattr__(self, field, values)
         _check_states(self.states, where)
-        object.__setattr__(
-            self, "provenance", _json_copy(self.provenance, where)
-        )
+        provenance = checks.json_copy(self.provenance, f"{where}: provenance")
+        object.__setattr__(self, "provenance", provenance)
         try:
             _ = self.graph  # Parsed, checked and kept.
         except ValueError as error:
@@ -115,7 +112,7 @@ class CellSpec:
             "name": self.name,
             "states": list(self.states),
             "equations": list(self.equations),
-            "provenance": _json_copy(self.provenance, self.name),
+            "provenance": checks.json_copy(self.provenance, "provenance"),
         }
 
     @classmethod
@@ -126,26 +123,10 @@ class CellSpec:
             ValueError: On unknown or missing keys, another schema, or a rule
                 of `CellSpec` that is broken.
         """
-        if not isinstance(data, Mapping):
-            raise ValueError(
-                "A cell must be a JSON object. Received: "
-                f"{type(data).__name__}."
-            )
-        known = {"schema", "name", "states", "equations", "provenance"}
-        required = {"schema", "name", "equations"}
-        unknown, missing = set(data) - known, required - set(data)
-        if unknown or missing:
-            raise ValueError(
-                f"A cell has the keys {sorted(known)}. Received unknown: "
-                f"{sorted(map(str, unknown))}, missing: {sorted(missing)}."
-            )
-        if type(data["schema"]) is not int or data["schema"] != SCHEMA:
-            raise ValueError(
-                f"schema must be {SCHEMA}, the one this version reads. "
-                f"Received: schema={data['schema']!r}."
-            )
-        fields = {key: data[key] for key in known - {"schema"} if key in data}
-        return cls(**fields)
+        required = ("schema", "name", "equations")
+        checks.check_keys(data, required, ("states", "provenance"), "A cell")
+        checks.check_schema(data["schema"], SCHEMA)
+        return cls(**{key: data[key] for key in data if key != "schema"})
 
     def cost(
         self,
@@ -193,31 +174,25 @@ def load_spec(name_or_path: str | os.PathLike) -> CellSpec:
     >>> load_spec("lstm").states
     ('h', 'c')
     """
-    if not isinstance(name_or_path, str | os.PathLike):
-        raise ValueError(
-            "A cell is given by a name or a path. Received: "
-            f"{name_or_path!r} of type {type(name_or_path).__name__}."
-        )
-    text = os.fspath(name_or_path)
-    if isinstance(name_or_path, os.PathLike) or text.endswith(".json"):
-        return _read(Path(text))
-    if os.sep in text:
-        return _read(Path(text))
-    if text in _registered:
-        return _registered[text]
+    path = spec_files.path_of(name_or_path, "cell")
+    if path is not None:
+        return _read(path)
+    name = str(name_or_path)
+    if name in _registered:
+        return _registered[name]
     files = [
-        folder / f"{text}.json"
+        folder / f"{name}.json"
         for folder in (*_user_folders(), _published_folder())
-        if _NAME.fullmatch(text) and (folder / f"{text}.json").is_file()
+        if checks.is_name(name) and (folder / f"{name}.json").is_file()
     ]
     if len(files) > 1:
         raise ValueError(
-            f"cell {text!r} is ambiguous: {[str(file) for file in files]}. "
+            f"cell {name!r} is ambiguous: {[str(file) for file in files]}. "
             f"Rename the one in ${CELLS_VARIABLE}, or give its path."
         )
     if not files:
         raise ValueError(
-            f"No cell is named {text!r}. Published cells: "
+            f"No cell is named {name!r}. Published cells: "
             f"{published_cells()}; registered: {sorted(_registered)}; in "
             f"${CELLS_VARIABLE}: {_user_cells()}. A file's path must end in "
             "'.json'."
@@ -235,18 +210,13 @@ def save_spec(spec: CellSpec, path: str | os.PathLike) -> None:
     Raises:
         ValueError: If `path` does not end in `.json`.
     """
-    path = Path(path)
-    if path.suffix != ".json":
-        raise ValueError(
-            f"A cell is saved as a '.json' file. Received: path={str(path)!r}."
-        )
     text = json.dumps(spec.to_dict(), indent=1, ensure_ascii=False) + "\n"
-    write_atomically(path, text.encode())
+    spec_files.write(path, text, "cell")
 
 
 def published_cells() -> list[str]:
     """Returns the names of the cells that come with the package."""
-    return sorted(path.stem for path in _published_folder().glob("*.json"))
+    return spec_files.names_in(_published_folder())
 
 
 def register_cell(spec: CellSpec) -> None:
@@ -272,10 +242,7 @@ _registered: dict[str, CellSpec] = {}
 
 
 def _published_folder() -> Path:
-    """The folder in the wheel, or in a checkout the one beside the package."""
-    here = Path(__file__).resolve()
-    installed = here.parent / "published"
-    return installed if installed.is_dir() else here.parents[2] / "cells"
+    return spec_files.published_folder("cells")
 
 
 def _user_folders() -> list[Path]:
@@ -285,65 +252,14 @@ def _user_folders() -> list[Path]:
 
 def _user_cells() -> list[str]:
     return sorted(
-        path.stem
+        name
         for folder in _user_folders()
-        for path in folder.glob("*.json")
+        for name in spec_files.names_in(folder)
     )
 
 
 def _read(path: Path) -> CellSpec:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # A pipe would never end.
-            raise ValueError(f"{path}: cannot be read as a cell: not a file.")
-        size = status.st_size
-        if size > MAX_FILE_BYTES:
-            raise ValueError(
-                f"{path}: a cell's file has at most {MAX_FILE_BYTES} bytes. "
-                f"Received: {size} bytes."
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError(
-            f"{path}: cannot be read as a cell: {error.strerror}."
-        ) from None
-    try:
-        return CellSpec.from_dict(_decode(data))
-    except RecursionError:
-        raise ValueError(f"{path}: nested too deeply.") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def _decode(data: bytes) -> Any:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        repeated = sorted({key for key in keys if keys.count(key) > 1})
-        if repeated:
-            raise ValueError(f"keys given twice: {repeated}.")
-        return dict(pairs)
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON.")
-
-    try:
-        return json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=unique,
-            parse_constant=refuse,
-        )
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start}.") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error}.") from None
-
-
-def _check_name(name: Any) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ValueError(
-            "A cell's name has 1 to 100 letters, digits, '_', '.', '-' and "
-            f"begins with no '.' or '-'. Received: name={name!r}."
-        )
+    return spec_files.read(path, CellSpec.from_dict, "cell")
 
 
 def _strings(values: Any, where: str) -> tuple[str, ...]:
@@ -378,16 +294,3 @@ def _check_states(states: tuple[str, ...], where: str) -> None:
         raise ValueError(
             f"{where}: at most {MAX_STATES} states. Received: {len(states)}."
         )
-
-
-def _json_copy(value: Mapping[str, Any], where: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(
-            f"{where}: provenance must be a mapping. Received: {value!r:.80}."
-        )
-    try:
-        return json.loads(json.dumps(dict(value), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{where}: provenance must be JSON-able: {error}."
-        ) from None

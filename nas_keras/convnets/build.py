@@ -4,16 +4,17 @@ Keras and NumPy only, so that every Keras backend can use it.
 """
 
 import math
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from nas_keras.cells.checks import checked_int
+from nas_keras.cells.checks import checked_rate
+from nas_keras.cells.checks import is_number
 from nas_keras.convnets import wirings
 from nas_keras.convnets.blocks import EPSILON
 from nas_keras.convnets.blocks import Blocks
-from nas_keras.convnets.checks import int_at_least
 from nas_keras.convnets.checks import listed
 from nas_keras.convnets.micro import auxiliary_logits
 from nas_keras.convnets.micro import micro
@@ -82,8 +83,8 @@ def build_convnet(
     """
     _check_arguments(spec, dropout, drop_path, auxiliary_head, epsilon)
     shape = _image_shape(input_shape)
-    classes = int_at_least(1, classes, "classes")
-    seed = int_at_least(0, seed, "seed")
+    classes = checked_int(classes, "classes", 1)
+    seed = checked_int(seed, "seed", 0)
     blocks = Blocks(kernel_initializer, seed, epsilon)
     images = keras.Input(shape, name="images")
     auxiliary = None
@@ -130,12 +131,9 @@ def _check_arguments(
             "spec must be a ConvNetSpec or a MicroNetSpec. Received: "
             f"spec={spec!r:.80}."
         )
-    for name, value in (("dropout", dropout), ("drop_path", drop_path)):
-        if not _is_number(value) or not 0 <= value < 1:
-            raise ValueError(
-                f"{name} must be in [0, 1). Received: {name}={value!r}."
-            )
-    if not _is_number(epsilon) or not 0 < epsilon < math.inf:
+    checked_rate(dropout, "dropout")
+    checked_rate(drop_path, "drop_path")
+    if not is_number(epsilon) or not 0 < epsilon < math.inf:
         raise ValueError(
             f"epsilon must be positive. Received: epsilon={epsilon!r}."
         )
@@ -149,14 +147,10 @@ def _check_arguments(
             )
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
 def _image_shape(input_shape: Any) -> tuple[int, ...]:
     if len(listed(input_shape, "input_shape")) != 3:
         raise ValueError(
             "input_shape must be (height, width, channels). Received: "
             f"input_shape={input_shape!r:.80}."
         )
-    return tuple(int_at_least(1, side, "input_shape") for side in input_shape)
+    return tuple(checked_int(side, "input_shape", 1) for side in input_shape)

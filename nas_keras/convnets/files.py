@@ -8,13 +8,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from nas_keras.cells import spec_files
 from nas_keras.convnets.spec import ConvNetSpec
 from nas_keras.convnets.spec import MicroNetSpec
 from nas_keras.convnets.spec import spec_from_dict
-from nas_keras.storage.files import read_json
-from nas_keras.storage.files import write_atomically
-
-MAX_FILE_BYTES = 1_000_000
 
 
 def load_convnet(
@@ -35,21 +32,15 @@ def load_convnet(
     >>> load_convnet("resnet_20").num_layers
     19
     """
-    if not isinstance(name_or_path, str | os.PathLike):
+    path = spec_files.path_of(name_or_path, "network")
+    if path is not None:
+        return _read(path)
+    if name_or_path not in published_convnets():
         raise ValueError(
-            "A network is given by a name or a path. Received: "
-            f"{name_or_path!r} of type {type(name_or_path).__name__}."
-        )
-    text = os.fspath(name_or_path)
-    is_path = isinstance(name_or_path, os.PathLike) or os.sep in text
-    if is_path or text.endswith(".json"):
-        return _read(Path(text))
-    if text not in published_convnets():
-        raise ValueError(
-            f"No network is named {text!r}. Published networks: "
+            f"No network is named {name_or_path!r}. Published networks: "
             f"{published_convnets()}. A file's path must end in '.json'."
         )
-    return _read(_published_folder() / f"{text}.json")
+    return _read(_published_folder() / f"{name_or_path}.json")
 
 
 def save_convnet(
@@ -70,44 +61,20 @@ def save_convnet(
             "spec must be a ConvNetSpec or a MicroNetSpec. Received: "
             f"{type(spec).__name__}."
         )
-    path = Path(path)
-    if path.suffix != ".json":
-        raise ValueError(
-            "A network is saved as a '.json' file. Received: "
-            f"path={str(path)!r}."
-        )
-    write_atomically(path, _text(spec.to_dict()).encode())
+    spec_files.write(path, _text(spec.to_dict()), "network")
 
 
 def published_convnets() -> list[str]:
     """Returns the names of the networks that come with the package."""
-    return sorted(path.stem for path in _published_folder().glob("*.json"))
+    return spec_files.names_in(_published_folder())
 
 
 def _published_folder() -> Path:
-    """The folder in the wheel, or in a checkout the one beside the package."""
-    here = Path(__file__).resolve()
-    installed = here.parent / "published"
-    return installed if installed.is_dir() else here.parents[2] / "convnets"
+    return spec_files.published_folder("convnets")
 
 
 def _read(path: Path) -> ConvNetSpec | MicroNetSpec:
-    if not path.is_file():  # A pipe would never end.
-        raise ValueError(f"{path}: cannot be read as a network: no such file.")
-    size = path.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise ValueError(
-            f"{path}: a network's file has at most {MAX_FILE_BYTES} bytes. "
-            f"Received: {size} bytes."
-        )
-    try:
-        data = read_json(path)  # Its message names the file.
-        try:
-            return spec_from_dict(data)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-    except RecursionError:
-        raise ValueError(f"{path}: nested too deeply.") from None
+    return spec_files.read(path, spec_from_dict, "network")
 
 
 def _text(data: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The residual networks that found ones are compared with. No Keras."""
 
-from nas_keras.convnets.checks import int_at_least
+from nas_keras.cells.checks import checked_int
 from nas_keras.convnets.spec import ConvLayer
 from nas_keras.convnets.spec import ConvNetSpec
 
@@ -26,13 +26,13 @@ def resnet_spec(depth: int = 20, filters: int = 16) -> ConvNetSpec:
     Reference:
         [He et al., 2016](https://arxiv.org/abs/1512.03385), section 4.2.
     """
-    blocks, rest = divmod(int_at_least(8, depth, "depth") - 2, 6)
+    blocks, rest = divmod(checked_int(depth, "depth", 8) - 2, 6)
     if rest:
         raise ValueError(
             f"depth must be 6n + 2, of n blocks a stage. Received: "
             f"depth={depth}."
         )
-    filters = int_at_least(1, filters, "filters")
+    filters = checked_int(filters, "filters", 1)
     layers = [ConvLayer("conv", filters=filters)]
     for number in range(_STAGES * blocks):
         stage = number // blocks

@@ -5,26 +5,18 @@ specs, `files.py` reads and writes them.
 """
 
 import dataclasses
-import functools
-import hashlib
-import json
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
-from typing import ClassVar
-from typing import Self
 
-from nas_keras.convnets.checks import checked_keys
-from nas_keras.convnets.checks import checked_name
-from nas_keras.convnets.checks import int_at_least
-from nas_keras.convnets.checks import json_copy
+from nas_keras.cells.checks import checked_int
+from nas_keras.cells.checks import checked_object
 from nas_keras.convnets.checks import listed
 from nas_keras.convnets.checks import one_of
 from nas_keras.convnets.checks import pair
-from nas_keras.convnets.checks import part_from_dict
+from nas_keras.convnets.net_spec import MAX_LAYERS
+from nas_keras.convnets.net_spec import NetSpec
 
-SCHEMA = 1
-MAX_LAYERS = 1000
 CONVOLUTIONS = ("conv", "separable_conv")
 OPERATIONS = (*CONVOLUTIONS, "average_pool", "max_pool")
 WIRINGS = ("concat", "macro", "residual")
@@ -65,9 +57,9 @@ class ConvLayer:
         checked = {
             "kernel": pair(self.kernel, "kernel"),
             "stride": pair(self.stride, "stride"),
-            "filters": int_at_least(least, self.filters, "filters"),
+            "filters": checked_int(self.filters, "filters", least),
             "inputs": tuple(
-                int_at_least(0, number, "inputs")
+                checked_int(number, "inputs", 0)
                 for number in listed(self.inputs, "inputs")
             ),
         }
@@ -104,7 +96,7 @@ class ConvNode:
                     f"{field}={list(values)!r:.80}."
                 )
             object.__setattr__(self, field, values)
-        inputs = tuple(int_at_least(0, k, "inputs") for k in self.inputs)
+        inputs = tuple(checked_int(k, "inputs", 0) for k in self.inputs)
         object.__setattr__(self, "inputs", inputs)
         for operation in self.operations:
             one_of(MICRO_OPERATIONS, operation, "operations")
@@ -116,88 +108,8 @@ class ConvNode:
         return first, second
 
 
-class _Spec:
-    """What the two kinds of spec share: their forms in JSON, and a hash."""
-
-    kind = ""  # In JSON.
-    name: str
-    provenance: Mapping[str, Any]
-    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
-    _parts: dict[str, type] = {}  # Field -> class of the parts it lists.
-
-    def __post_init__(self) -> None:
-        checked_name(self.name)
-        where = f"network {self.name!r}"
-        copy = json_copy(self.provenance, f"{where}: provenance")
-        object.__setattr__(self, "provenance", copy)
-        for field, part in self._parts.items():
-            parts = tuple(listed(getattr(self, field), f"{where}: {field}"))
-            if not 1 <= len(parts) <= MAX_LAYERS:
-                raise ValueError(
-                    f"{where}: {field} must be 1 to {MAX_LAYERS}. Received: "
-                    f"{len(parts)}."
-                )
-            for value in parts:
-                if not isinstance(value, part):
-                    raise ValueError(
-                        f"{where}: {field} must be a list of "
-                        f"{part.__name__}. Received: {value!r:.80}."
-                    )
-            object.__setattr__(self, field, parts)
-        try:
-            self._check()
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
-
-    def _check(self) -> None:
-        """Checks what the fields must be to one another."""
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of the architecture: of all but name and provenance."""
-        data = self._architecture()
-        return hashlib.sha256(
-            json.dumps(data, sort_keys=True).encode()
-        ).hexdigest()
-
-    def _architecture(self) -> dict[str, Any]:
-        data = self.to_dict()
-        apart = ("schema", "name", "provenance")
-        return {key: data[key] for key in data if key not in apart}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON-able form that `from_dict` reads."""
-        data = {"schema": SCHEMA, "kind": self.kind, **dataclasses.asdict(self)}
-        return json_copy(data, self.name)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Returns the spec of a JSON object.
-
-        Raises:
-            ValueError: On unknown or missing keys, another schema or kind, or
-                a rule that is broken.
-        """
-        fields = [field.name for field in dataclasses.fields(cls)]
-        required = {"schema", "kind", "name", *cls._parts}
-        checked_keys(data, required, fields, "A network")
-        if type(data["schema"]) is not int or data["schema"] != SCHEMA:
-            raise ValueError(
-                f"schema must be {SCHEMA}, the one this version reads. "
-                f"Received: schema={data['schema']!r}."
-            )
-        one_of([cls.kind], data["kind"], "kind")
-        values = {key: data[key] for key in fields if key in data}
-        for field, part in cls._parts.items():
-            values[field] = [
-                part_from_dict(part, value, f"{field}[{number}]")
-                for number, value in enumerate(listed(values[field], field))
-            ]
-        return cls(**values)
-
-
 @dataclasses.dataclass(frozen=True)
-class ConvNetSpec(_Spec):
+class ConvNetSpec(NetSpec):
     """An image network as a list of layers.
 
     What a layer's `inputs` mean, and what comes before and after the layers,
@@ -256,7 +168,7 @@ class ConvNetSpec(_Spec):
     def _check(self) -> None:
         one_of(WIRINGS, self.wiring, "wiring")
         is_macro = self.wiring == "macro"
-        filters = int_at_least(int(is_macro), self.filters, "filters")
+        filters = checked_int(self.filters, "filters", int(is_macro))
         object.__setattr__(self, "filters", filters)
         if filters and not is_macro:
             raise ValueError(
@@ -292,7 +204,7 @@ class ConvNetSpec(_Spec):
 
 
 @dataclasses.dataclass(frozen=True)
-class MicroNetSpec(_Spec):
+class MicroNetSpec(NetSpec):
     """An image network as a stack of cells of two kinds.
 
     Nodes 0 and 1 of a cell are the outputs of the cell before the last and of
@@ -331,14 +243,9 @@ class MicroNetSpec(_Spec):
     _parts = {"normal": ConvNode, "reduction": ConvNode}
 
     def _check(self) -> None:
-        for field in ("num_cells", "filters"):
-            value = int_at_least(1, getattr(self, field), field)
+        for field, most in (("num_cells", MAX_LAYERS), ("filters", None)):
+            value = checked_int(getattr(self, field), field, 1, most)
             object.__setattr__(self, field, value)
-        if self.num_cells > MAX_LAYERS:
-            raise ValueError(
-                f"num_cells must be at most {MAX_LAYERS}. Received: "
-                f"num_cells={self.num_cells}."
-            )
         for field in self._parts:
             for number, node in enumerate(getattr(self, field), 2):
                 if max(node.inputs) >= number:
@@ -380,11 +287,8 @@ def spec_from_dict(data: Mapping[str, Any]) -> ConvNetSpec | MicroNetSpec:
     kinds: dict[str, type[ConvNetSpec] | type[MicroNetSpec]] = {
         cls.kind: cls for cls in (ConvNetSpec, MicroNetSpec)
     }
-    if not isinstance(data, Mapping):
-        raise ValueError(
-            f"A network must be a JSON object. Received: {data!r:.80}."
-        )
-    one_of(list(kinds), data.get("kind"), "kind")
+    kind = checked_object(data, "A network").get("kind")
+    one_of(list(kinds), kind, "kind")
     return kinds[data["kind"]].from_dict(data)
 
 

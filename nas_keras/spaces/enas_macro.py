@@ -9,14 +9,16 @@ layer. In two places the map is halved, before layers L//3 and 2(L//3).
 import dataclasses
 from collections.abc import Sequence
 
+from nas_keras.cells.checks import checked_bool
 from nas_keras.convnets.spec import ConvLayer
 from nas_keras.convnets.spec import ConvNetSpec
-from nas_keras.spaces.networks import check_filters
-from nas_keras.spaces.networks import check_int
-from nas_keras.spaces.networks import check_kind
-from nas_keras.spaces.networks import check_member
-from nas_keras.spaces.networks import origin
-from nas_keras.spaces.networks import token_of
+from nas_keras.spaces.shared import MAX_SIZE
+from nas_keras.spaces.shared import check_even
+from nas_keras.spaces.shared import check_kind
+from nas_keras.spaces.shared import check_member
+from nas_keras.spaces.shared import origin
+from nas_keras.spaces.shared import set_checked_ints
+from nas_keras.spaces.shared import token_of
 from nas_keras.spaces.space import Choice
 from nas_keras.spaces.space import Space
 
@@ -51,13 +53,9 @@ class EnasMacro:
     doubling: bool = False
 
     def __post_init__(self) -> None:
-        check_int(self.layers, "layers", 1, _MAX_LAYERS)
-        check_filters(self.filters)
-        if not isinstance(self.doubling, bool):
-            raise ValueError(
-                "doubling must be True or False. Received: "
-                f"doubling={self.doubling!r}."
-            )
+        set_checked_ints(self, layers=(1, _MAX_LAYERS), filters=(2, MAX_SIZE))
+        check_even(self.filters)
+        checked_bool(self.doubling, "doubling")
 
     @property
     def name(self) -> str:

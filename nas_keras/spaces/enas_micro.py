@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from nas_keras.convnets.spec import MICRO_OPERATIONS
 from nas_keras.convnets.spec import ConvNode
 from nas_keras.convnets.spec import MicroNetSpec
-from nas_keras.spaces.networks import check_filters
-from nas_keras.spaces.networks import check_int
-from nas_keras.spaces.networks import check_kind
-from nas_keras.spaces.networks import check_member
-from nas_keras.spaces.networks import origin
-from nas_keras.spaces.networks import token_of
+from nas_keras.spaces.shared import MAX_SIZE
+from nas_keras.spaces.shared import check_even
+from nas_keras.spaces.shared import check_kind
+from nas_keras.spaces.shared import check_member
+from nas_keras.spaces.shared import origin
+from nas_keras.spaces.shared import set_checked_ints
+from nas_keras.spaces.shared import token_of
 from nas_keras.spaces.space import Choice
 from nas_keras.spaces.space import Space
 
@@ -48,9 +49,13 @@ class EnasMicro:
     filters: int = 20
 
     def __post_init__(self) -> None:
-        check_int(self.nodes, "nodes", 1, _MAX_NODES)
-        check_int(self.cells, "cells", 1, _MAX_CELLS)
-        check_filters(self.filters)
+        set_checked_ints(
+            self,
+            nodes=(1, _MAX_NODES),
+            cells=(1, _MAX_CELLS),
+            filters=(2, MAX_SIZE),
+        )
+        check_even(self.filters)
 
     @property
     def name(self) -> str:

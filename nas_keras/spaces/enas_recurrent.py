@@ -12,12 +12,13 @@ google-research/enas_lm; DARTS' cells are in the same space.
 """
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Sequence
 
 from nas_keras.cells.graph import Graph
 from nas_keras.cells.spec import CellSpec
+from nas_keras.spaces.shared import name_of
+from nas_keras.spaces.shared import origin
+from nas_keras.spaces.shared import set_checked_ints
 from nas_keras.spaces.space import Choice
 from nas_keras.spaces.space import Space
 
@@ -43,15 +44,7 @@ class RecurrentDag:
     average: str = "loose_ends"
 
     def __post_init__(self) -> None:
-        if (
-            isinstance(self.nodes, bool)
-            or not isinstance(self.nodes, int)
-            or not 1 <= self.nodes <= _MAX_NODES
-        ):
-            raise ValueError(
-                f"nodes must be an int in [1, {_MAX_NODES}]. Received: "
-                f"nodes={self.nodes!r}."
-            )
+        set_checked_ints(self, nodes=(1, _MAX_NODES))
         if self.average not in AVERAGES:
             raise ValueError(
                 f"average must be one of {AVERAGES}. Received: "
@@ -60,11 +53,8 @@ class RecurrentDag:
 
     @property
     def name(self) -> str:
-        """How journals call the space."""
-        text = f"nodes={self.nodes}"
-        if self.average != "loose_ends":
-            text += f", average={self.average}"
-        return f"enas_recurrent({text})"
+        """How journals call the space; says what differs from the paper's."""
+        return name_of(self, "enas_recurrent")
 
     def choices(self) -> list[Choice]:
         """Returns the 2n decisions in the order of the tokens.
@@ -113,13 +103,10 @@ class RecurrentDag:
             )
         names = [f"s{node}" for node in self.averaged(reads)]
         mean = names[0] if len(names) == 1 else f"mean({', '.join(names)})"
-        text = json.dumps([self.name, list(tokens)])
-        digest = hashlib.sha256(text.encode()).hexdigest()
         return CellSpec(
-            f"enas{self.nodes}_{digest[:8]}",
-            (*equations, f"next_h = {mean}"),
+            equations=(*equations, f"next_h = {mean}"),
             states=("h",),
-            provenance={"space": self.name, "tokens": list(tokens)},
+            **origin(f"enas{self.nodes}", self.name, tokens),
         )
 
     def encode(self, spec: CellSpec) -> list[int]:

@@ -10,19 +10,21 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from nas_keras.cells.checks import checked_int
 from nas_keras.convnets.spec import ConvLayer
 from nas_keras.convnets.spec import ConvNetSpec
-from nas_keras.spaces.networks import check_int
-from nas_keras.spaces.networks import check_kind
-from nas_keras.spaces.networks import check_member
-from nas_keras.spaces.networks import origin
-from nas_keras.spaces.networks import token_of
+from nas_keras.spaces.shared import MAX_SIZE
+from nas_keras.spaces.shared import check_kind
+from nas_keras.spaces.shared import check_member
+from nas_keras.spaces.shared import name_of
+from nas_keras.spaces.shared import origin
+from nas_keras.spaces.shared import set_checked_ints
+from nas_keras.spaces.shared import token_of
 from nas_keras.spaces.space import Choice
 from nas_keras.spaces.space import Space
 
 _MAX_LAYERS = 64
 _MAX_BLOCK = 8
-_MAX_SIZE = 2**16
 _IMAGE = -1  # As a source, beside the numbers of predicted layers.
 
 
@@ -67,19 +69,20 @@ class NasConv:
     block: int = 1
 
     def __post_init__(self) -> None:
-        check_int(self.layers, "layers", 2, _MAX_LAYERS)
-        check_int(self.block, "block", 1, _MAX_BLOCK)
+        set_checked_ints(self, layers=(2, _MAX_LAYERS), block=(1, _MAX_BLOCK))
         for field in ("strides", "pooling", "kernels", "filters"):
             values = getattr(self, field)
             if not isinstance(values, list | tuple):
                 raise ValueError(
                     f"{field} must be a tuple. Received: {field}={values!r}."
                 )
-            object.__setattr__(self, field, tuple(values))
             is_pooling = field == "pooling"
-            most = self.layers - 1 if is_pooling else _MAX_SIZE
-            for index, value in enumerate(values):
-                check_int(value, f"{field}[{index}]", 1, most)
+            most = self.layers - 1 if is_pooling else MAX_SIZE
+            values = tuple(
+                checked_int(value, f"{field}[{index}]", 1, most)
+                for index, value in enumerate(values)
+            )
+            object.__setattr__(self, field, values)
             least = 0 if is_pooling else 1
             if len(set(values)) < max(len(values), least):
                 raise ValueError(
@@ -90,14 +93,7 @@ class NasConv:
     @property
     def name(self) -> str:
         """How journals call the space; says what differs from the paper's."""
-        text = f"layers={self.layers}"
-        for field in dataclasses.fields(self)[1:]:
-            value = getattr(self, field.name)
-            if value != field.default:
-                many = isinstance(value, tuple)
-                value = "|".join(map(str, value)) if many else value
-                text += f", {field.name}={value}"
-        return f"nas_conv({text})"
+        return name_of(self, "nas_conv")
 
     def choices(self) -> list[Choice]:
         """Returns the decisions in the order of the tokens.

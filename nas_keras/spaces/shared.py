@@ -1,31 +1,35 @@
-"""What the spaces of image networks share: checks, names, membership."""
+"""What the spaces share: checks, names, membership."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
 
+from nas_keras.cells.checks import checked_int
 from nas_keras.convnets.spec import ConvNetSpec
 from nas_keras.convnets.spec import MicroNetSpec
 
-
-def check_int(value: Any, name: str, low: int, high: int) -> None:
-    """Raises a `ValueError` if an argument is no int in [low, high]."""
-    is_int = isinstance(value, int) and not isinstance(value, bool)
-    if not is_int or not low <= value <= high:
-        raise ValueError(
-            f"{name} must be an int in [{low}, {high}]. Received: "
-            f"{name}={value!r}."
-        )
+MAX_SIZE = 2**16  # Of a kernel, of a stride, of filters.
 
 
-def check_filters(value: Any) -> None:
-    """Raises a `ValueError` if a network cannot have so many filters."""
-    check_int(value, "filters", 2, 2**16)
-    if value % 2:
+def set_checked_ints(structure: Any, **limits: tuple[int, int]) -> None:
+    """Makes attributes of a frozen dataclass ints in [least, most].
+
+    Raises:
+        ValueError: If one is none.
+    """
+    for name, (least, most) in limits.items():
+        value = checked_int(getattr(structure, name), name, least, most)
+        object.__setattr__(structure, name, value)
+
+
+def check_even(filters: int) -> None:
+    """Raises a `ValueError` if filters cannot be halved."""
+    if filters % 2:
         raise ValueError(
             "filters must be even: what halves a map has two paths of half "
-            f"the filters each. Received: filters={value!r}."
+            f"the filters each. Received: filters={filters}."
         )
 
 
@@ -37,8 +41,27 @@ def check_kind(spec: Any, kind: type) -> None:
         )
 
 
+def name_of(structure: Any, prefix: str) -> str:
+    """Returns how journals call a space; says what differs from the paper's.
+
+    Args:
+        structure: A dataclass. Its first field is always in the name, the
+            others where they are not at their default.
+        prefix: What the name begins with.
+    """
+    first, *others = dataclasses.fields(structure)
+    text = f"{first.name}={getattr(structure, first.name)}"
+    for field in others:
+        value = getattr(structure, field.name)
+        if value != field.default:
+            if isinstance(value, tuple):
+                value = "|".join(map(str, value))
+            text += f", {field.name}={value}"
+    return f"{prefix}({text})"
+
+
 def origin(prefix: str, space: str, tokens: Sequence[int]) -> dict[str, Any]:
-    """Returns the name and the provenance of a decoded network."""
+    """Returns the name and the provenance of a decoded architecture."""
     text = json.dumps([space, list(tokens)])
     digest = hashlib.sha256(text.encode()).hexdigest()
     return {

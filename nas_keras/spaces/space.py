@@ -6,11 +6,12 @@ A controller sees the number of options of each choice and nothing else; only
 
 import dataclasses
 import math
-import numbers
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
+
+from nas_keras.cells.checks import is_int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Choice:
     def _check_anchors(self, anchors: Sequence[int]) -> None:
         is_sequence = isinstance(anchors, Sequence)
         is_whole = is_sequence and len(anchors) == len(self.options)
-        if not is_whole or not all(_is_int(anchor) for anchor in anchors):
+        if not is_whole or not all(is_int(anchor) for anchor in anchors):
             raise ValueError(
                 f"anchors of {self.name!r} must be one int for each of the "
                 f"{len(self.options)} options. Received: "
@@ -96,10 +97,10 @@ class Choice:
             )
 
     def _check_link(self, link: int) -> None:
-        if not _is_int(link) or link < 0:
+        if not is_int(link) or link < 0:
             raise ValueError(
-                f"link of {self.name!r} must be an int >= 0. Received: "
-                f"link={link!r}."
+                f"link of {self.name!r} must be an int of at least 0. "
+                f"Received: link={link!r}."
             )
         if len(self.options) != 2 or self.anchors is not None:
             raise ValueError(
@@ -263,11 +264,7 @@ class Space:
                 f"{len(values)}."
             )
         for choice, token in zip(self.choices, values, strict=True):
-            if (
-                isinstance(token, bool)
-                or not isinstance(token, numbers.Integral)
-                or not 0 <= token < len(choice.options)
-            ):
+            if not is_int(token) or not 0 <= token < len(choice.options):
                 raise ValueError(
                     f"The token of {choice.name!r} must be an int in [0, "
                     f"{len(choice.options) - 1}]. Received: {token!r}."
@@ -276,7 +273,3 @@ class Space:
 
     def __repr__(self) -> str:
         return f"<Space {self.name}: {self.size:.3g} architectures>"
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -7,18 +7,20 @@ activation) of Cell Inject; the two Cell Indices.
 """
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Iterable
 from collections.abc import Sequence
 
 from nas_keras.cells.spec import CellSpec
+from nas_keras.spaces.shared import name_of
+from nas_keras.spaces.shared import origin
+from nas_keras.spaces.shared import set_checked_ints
 from nas_keras.spaces.space import Choice
 from nas_keras.spaces.space import Space
 
 COMBINES = ("add", "mul", "max")
 ACTIVATIONS = ("identity", "tanh", "sigmoid", "relu", "sin")
 
+_MAX_BASE = 64
 _COMBINE = {"add": "{} + {}", "mul": "{} * {}", "max": "max({}, {})"}
 
 
@@ -40,14 +42,7 @@ class Tree:
     activations: tuple[str, ...] = ("identity", "tanh", "sigmoid", "relu")
 
     def __post_init__(self) -> None:
-        if (
-            isinstance(self.base, bool)
-            or not isinstance(self.base, int)
-            or not 2 <= self.base <= 64
-        ):
-            raise ValueError(
-                f"base must be an int in [2, 64]. Received: base={self.base!r}."
-            )
+        set_checked_ints(self, base=(2, _MAX_BASE))
         for field, allowed in (
             ("combines", COMBINES),
             ("activations", ACTIVATIONS),
@@ -72,12 +67,7 @@ class Tree:
     @property
     def name(self) -> str:
         """How journals call the space; says what differs from the paper's."""
-        text = f"base={self.base}"
-        for field in dataclasses.fields(self)[1:]:
-            options = getattr(self, field.name)
-            if options != field.default:
-                text += f", {field.name}={'|'.join(options)}"
-        return f"tree({text})"
+        return name_of(self, "tree")
 
     def children(self, node: int) -> tuple[int, int]:
         """Returns the two nodes that an inner node combines."""
@@ -136,15 +126,9 @@ class Tree:
             name = "injected" if node == inject_index else f"n{node}"
             names.append(assign("next_h" if is_root else name, value))
         return CellSpec(
-            self._cell_name(tokens),
-            tuple(equations),
-            provenance={"space": self.name, "tokens": list(tokens)},
+            equations=tuple(equations),
+            **origin(f"tree{self.base}", self.name, tokens),
         )
-
-    def _cell_name(self, tokens: Sequence[int]) -> str:
-        text = json.dumps([self.name, list(tokens)])
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        return f"tree{self.base}_{digest[:8]}"
 
 
 def tree_space(
