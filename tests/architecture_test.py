@@ -127,7 +127,12 @@ _WITHOUT_TENSORFLOW = (
     "tasks/translation_search.py",
     "tasks/attention.py",
 )
-_FOR_TENSORFLOW = ("compilation.py", "fast_path.py", "recurrence.py")
+_FOR_TENSORFLOW = (
+    "compilation.py",
+    "fast_path.py",
+    "recurrence.py",
+    "step_arrays.py",
+)
 
 
 def _sources(*folders):

@@ -20,6 +20,11 @@ from nas_keras.cells.linearization import Partition
 from nas_keras.cells.linearization import Slopes
 from nas_keras.cells.linearization import add_to
 from nas_keras.cells.linearization import product
+from nas_keras.cells.step_arrays import empty
+from nas_keras.cells.step_arrays import read
+from nas_keras.cells.step_arrays import stack
+from nas_keras.cells.step_arrays import steps_of
+from nas_keras.cells.step_arrays import write
 
 
 class Weights(NamedTuple):
@@ -92,7 +97,17 @@ class Kept(NamedTuple):
 
 
 class Loop:
-    """The loop over time of one cell over given feeds, and its gradient."""
+    """The loop over time of one cell over given feeds, and its gradient.
+
+    Args:
+        partition: Of the cell.
+        feeds: [T, B, W] each, in the order of `partition.feeds`.
+        constants: The nodes that are numbers, by node.
+        masks: `[mask]`, boolean [T, B, 1], or empty. A masked step keeps the
+            states.
+        weights: Those of the recurrent groups.
+        length: T.
+    """
 
     def __init__(
         self,
@@ -127,8 +142,8 @@ class Loop:
         self, first: list[tf.Tensor]
     ) -> tuple[tuple[tf.Tensor, ...], Kept]:
         """Returns `(hs, *last states)`, and what `backward` needs."""
-        feeds = _steps_of(self.feeds, self.length)
-        masks = _steps_of(self.masks, self.length)
+        feeds = steps_of(self.feeds, self.length)
+        masks = steps_of(self.masks, self.length)
         # The first step, once more: shapes, and which slopes are tensors. The
         # compiler drops its values, since nothing uses them.
         new, values = self._step(
@@ -146,19 +161,19 @@ class Loop:
             arrays: list[tf.TensorArray],
         ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.TensorArray]]:
             states, values = self._step(
-                _read(feeds, time), states, _read(masks, time)
+                read(feeds, time), states, read(masks, time)
             )
             slopes = self.partition.slopes(keras.ops, values)
             kept = tf.nest.flatten(self._kept(states, values, slopes))
-            return time + 1, states, _write(arrays, time, kept)
+            return time + 1, states, write(arrays, time, kept)
 
         _, last, arrays = tf.while_loop(
             lambda time, *_: time < self.length,
             body,
-            (0, first, _empty(tf.nest.flatten(example), self.length)),
+            (0, first, empty(tf.nest.flatten(example), self.length)),
             maximum_iterations=self.most_steps,
         )
-        kept = tf.nest.pack_sequence_as(example, _stack(arrays))
+        kept = tf.nest.pack_sequence_as(example, stack(arrays))
         slopes = slopes.with_tensors(kept.slopes)
         return (kept.hs, *last), kept._replace(first=first, slopes=slopes)
 
@@ -254,9 +269,9 @@ class Loop:
             for each step; and those of the first states.
         """
         d_hs, *d_last = d_outputs
-        outer = _steps_of([d_hs], self.length)
-        slopes = _steps_of(kept.slopes.tensors, self.length)
-        masks = _steps_of(self.masks, self.length)
+        outer = steps_of([d_hs], self.length)
+        slopes = steps_of(kept.slopes.tensors, self.length)
+        masks = steps_of(self.masks, self.length)
         targets = self.partition.targets
         # `transpose_b` in the loop would cost twice the time (measured).
         transposed = tf.nest.map_structure(
@@ -269,24 +284,24 @@ class Loop:
             arrays: list[tf.TensorArray],
         ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.TensorArray]]:
             d_states = list(d_states)
-            d_states[self.h_place] += _read(outer, time)[0]
+            d_states[self.h_place] += read(outer, time)[0]
             d_states, d_values, d_h = self._step_back(
                 d_states,
-                kept.slopes.with_tensors(_read(slopes, time)),
-                _read(masks, time),
+                kept.slopes.with_tensors(read(slopes, time)),
+                read(masks, time),
                 *transposed,
             )
             found = [*(d_values[k] for k in targets), d_h]
-            return time - 1, d_states, _write(arrays, time, found)
+            return time - 1, d_states, write(arrays, time, found)
 
         like = [*self.target_examples, d_last[self.h_place]]
         _, d_first, arrays = tf.while_loop(
             lambda time, *_: time >= 0,
             body,
-            (self.length - 1, d_last, _empty(like, self.length)),
+            (self.length - 1, d_last, empty(like, self.length)),
             maximum_iterations=self.most_steps,
         )
-        *d_targets, d_h = _stack(arrays)
+        *d_targets, d_h = stack(arrays)
         return dict(zip(targets, d_targets, strict=True)), d_h, d_first
 
     def _step_back(
@@ -350,41 +365,6 @@ def _split_by_masks(
             tf.where(keep, d, z) for z, d in zip(zeros, through, strict=True)
         ]
     return through, past
-
-
-def _empty(like: Sequence[tf.Tensor], length: Any) -> list[tf.TensorArray]:
-    """Returns room for tensors like those of one step, for each step.
-
-    An array for each tensor: those that nothing reads, as the slopes without
-    a gradient, are dropped by the compiler. (One array for all, with `concat`
-    and `split`, is no faster, and half as fast in XLA's inference; measured.)
-    """
-    return [
-        tf.TensorArray(tensor.dtype, length, element_shape=tensor.shape)
-        for tensor in like
-    ]
-
-
-def _steps_of(
-    sequences: Sequence[tf.Tensor], length: Any
-) -> list[tf.TensorArray]:
-    """Returns the steps of sequences [T, ...]."""
-    arrays = _empty([sequence[0] for sequence in sequences], length)
-    return [a.unstack(s) for a, s in zip(arrays, sequences, strict=True)]
-
-
-def _read(arrays: list[tf.TensorArray], time: tf.Tensor) -> list[tf.Tensor]:
-    return [array.read(time) for array in arrays]
-
-
-def _write(
-    arrays: list[tf.TensorArray], time: tf.Tensor, values: Sequence[tf.Tensor]
-) -> list[tf.TensorArray]:
-    return [a.write(time, v) for a, v in zip(arrays, values, strict=True)]
-
-
-def _stack(arrays: list[tf.TensorArray]) -> list[tf.Tensor]:
-    return [array.stack() for array in arrays]
 
 
 def _over_steps(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:

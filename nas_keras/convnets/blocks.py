@@ -116,6 +116,7 @@ class Blocks:
         )(x)
 
     def relu(self, x: Any, name: str) -> Any:
+        """Returns what is positive."""
         return keras.layers.ReLU(name=name)(x)
 
     def pool(
@@ -141,6 +142,7 @@ class Blocks:
         stride: tuple[int, int] = (1, 1),
         is_separable: bool = False,
     ) -> Any:
+        """Returns ReLU, a convolution, and batch norm, in this order."""
         x = self.relu(x, f"{name}_relu")
         conv = self.separable_conv if is_separable else self.conv
         x = conv(x, f"{name}_conv", filters, kernel, stride)
@@ -181,6 +183,7 @@ class Blocks:
         return keras.layers.ZeroPadding2D(margins, _FORMAT, name=name)(x)
 
     def added(self, maps: list[Any], name: str) -> Any:
+        """Returns the sum of maps of one shape."""
         return keras.layers.Add(name=name)(maps)
 
     def averaged(self, x: Any, name: str) -> Any:

@@ -22,7 +22,7 @@ _AUXILIARY_FILTERS = (128, 768)
 _NUM_CONVS = 2  # How often a branch applies its separable convolution.
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class _Cell:
     """Where a cell is made.
 

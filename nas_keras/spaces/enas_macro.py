@@ -18,6 +18,7 @@ from nas_keras.spaces.shared import check_kind
 from nas_keras.spaces.shared import check_member
 from nas_keras.spaces.shared import origin
 from nas_keras.spaces.shared import set_checked_ints
+from nas_keras.spaces.shared import space_of
 from nas_keras.spaces.shared import token_of
 from nas_keras.spaces.space import Choice
 from nas_keras.spaces.space import Space
@@ -157,11 +158,4 @@ def enas_macro_space(
         [Pham et al., 2018](https://arxiv.org/abs/1802.03268), section 2.3; its
         authors' program, github.com/melodyguan/enas, src/cifar10.
     """
-    macro = EnasMacro(layers, filters, doubling)
-    return Space(
-        macro.choices(),
-        macro.decode,
-        macro.name,
-        structure=macro,
-        encode=macro.encode,
-    )
+    return space_of(EnasMacro(layers, filters, doubling))

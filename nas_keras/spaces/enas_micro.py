@@ -19,6 +19,7 @@ from nas_keras.spaces.shared import check_kind
 from nas_keras.spaces.shared import check_member
 from nas_keras.spaces.shared import origin
 from nas_keras.spaces.shared import set_checked_ints
+from nas_keras.spaces.shared import space_of
 from nas_keras.spaces.shared import token_of
 from nas_keras.spaces.space import Choice
 from nas_keras.spaces.space import Space
@@ -152,11 +153,4 @@ def enas_micro_space(
         [Pham et al., 2018](https://arxiv.org/abs/1802.03268), section 2.4; its
         authors' program, github.com/melodyguan/enas, src/cifar10.
     """
-    micro = EnasMicro(nodes, cells, filters)
-    return Space(
-        micro.choices(),
-        micro.decode,
-        micro.name,
-        structure=micro,
-        encode=micro.encode,
-    )
+    return space_of(EnasMicro(nodes, cells, filters))

@@ -19,6 +19,7 @@ from nas_keras.cells.spec import CellSpec
 from nas_keras.spaces.shared import name_of
 from nas_keras.spaces.shared import origin
 from nas_keras.spaces.shared import set_checked_ints
+from nas_keras.spaces.shared import space_of
 from nas_keras.spaces.space import Choice
 from nas_keras.spaces.space import Space
 
@@ -156,10 +157,7 @@ def enas_recurrent_space(nodes: int = 8, average: str = "loose_ends") -> Space:
         its authors' later program, github.com/google-research/google-research,
         folder enas_lm.
     """
-    dag = RecurrentDag(nodes, average)
-    return Space(
-        dag.choices(), dag.decode, dag.name, structure=dag, encode=dag.encode
-    )
+    return space_of(RecurrentDag(nodes, average))
 
 
 def _tokens(graph: Graph) -> list[int]:

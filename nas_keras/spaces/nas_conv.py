@@ -19,6 +19,7 @@ from nas_keras.spaces.shared import check_member
 from nas_keras.spaces.shared import name_of
 from nas_keras.spaces.shared import origin
 from nas_keras.spaces.shared import set_checked_ints
+from nas_keras.spaces.shared import space_of
 from nas_keras.spaces.shared import token_of
 from nas_keras.spaces.space import Choice
 from nas_keras.spaces.space import Space
@@ -260,10 +261,4 @@ def nas_conv_space(
         and 4.1.
     """
     conv = NasConv(layers, strides, pooling, kernels, filters, block)
-    return Space(
-        conv.choices(),
-        conv.decode,
-        conv.name,
-        structure=conv,
-        encode=conv.encode,
-    )
+    return space_of(conv)

@@ -9,8 +9,20 @@ from typing import Any
 from nas_keras.cells.checks import checked_int
 from nas_keras.convnets.spec import ConvNetSpec
 from nas_keras.convnets.spec import MicroNetSpec
+from nas_keras.spaces.space import Space
 
 MAX_SIZE = 2**16  # Of a kernel, of a stride, of filters.
+
+
+def space_of(structure: Any) -> Space:
+    """Returns the space of what has choices and a name, decodes and encodes."""
+    return Space(
+        structure.choices(),
+        structure.decode,
+        structure.name,
+        structure=structure,
+        encode=structure.encode,
+    )
 
 
 def set_checked_ints(structure: Any, **limits: tuple[int, int]) -> None:
@@ -42,11 +54,10 @@ def check_kind(spec: Any, kind: type) -> None:
 
 
 def name_of(structure: Any, prefix: str) -> str:
-    """Returns how journals call a space; says what differs from the paper's.
+    """Returns how journals call a space: what is not at its default.
 
     Args:
-        structure: A dataclass. Its first field is always in the name, the
-            others where they are not at their default.
+        structure: A dataclass; its first field is in the name at any value.
         prefix: What the name begins with.
     """
     first, *others = dataclasses.fields(structure)
