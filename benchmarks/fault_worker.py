@@ -17,9 +17,10 @@ import signal
 import sys
 import time
 
-from nas_keras.search import loop
 from nas_keras.search import pending
 from nas_keras.search import presets
+from nas_keras.search.step_trials import StepTrials
+from nas_keras.search.workdir import pending_key
 
 _PROGRAM = pathlib.Path(__file__).resolve().parents[1] / "train" / "search.py"
 
@@ -50,7 +51,7 @@ def _count_writes(kill_at: int) -> None:
 
 def _log_results() -> None:
     """Logs every result before it is made and once it is on disk."""
-    write, evaluate = pending.Pending.write, loop._Run._evaluated
+    write, evaluate = pending.Pending.write, StepTrials._evaluated
 
     def logged_write(self, key, record):
         write(self, key, record)
@@ -58,12 +59,12 @@ def _log_results() -> None:
 
     def logged_evaluate(self, trial_id, tokens):
         folder = self.pending._folder if self.pending else None
-        _log("begun", folder, loop.pending_key(trial_id))
+        _log("begun", folder, pending_key(trial_id))
         time.sleep(float(os.environ.get("FAULT_SLOW", "0")))
         return evaluate(self, trial_id, tokens)
 
     pending.Pending.write = logged_write
-    loop._Run._evaluated = logged_evaluate
+    StepTrials._evaluated = logged_evaluate
 
 
 def main() -> None:

@@ -78,6 +78,7 @@ _WITHOUT_KERAS = (
     "search/rewards.py",
     "search/search_config.py",
     "search/sharing.py",
+    "search/step_trials.py",
     "search/stopping.py",
     "search/supervisor.py",
     "search/text_presets.py",

@@ -11,7 +11,6 @@ each.
 
 import contextlib
 import dataclasses
-import functools
 import json
 import math
 import os
@@ -30,20 +29,15 @@ from nas_keras.controllers.controller import Controller
 from nas_keras.controllers.controller import Samples
 from nas_keras.search.cluster import Cluster
 from nas_keras.search.evaluator import Evaluator
-from nas_keras.search.evaluator import guarded
 from nas_keras.search.noise import noise
 from nas_keras.search.pending import Pending
 from nas_keras.search.sharing import Shares
-from nas_keras.search.sharing import share_out
-from nas_keras.search.trial import Evaluation
+from nas_keras.search.step_trials import StepTrials
 from nas_keras.search.trial import SearchError
 from nas_keras.search.trial import Trial
-from nas_keras.search.trial import architecture_key
-from nas_keras.search.trial import evaluation_of_record
 from nas_keras.search.workdir import Opening
 from nas_keras.search.workdir import Workdir
 from nas_keras.search.workdir import held
-from nas_keras.search.workdir import pending_key
 from nas_keras.storage import configuration
 
 
@@ -118,40 +112,31 @@ def search(
     >>> max(trial.evaluation.reward for trial in trials)
     16.0
     """
-    _check_int("num_trials", num_trials, 1)
-    _check_int("batch_size", batch_size, 1)
-    _check_int("max_consecutive_failures", max_consecutive_failures, 1)
-    _check_int("seed", seed, 0)
     if evaluation_seed is None:
         evaluation_seed = seed
-    _check_int("evaluation_seed", evaluation_seed, 0)
+    for name, value, low in (
+        ("num_trials", num_trials, 1),
+        ("batch_size", batch_size, 1),
+        ("max_consecutive_failures", max_consecutive_failures, 1),
+        ("seed", seed, 0),
+        ("evaluation_seed", evaluation_seed, 0),
+    ):
+        _check_int(name, value, low)
     cluster = cluster or Cluster()
     if batch_size < cluster.size:
         raise ValueError(
             "batch_size must be at least the number of workers, "
             f"{cluster.size}. Received: batch_size={batch_size}."
         )
-    config = {
-        "space": controller.space.name,
-        "choices": [
-            [choice.name, choice.options] for choice in controller.space.choices
-        ],
-        "controller": controller.config(),
-        "evaluator": evaluator.config(),
-        "batch_size": batch_size,
-        "seed": seed,
-        "evaluation_seed": evaluation_seed,
-        "baseline": dataclasses.asdict(baseline),
-        "evaluate_again": evaluate_again,
-        "settings": dict(settings or {}),
-    }
     run = _Run(
         controller, evaluator, num_trials, batch_size, cluster, seed,
-        evaluation_seed, baseline, max_consecutive_failures,
-        evaluator.is_repeatable and not evaluate_again, on_evaluated,
+        evaluation_seed, baseline, max_consecutive_failures, evaluate_again,
+        on_evaluated,
     )  # fmt: skip
     return run.trials(
-        None if workdir is None else Path(workdir), config, is_held
+        None if workdir is None else Path(workdir),
+        run.config(settings or {}),
+        is_held,
     )
 
 
@@ -177,7 +162,7 @@ class _Run:
     evaluation_seed: int
     baseline: EMABaseline
     max_consecutive_failures: int
-    reuses: bool
+    evaluate_again: bool
     on_evaluated: Callable[[Trial], None]
     folder: Path | None = None
     baseline_state: BaselineState = BaselineState()
@@ -185,11 +170,26 @@ class _Run:
     records: Mapping[int, Mapping[str, Any]] = dataclasses.field(
         default_factory=dict
     )
-    # What architectures have in common -> their first trial.
-    first: dict[str, int] = dataclasses.field(default_factory=dict)
-    evaluations: dict[int, Evaluation] = dataclasses.field(default_factory=dict)
     store: Workdir | None = None  # Of the chief, if there is a workdir.
     pending: Pending | None = None
+
+    def config(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns what the results depend on, JSON-able."""
+        space = self.controller.space
+        return {
+            "space": space.name,
+            "choices": [
+                [choice.name, choice.options] for choice in space.choices
+            ],
+            "controller": self.controller.config(),
+            "evaluator": self.evaluator.config(),
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "evaluation_seed": self.evaluation_seed,
+            "baseline": dataclasses.asdict(self.baseline),
+            "evaluate_again": self.evaluate_again,
+            "settings": dict(settings),
+        }
 
     def trials(
         self, folder: Path | None, config: Mapping[str, Any], is_held: bool
@@ -258,13 +258,27 @@ class _Run:
         }
 
     def _steps(self, first_step: int) -> Iterator[Trial]:
+        maker = StepTrials(
+            space=self.controller.space,
+            evaluator=self.evaluator,
+            evaluation_seed=self.evaluation_seed,
+            num_trials=self.num_trials,
+            batch_size=self.batch_size,
+            is_reusing=self.evaluator.is_repeatable and not self.evaluate_again,
+            records=self.records,
+            cluster=self.cluster,
+            pending=self.pending,
+            on_evaluated=self.on_evaluated,
+            on_shares=self._keep_shares,
+        )
         for step in range(-(-self.num_trials // self.batch_size)):
-            samples = None
+            samples = tokens = None
             if step >= first_step:
                 self.evaluator.prepare(step, self.controller)
                 samples = self._sample(step)
+                tokens = samples.tokens
             batch = []
-            for trials in self._groups(self._batch(step, samples)):
+            for trials in self._groups(maker.of_step(step, tokens)):
                 if self.store is not None:
                     self.store.keep(trials)
                 for trial in trials:
@@ -296,106 +310,9 @@ class _Run:
         self.cluster.broadcast_array(np.stack([samples.tokens, *parts]))
         return samples
 
-    def _batch(self, step: int, samples: Samples | None) -> Iterator[Trial]:
-        """Yields the trials of a step, stored or evaluated now, in order."""
-        first_id = step * self.batch_size
-        ids = range(first_id, min(first_id + self.batch_size, self.num_trials))
-        rows = {}
-        for trial_id in ids:
-            record = self.records.get(trial_id)
-            if samples is None:  # All trials of the step are stored.
-                continue
-            row = samples.tokens[trial_id - first_id]
-            if record is None:
-                rows[trial_id] = row
-            else:
-                self._check_tokens(record, row)
-        same_as = {trial_id: self._same_as(trial_id, rows) for trial_id in ids}
-        evaluated = share_out(
-            [trial_id for trial_id in rows if same_as[trial_id] is None],
-            lambda trial_id: self._evaluated(trial_id, rows[trial_id]),
-            self.cluster,
-            self.pending,
-            pending_key,
-            lambda shares: self._keep_shares(step, shares),
-        )
-        for trial_id in ids:
-            record, first = self.records.get(trial_id), same_as[trial_id]
-            if record is None and first is not None:
-                tokens = tuple(rows[trial_id].tolist())
-                evaluation = dataclasses.replace(
-                    self.evaluations[first], elapsed_s=0.0
-                )
-            else:
-                record = next(evaluated) if record is None else record
-                tokens = tuple(record["tokens"])
-                evaluation = evaluation_of_record(record)
-            self.evaluations[trial_id] = evaluation
-            spec, _ = self._decode(tokens)
-            yield Trial(trial_id, tokens, spec, evaluation, first)
-
-    def _same_as(
-        self, trial_id: int, rows: Mapping[int, np.ndarray]
-    ) -> int | None:
-        """Returns the first trial of the same architecture, if it counts."""
-        record = self.records.get(trial_id)
-        if record is None:
-            tokens = tuple(rows[trial_id].tolist())
-            spec, _ = self._decode(tokens)
-            key = architecture_key(tokens, getattr(spec, "fingerprint", None))
-        else:
-            key = architecture_key(record["tokens"], record["fingerprint"])
-        first = self.first.setdefault(key, trial_id)
-        if record is not None:
-            return record.get("same_as")  # Not of older journals.
-        return first if self.reuses and first != trial_id else None
-
     def _keep_shares(self, step: int, shares: Shares) -> None:
         if self.store is not None:
             self.store.keep_shares(step, shares)
-
-    def _check_tokens(
-        self, record: Mapping[str, Any], tokens: np.ndarray
-    ) -> None:
-        if record["tokens"] != tokens.tolist():
-            raise ValueError(
-                f"Trial {record['id']} of the journal is {record['tokens']}, "
-                f"but the controller proposes {tokens.tolist()}: the journal "
-                "was written by another program version or machine. Choose "
-                "another workdir; nothing was changed."
-            )
-
-    def _evaluated(self, trial_id: int, tokens: np.ndarray) -> dict[str, Any]:
-        """Evaluates an architecture; returns the trial's journal line."""
-        row = tuple(tokens.tolist())
-        spec, failure = self._decode(row)
-        evaluation = failure or self._evaluate(tokens[None])
-        trial = Trial(trial_id, row, spec, evaluation)
-        self.on_evaluated(trial)
-        return trial.to_record(self.batch_size)
-
-    def _decode(self, tokens: tuple[int, ...]) -> tuple[Any, Evaluation | None]:
-        """Returns what tokens mean, or that they mean nothing."""
-        try:
-            return self.controller.space.decode(tokens), None
-        except Exception as error:  # A user's function: see `guarded`.
-            return None, guarded(functools.partial(_raise, error))
-
-    def _evaluate(self, tokens: np.ndarray) -> Evaluation:
-        try:
-            evaluations = self.evaluator.evaluate(tokens, self.evaluation_seed)
-        except Exception as error:  # A child never ends the run.
-            return guarded(functools.partial(_raise, error))
-        if (
-            not isinstance(evaluations, list)
-            or len(evaluations) != 1
-            or not isinstance(evaluations[0], Evaluation)
-        ):
-            raise ValueError(
-                f"{type(self.evaluator).__name__}.evaluate must return a list "
-                f"of one Evaluation a row. Received: {evaluations!r:.200}."
-            )
-        return evaluations[0]
 
     def _count_failure(self, trial: Trial) -> None:
         if trial.evaluation.infeasible is None:
@@ -430,7 +347,3 @@ class _Run:
         if self.store is not None:
             record = {"baseline": self.baseline_state.mean, **metrics}
             self.store.keep_update(step, record, self._state())
-
-
-def _raise(error: Exception) -> Any:
-    raise error
