@@ -26,12 +26,12 @@ from nas_keras.search import ChildTrainer
 from nas_keras.search import Cluster
 from nas_keras.search import SharedWeights
 from nas_keras.search import search
-from nas_keras.search.configuration import parameters_of_retrained
 from nas_keras.search.evaluator import Evaluator
 from nas_keras.search.presets import PRESETS
 from nas_keras.search.retrain import Candidate
 from nas_keras.search.retrain import retrain
 from nas_keras.search.search_config import SearchConfig
+from nas_keras.search.text_kind import parameters_of_retrained
 from nas_keras.search.text_search import CellTrainings
 from nas_keras.search.workdir import held
 from nas_keras.spaces import Space

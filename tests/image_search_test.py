@@ -22,6 +22,7 @@ from nas_keras.data.images import ImageSet
 from nas_keras.search import Cluster
 from nas_keras.search import FunctionEvaluator
 from nas_keras.search import configuration
+from nas_keras.search import image_kind
 from nas_keras.search import image_search
 from nas_keras.search import run as run_module
 from nas_keras.search.image_baseline import map_sizes
@@ -29,9 +30,9 @@ from nas_keras.search.image_baseline import multiply_adds_of
 from nas_keras.search.image_baseline import resnet_of
 from nas_keras.search.image_search import ImageSearch
 from nas_keras.search.image_search import NetworkTrainings
-from nas_keras.search.kinds import IMAGES
 from nas_keras.search.kinds import KINDS
-from nas_keras.search.kinds import TEXT
+from nas_keras.search.named_spaces import IMAGES
+from nas_keras.search.named_spaces import TEXT
 from nas_keras.search.presets import PRESETS
 from nas_keras.search.retrain import Candidate
 from nas_keras.search.retrain import Trainings
@@ -393,7 +394,7 @@ def test_images_that_are_large_enough_are_taken(changes, shape, monkeypatch):
 def _opened(monkeypatch, shape):
     part = Images(np.zeros((20, *shape), np.uint8), np.arange(20) % 2)
     images = ImageSet("small", ("even", "odd"), part, part, part)
-    monkeypatch.setattr(configuration, "open_images", lambda *_: images)
+    monkeypatch.setattr(image_kind, "open_images", lambda *_: images)
 
 
 # What networks cost.

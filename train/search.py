@@ -41,8 +41,8 @@ from nas_keras.search import supervisor
 from nas_keras.search import topology
 from nas_keras.search.cluster import check_dataset
 from nas_keras.search.cluster import prepare_to_read
-from nas_keras.search.kinds import SPACES
-from nas_keras.search.kinds import TEXT
+from nas_keras.search.named_spaces import SPACES
+from nas_keras.search.named_spaces import TEXT
 from nas_keras.search.presets import PRESETS
 from nas_keras.search.search_config import SearchConfig
 from nas_keras.search.trial import SearchError
@@ -127,7 +127,7 @@ def config_from_flags() -> SearchConfig:
         for flag in (_NUM_VALIDATION, _MAX_TRAIN)
         if flag.value is not None
     }
-    if split and SPACES.get(space) == TEXT:
+    if split and space in SPACES and SPACES[space].kind == TEXT:
         raise ValueError(f"--{min(split)} is for images, not for text.")
     if split:
         for name in ("child", "retrain"):

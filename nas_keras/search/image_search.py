@@ -14,7 +14,7 @@ from nas_keras.convnets.files import save_convnet
 from nas_keras.convnets.spec import MicroNetSpec
 from nas_keras.data.images import ImageSet
 from nas_keras.search.image_baseline import resnet_of
-from nas_keras.search.kinds import RESNET
+from nas_keras.search.image_kind import RESNET
 from nas_keras.search.noise import noise
 from nas_keras.search.retrain import Candidate
 from nas_keras.search.retrain import Trainings

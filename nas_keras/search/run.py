@@ -14,8 +14,8 @@ from nas_keras.search import finished
 from nas_keras.search.cluster import Cluster
 from nas_keras.search.configuration import SearchData
 from nas_keras.search.image_search import ImageSearch
-from nas_keras.search.kinds import IMAGES
-from nas_keras.search.kinds import TEXT
+from nas_keras.search.named_spaces import IMAGES
+from nas_keras.search.named_spaces import TEXT
 from nas_keras.search.progress import Progress
 from nas_keras.search.retrain import Candidate
 from nas_keras.search.retrain import Trainings

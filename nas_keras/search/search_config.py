@@ -13,17 +13,14 @@ from nas_keras.controllers.controller import ENTROPY_BONUSES
 from nas_keras.controllers.controller import LOSSES
 from nas_keras.controllers.growth import DepthSchedule
 from nas_keras.data.text import LEVELS
+from nas_keras.search.image_kind import num_depths
+from nas_keras.search.kind import check_left_out
+from nas_keras.search.kind import defaults_of
 from nas_keras.search.kinds import KINDS
-from nas_keras.search.kinds import SPACES
-from nas_keras.search.kinds import foreign_to
-from nas_keras.search.kinds import num_depths
-from nas_keras.spaces.enas_macro import enas_macro_space
-from nas_keras.spaces.enas_micro import enas_micro_space
+from nas_keras.search.named_spaces import SPACES
+from nas_keras.search.named_spaces import foreign_to
 from nas_keras.spaces.enas_recurrent import AVERAGES
-from nas_keras.spaces.enas_recurrent import enas_recurrent_space
-from nas_keras.spaces.nas_conv import nas_conv_space
 from nas_keras.spaces.space import Space
-from nas_keras.spaces.tree import tree_space
 from nas_keras.tasks.checked_config import CheckedConfig
 from nas_keras.tasks.image_config import ImageConfig
 from nas_keras.tasks.language_model_config import LanguageModelConfig
@@ -273,21 +270,12 @@ class SearchConfig(CheckedConfig, Generic[_Training]):
                     f"space={self.space!r}, a search on {self.kind}. "
                     f"Received: {type(value).__name__}."
                 )
-        defaults = {
-            field.name: field.default for field in dataclasses.fields(self)
-        }
-        for name in self._foreign():
-            value = getattr(self, name)
-            if value != defaults[name]:
-                raise ValueError(
-                    f"{name} must be left out for space={self.space!r}, a "
-                    f"search on {self.kind}. Received: {name}={value!r}."
-                )
+        check_left_out(self, self._foreign(), f"a search on {self.kind}")
 
     @property
     def kind(self) -> str:
         """What is trained on: `TEXT` or `IMAGES`."""
-        return SPACES[self.space]
+        return SPACES[self.space].kind
 
     def in_space(self, space: str, **changes: Any) -> "SearchConfig":
         """Returns a configuration for a space, with changes.
@@ -302,8 +290,7 @@ class SearchConfig(CheckedConfig, Generic[_Training]):
         Raises:
             ValueError: As `SearchConfig` does.
         """
-        defaults = {f.name: f.default for f in dataclasses.fields(self)}
-        left_out = {name: defaults[name] for name in foreign_to(space)}
+        left_out = defaults_of(self, foreign_to(space))
         return dataclasses.replace(
             self, **{**left_out, **changes, "space": space}
         )
@@ -349,22 +336,7 @@ class SearchConfig(CheckedConfig, Generic[_Training]):
         """
         if layers is None:
             layers = self.layers
-        if self.space == "tree":
-            return tree_space(self.base, self.combines, self.activations)
-        if self.space == "enas_recurrent":
-            return enas_recurrent_space(self.nodes, self.average)
-        if self.space == "enas_macro":
-            return enas_macro_space(layers, self.filters)
-        if self.space == "enas_micro":
-            return enas_micro_space(self.nodes, self.cells, self.filters)
-        return nas_conv_space(
-            layers,
-            self.strides,
-            self.pooling,
-            self.kernels,
-            self.filter_options,
-            self.block,
-        )
+        return SPACES[self.space].make(self, layers)
 
     def make_retrain_space(self) -> Space | None:
         """Returns the space that retrained networks are of, by their tokens.
@@ -374,13 +346,7 @@ class SearchConfig(CheckedConfig, Generic[_Training]):
         Raises:
             ValueError: If an argument of it is out of range.
         """
-        filters = self.retrain_filters or self.filters
-        if self.space == "enas_macro":
-            return enas_macro_space(self.layers, filters, doubling=True)
-        if self.space == "enas_micro":
-            cells = self.retrain_num_cells or self.cells
-            return enas_micro_space(self.nodes, cells, filters)
-        return None
+        return SPACES[self.space].make_retrained(self)
 
     def used(self) -> dict[str, Any]:
         """Returns the attributes that mean something, JSON-able."""
@@ -398,11 +364,11 @@ class SearchConfig(CheckedConfig, Generic[_Training]):
             del settings["num_trials"]  # Such a run may be made longer.
         return settings
 
-    def _foreign(self) -> set[str]:
+    def _foreign(self) -> list[str]:
         """Returns the attributes that belong to other kinds of search."""
-        return {
+        return [
             name
             for key, kind in KINDS.items()
             if key != self.kind
             for name in kind.attributes
-        }
+        ]

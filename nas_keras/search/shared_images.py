@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from nas_keras.data.images import Images
-from nas_keras.search.kinds import FIXED_WHEN_SHARED
+from nas_keras.search.image_kind import check_shared
 from nas_keras.search.macro_network import MacroNetwork
 from nas_keras.search.micro_network import MicroNetwork
 from nas_keras.search.shared_network import SharedNetwork
@@ -69,7 +69,12 @@ class TrainedOnImages(TrainedWeights):
             tf.constant(rate, tf.float32),
         )
 
-    def _loss_and_gradients(self, tokens, images, labels, rate):
+    def _loss_and_gradients(
+        self,
+        tokens: tf.Tensor,
+        *inputs: tf.Tensor,
+    ) -> tuple[tf.Tensor, list[Any]]:
+        images, labels, rate = inputs
         self._optimizer.learning_rate.assign(rate)
         smoothing = self._config.label_smoothing
         with tf.GradientTape() as tape:
@@ -151,7 +156,9 @@ class ScoredImages:
         pixels, labels = self._images.take(chosen)
         return tf.constant(self._normalization(pixels)), tf.constant(labels)
 
-    def _scored(self, tokens, images, labels):
+    def _scored(
+        self, tokens: tf.Tensor, images: tf.Tensor, labels: tf.Tensor
+    ) -> tf.Tensor:
         logits = self._network(images, tokens=tokens, training=False)
         _, plain = losses_of(logits, labels)
         is_right = tf.argmax(logits, axis=-1, output_type=tf.int32) == labels
@@ -167,20 +174,14 @@ def shared_network(space: Space, task: ImageTask, seed: int) -> SharedNetwork:
             configuration asks for what the network does not have.
     """
     structure, classes = space.structure, task.images.num_classes
-    config = task.config
-    for name, value in FIXED_WHEN_SHARED.items():
-        if getattr(config, name) != value:
-            raise ValueError(
-                f"{name} must be {value!r} where weights are shared. Received: "
-                f"{name}={getattr(config, name)!r}."
-            )
+    check_shared(task.config)
     network_class = _NETWORKS.get(type(structure))
     if network_class is None:
         raise ValueError(
             "Image networks share weights in spaces made by enas_macro_space "
             f"and enas_micro_space. Received: space={space.name!r}."
         )
-    network = network_class(structure, classes, config.dropout, seed)
+    network = network_class(structure, classes, task.config.dropout, seed)
     network.build((None, *task.images.image_shape))
     return network
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import save_spec
 from nas_keras.data.text import Corpus
-from nas_keras.search.configuration import parameters_of_retrained
 from nas_keras.search.retrain import Trainings
 from nas_keras.search.subject import Subject
+from nas_keras.search.text_kind import parameters_of_retrained
 from nas_keras.search.workdir import BEST_CELL
 from nas_keras.tasks.language_model import LanguageModelTask
 from nas_keras.tasks.language_model_config import LanguageModelConfig
