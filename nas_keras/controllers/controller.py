@@ -120,7 +120,26 @@ def float32_below_one(uniform: np.ndarray) -> np.ndarray:
     return np.minimum(uniform.astype(np.float32), below_one)
 
 
-class RandomController(Controller):
+class _WithoutState(Controller):
+    """A controller that learns nothing."""
+
+    def update(
+        self, samples: Samples, advantage: np.ndarray
+    ) -> dict[str, float]:
+        return {"entropy_nats": float(samples.entropy.sum(axis=1).mean())}
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        if state:
+            raise ValueError(
+                f"A {type(self).__name__} has no state. Received: "
+                f"{sorted(state)}."
+            )
+
+
+class RandomController(_WithoutState):
     """Samples every option with equal probability and never learns.
 
     The baseline of any search, by the same interface and the same budget.
@@ -142,25 +161,11 @@ class RandomController(Controller):
         entropy = entropy.astype(np.float32)
         return Samples(tokens.astype(np.int32), -entropy, entropy)
 
-    def update(
-        self, samples: Samples, advantage: np.ndarray
-    ) -> dict[str, float]:
-        return {"entropy_nats": float(samples.entropy.sum(axis=1).mean())}
-
-    def state(self) -> dict[str, np.ndarray]:
-        return {}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        if state:
-            raise ValueError(
-                f"A RandomController has no state. Received: {sorted(state)}."
-            )
-
     def config(self) -> dict[str, Any]:
         return {"class": type(self).__name__}
 
 
-class FrozenController(Controller):
+class FrozenController(_WithoutState):
     """Samples as another controller does, which must not change meanwhile.
 
     With it architectures are derived from a controller that has learnt.
@@ -175,20 +180,6 @@ class FrozenController(Controller):
 
     def sample(self, noise: np.ndarray) -> Samples:
         return self._controller.sample(noise)
-
-    def update(
-        self, samples: Samples, advantage: np.ndarray
-    ) -> dict[str, float]:
-        return {"entropy_nats": float(samples.entropy.sum(axis=1).mean())}
-
-    def state(self) -> dict[str, np.ndarray]:
-        return {}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        if state:
-            raise ValueError(
-                f"A FrozenController has no state. Received: {sorted(state)}."
-            )
 
     def config(self) -> dict[str, Any]:
         return {

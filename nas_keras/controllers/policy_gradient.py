@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from typing import NoReturn
 
 import keras
 import numpy as np
@@ -17,6 +18,21 @@ from nas_keras.controllers.losses import skip_kl
 from nas_keras.controllers.policy import Decisions
 from nas_keras.controllers.policy import Policy
 from nas_keras.spaces.space import Space
+
+_CHOICES = {"loss": LOSSES, "entropy_bonus": ENTROPY_BONUSES}
+# Arguments that are ints, and the least that each may be.
+_INTS = {
+    "units": 1,
+    "num_layers": 1,
+    "seed": 0,
+    "num_epochs": 1,
+    "num_minibatches": 1,
+}
+_POSITIVE = ("init_scale", "learning_rate", "temperature", "clip", "skip_scale")
+_NOT_NEGATIVE = ("entropy_weight", "tanh_constant", "skip_weight")
+# Arguments that mean nothing without PPO, and without links in the space.
+_OF_PPO = ("clip", "num_epochs", "num_minibatches")
+_OF_LINKS = ("skip_target", "skip_weight", "skip_scale")
 
 
 class PolicyGradientController(Controller):
@@ -98,58 +114,7 @@ class PolicyGradientController(Controller):
         skip_scale: float = 1.0,
     ):
         super().__init__(space)
-        for name, kind, allowed in (
-            ("loss", loss, LOSSES),
-            ("entropy_bonus", entropy_bonus, ENTROPY_BONUSES),
-        ):
-            if kind not in allowed:
-                raise ValueError(
-                    f"{name} must be one of {list(allowed)}. Received: "
-                    f"{name}={kind!r}."
-                )
-        for name, number, low in (
-            ("units", units, 1),
-            ("num_layers", num_layers, 1),
-            ("seed", seed, 0),
-            ("num_epochs", num_epochs, 1),
-            ("num_minibatches", num_minibatches, 1),
-        ):
-            if isinstance(number, bool) or not isinstance(number, int):
-                raise ValueError(
-                    f"{name} must be an int. Received: {name}={number!r}."
-                )
-            if not low <= number < 2**63:
-                raise ValueError(
-                    f"{name} must be at least {low}, below 2**63. Received: "
-                    f"{name}={number!r}."
-                )
-        for name, value in (
-            ("init_scale", init_scale),
-            ("learning_rate", learning_rate),
-            ("temperature", temperature),
-            ("clip", clip),
-            ("skip_scale", skip_scale),
-        ):
-            if not value > 0:
-                raise ValueError(
-                    f"{name} must be positive. Received: {name}={value!r}."
-                )
-        for name, value in (
-            ("entropy_weight", entropy_weight),
-            ("tanh_constant", tanh_constant),
-            ("skip_weight", skip_weight),
-        ):
-            if not value >= 0:
-                raise ValueError(
-                    f"{name} must be at least 0. Received: {name}={value!r}."
-                )
-        if not 0 < skip_target < 1:
-            raise ValueError(
-                "skip_target must be in (0, 1). Received: "
-                f"skip_target={skip_target!r}."
-            )
-        self._config: dict[str, Any] = {
-            "class": type(self).__name__,
+        arguments = {
             "loss": loss,
             "seed": seed,
             "units": units,
@@ -160,19 +125,23 @@ class PolicyGradientController(Controller):
             "entropy_bonus": entropy_bonus,
             "temperature": temperature,
             "tanh_constant": tanh_constant,
+            "clip": clip,
+            "num_epochs": num_epochs,
+            "num_minibatches": num_minibatches,
+            "skip_target": skip_target,
+            "skip_weight": skip_weight,
+            "skip_scale": skip_scale,
         }
-        if loss == "ppo":
-            self._config |= {
-                "clip": clip,
-                "num_epochs": num_epochs,
-                "num_minibatches": num_minibatches,
-            }
-        if any(choice.link is not None for choice in space.choices):
-            self._config |= {
-                "skip_target": skip_target,
-                "skip_weight": skip_weight,
-                "skip_scale": skip_scale,
-            }
+        _check(arguments)
+        has_links = any(choice.link is not None for choice in space.choices)
+        unused = {
+            *(() if loss == "ppo" else _OF_PPO),
+            *(() if has_links else _OF_LINKS),
+        }
+        self._config: dict[str, Any] = {
+            "class": type(self).__name__,
+            **{k: v for k, v in arguments.items() if k not in unused},
+        }
         self._policy = Policy(
             space.choices, units, num_layers, init_scale, seed, temperature,
             tanh_constant, skip_scale,
@@ -180,7 +149,9 @@ class PolicyGradientController(Controller):
         self._policy.build()
         self._optimizer = keras.optimizers.Adam(learning_rate)
         self._optimizer.build(self._policy.trainable_variables)
-        num_choices = len(space.choices)
+        self._compile(len(space.choices))
+
+    def _compile(self, num_choices: int) -> None:
         tokens = tf.TensorSpec([None, num_choices], tf.int32)
         advantage = tf.TensorSpec([None], tf.float32)
         noise = tf.TensorSpec([None, num_choices], tf.float32)
@@ -338,3 +309,30 @@ class PolicyGradientController(Controller):
 def _samples(decisions: Decisions) -> Samples:
     tokens, log_prob, entropy, _ = decisions
     return Samples(tokens.numpy(), log_prob.numpy(), entropy.numpy())
+
+
+def _check(arguments: Mapping[str, Any]) -> None:
+    """Refuses arguments that break their rule."""
+
+    def refuse(name: str, rule: str) -> NoReturn:
+        raise ValueError(
+            f"{name} must be {rule}. Received: {name}={arguments[name]!r}."
+        )
+
+    for name, allowed in _CHOICES.items():
+        if arguments[name] not in allowed:
+            refuse(name, f"one of {list(allowed)}")
+    for name, low in _INTS.items():
+        number = arguments[name]
+        if isinstance(number, bool) or not isinstance(number, int):
+            refuse(name, "an int")
+        if not low <= number < 2**63:
+            refuse(name, f"at least {low}, below 2**63")
+    for name in _POSITIVE:
+        if not arguments[name] > 0:
+            refuse(name, "positive")
+    for name in _NOT_NEGATIVE:
+        if not arguments[name] >= 0:
+            refuse(name, "at least 0")
+    if not 0 < arguments["skip_target"] < 1:
+        refuse("skip_target", "in (0, 1)")
