@@ -144,61 +144,94 @@ def retrain(
         on_trained: Is told the place and the record of each training that
             this worker has done.
     """
-    pending = Pending(folder / "pending_retraining")
-    key_types = _KEY | dict(trainings.size_types) | _SEED
-    trainings_folder = folder / "retraining"
-    journal = None
-    known = b""
-    if cluster.is_chief:
-        journal = Journal(folder / "retrained.jsonl", key_types | _RESULTS)
-        records = [*journal.records, *pending.read().values()]
-        known = json.dumps(records).encode()
-
-    def key_of(record: Record) -> tuple[Any, ...]:
-        return tuple(record[name] for name in key_types)
-
-    done = {
-        key_of(record): record
-        for record in json.loads(cluster.broadcast(known))
-    }
+    kept = _Records(folder, trainings, cluster)
     begun = [
         (candidate.spec, _begun(candidate, trainings, seed))
         for candidate in candidates
         for seed in range(num_seeds)
     ]
-
-    def folder_of(record: Record) -> Path:
-        return trainings_folder / _pending_key(key_of(record))
+    names = [kept.name_of(record) for _, record in begun]
 
     def train(index: int) -> Record:
         spec, record = begun[index]
-        record |= _trained(trainings, spec, record["seed"], folder_of(record))
+        record |= _trained(
+            trainings, spec, record["seed"], kept.folder_of(names[index])
+        )
         on_trained(index, record)
         return record
 
     trained = share_out(
-        [
-            index
-            for index, (_, record) in enumerate(begun)
-            if key_of(record) not in done
-        ],
+        [index for index, name in enumerate(names) if name not in kept.done],
         train,
         cluster,
-        pending,
-        lambda index: _pending_key(key_of(begun[index][1])),
+        kept.pending,
+        names.__getitem__,
     )
-    for _, its in begun:
-        key = key_of(its)
-        record = done.get(key) or next(trained)
-        if journal is not None:
-            if key not in map(key_of, journal.records):
-                journal.append(record)
-            pending.remove([_pending_key(key)])
-            if folder_of(its).exists():
-                shutil.rmtree(folder_of(its))
+    for name in names:
+        record = kept.done.get(name) or next(trained)
+        kept.keep(name, record)
         yield record
-    if journal is not None and trainings_folder.exists():
-        trainings_folder.rmdir()
+    kept.finish()
+
+
+class _Records:
+    """Records of trainings on disk, each by a name of its own.
+
+    The chief writes them; the others only keep their own in `pending`.
+
+    Args:
+        folder: The workdir.
+        trainings: How the architectures are trained.
+        cluster: The workers.
+
+    Attributes:
+        pending: The records that are not in the journal yet.
+        done: Name -> record of all that there were at the beginning.
+    """
+
+    def __init__(self, folder: Path, trainings: Trainings, cluster: Cluster):
+        self.pending = Pending(folder / "pending_retraining")
+        self._key_types = _KEY | dict(trainings.size_types) | _SEED
+        self._folder = folder / "retraining"
+        self._journal: Journal | None = None
+        self._journaled: set[str] = set()
+        known = b""
+        if cluster.is_chief:
+            self._journal = Journal(
+                folder / "retrained.jsonl", self._key_types | _RESULTS
+            )
+            self._journaled = set(map(self.name_of, self._journal.records))
+            records = [*self._journal.records, *self.pending.read().values()]
+            known = json.dumps(records).encode()
+        self.done = {
+            self.name_of(record): record
+            for record in json.loads(cluster.broadcast(known))
+        }
+
+    def name_of(self, record: Record) -> str:
+        """Returns what a training's record is named, by what makes it one."""
+        key = [record[name] for name in self._key_types]
+        return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+
+    def folder_of(self, name: str) -> Path:
+        """Returns the folder of a training that is on."""
+        return self._folder / name
+
+    def keep(self, name: str, record: Record) -> None:
+        """Writes the record of a training, which has no folder any more."""
+        if self._journal is None:
+            return
+        if name not in self._journaled:
+            self._journal.append(record)
+            self._journaled.add(name)
+        self.pending.remove([name])
+        if self.folder_of(name).exists():
+            shutil.rmtree(self.folder_of(name))
+
+    def finish(self) -> None:
+        """Leaves no folder of trainings."""
+        if self._journal is not None and self._folder.exists():
+            self._folder.rmdir()
 
 
 def _begun(candidate: Candidate, trainings: Trainings, seed: int) -> Record:
@@ -228,7 +261,3 @@ def _trained(
         "elapsed_s": elapsed_s,
         "infeasible": evaluation.infeasible,
     }
-
-
-def _pending_key(key: tuple[Any, ...]) -> str:
-    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]

@@ -35,21 +35,21 @@ _RANDOM_SEED, _DERIVING_SEED, _DEPTH_SEED = 1_000_003, 2_000_003, 10_000_019
 
 @dataclasses.dataclass(frozen=True)
 class _Stage:
-    """A depth of a search, or all of it.
+    """A depth of a search, or all of it; or what is derived at its end.
 
     Attributes:
-        number: From 0.
-        name: In labels and of its folder; empty if there is no other.
+        name: In labels and of its folder; empty if it is all of a search.
         space: Of its architectures.
         evaluator: Of that space.
         num_trials: Of this stage.
+        seed: Of its noise, added to that of the search.
     """
 
-    number: int
     name: str
     space: Space
     evaluator: Evaluator
     num_trials: int
+    seed: int
 
 
 class Searches:
@@ -68,12 +68,25 @@ class Searches:
         self._config = subject.config
         self._progress = progress
         self._cluster = cluster
+        self._baseline = EMABaseline(
+            self._config.baseline_decay, self._config.normalize_advantage
+        )
         self._stages = []
         for number, (layers, num) in enumerate(self._config.stages()):
             space = self._config.make_space(layers)
             name = f"depth_{layers:02d}" if self._config.depth_first else ""
             evaluator = subject.evaluator(space)
-            self._stages.append(_Stage(number, name, space, evaluator, num))
+            seed = number * _DEPTH_SEED
+            self._stages.append(_Stage(name, space, evaluator, num, seed))
+        self._deriving: _Stage | None = None
+        if isinstance(evaluator, SharedWeights):
+            self._deriving = _Stage(
+                "derived",
+                space,
+                evaluator.scorer(),
+                self._config.derive_trials,
+                _DERIVING_SEED,
+            )
 
     def found(self, workdir: Path) -> list[Candidate]:
         """Returns the best of the search and of the random baseline."""
@@ -118,13 +131,7 @@ class Searches:
                 state = grown(before.state(), before, controller)
                 controller.restore(state)
             trials = self._search(
-                f"{label} {stage.name}".strip(),
-                controller,
-                stage.evaluator,
-                stage.num_trials,
-                folder / stage.name,
-                seed + stage.number * _DEPTH_SEED,
-                is_held and not stage.name,
+                label, controller, stage, folder, seed, is_held
             )
             # Numbered as one search.
             found += [
@@ -132,58 +139,49 @@ class Searches:
                 for place, trial in enumerate(trials)
             ]
             before = controller
-        evaluator = self._stages[-1].evaluator
-        if not isinstance(evaluator, SharedWeights):
+        if self._deriving is None:
             return found
-        return self._search(
-            f"{label} derived",
-            FrozenController(controller),
-            evaluator.scorer(),
-            self._config.derive_trials,
-            folder / "derived",
-            seed + _DERIVING_SEED,
-            False,
-        )
+        frozen = FrozenController(controller)
+        return self._search(label, frozen, self._deriving, folder, seed, False)
 
     def _search(
         self,
         label: str,
         controller: Controller,
-        evaluator: Evaluator,
-        num_trials: int,
-        workdir: Path,
+        stage: _Stage,
+        folder: Path,
         seed: int,
         is_held: bool,
     ) -> list[Trial]:
-        config, cluster = self._config, self._cluster
+        """Returns the trials of a stage."""
+        config, size = self._config, self._cluster.size
+        label = f"{label} {stage.name}".strip()
         with self._progress(
-            label, num_trials, "children", cluster.size
+            label, stage.num_trials, "children", size
         ) as display:
 
             def show(trial: Trial) -> None:
                 score = trial.evaluation
                 display.advance(trial.id, score.elapsed_s, score.reward)
 
-            if isinstance(evaluator, SharedWeights):
-                evaluator.on_updated = lambda done, total: display.note(
+            if isinstance(stage.evaluator, SharedWeights):
+                stage.evaluator.on_updated = lambda done, total: display.note(
                     f"training shared weights, {done:,} of {total:,} updates"
                 )
             trials = []
             for trial in search(
                 controller,
-                evaluator,
-                num_trials,
-                workdir,
+                stage.evaluator,
+                stage.num_trials,
+                folder / stage.name,
                 batch_size=config.batch_size,
-                cluster=cluster,
-                seed=seed,
+                cluster=self._cluster,
+                seed=seed + stage.seed,
                 evaluation_seed=config.seed,
-                baseline=EMABaseline(
-                    config.baseline_decay, config.normalize_advantage
-                ),
+                baseline=self._baseline,
                 settings=self._subject.settings,
                 evaluate_again=config.evaluate_again,
-                is_held=is_held,
+                is_held=is_held and not stage.name,
                 on_evaluated=show,
             ):
                 show(trial)

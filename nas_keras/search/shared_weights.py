@@ -115,15 +115,7 @@ class SharedWeights(Evaluator):
             ("windows_per_reward", windows_per_reward, 0),
             ("seed", seed, 0),
         ):
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise ValueError(
-                    f"{name} must be an int. Received: {name}={value!r}."
-                )
-            if value < low:
-                raise ValueError(
-                    f"{name} must be at least {low}. Received: "
-                    f"{name}={value!r}."
-                )
+            _check_int(name, value, low)
         self.space = space
         self.task = task
         self.reward = reward
@@ -305,3 +297,12 @@ class _Scorer(Evaluator):
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "shared": self.shared.config()}
+
+
+def _check_int(name: str, value: int, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name} must be an int. Received: {name}={value!r}.")
+    if value < low:
+        raise ValueError(
+            f"{name} must be at least {low}. Received: {name}={value!r}."
+        )

@@ -171,11 +171,23 @@ def _from_tf_config(text: str) -> Topology | None:
         raise ValueError(
             f"TF_CONFIG: there must be at most one chief. Received: {chiefs}."
         )
+    kind, index = _task(config, addresses)
+    return Topology(
+        (*chiefs, *addresses.get("worker", [])),
+        index + (len(chiefs) if kind == "worker" else 0),
+        "TF_CONFIG",
+    )
+
+
+def _task(
+    config: Mapping[str, Any], addresses: Mapping[str, list[str]]
+) -> tuple[str, int]:
+    """Returns the job of this process, and its index there."""
     task = _entry(config, "task", dict)
     kind, index = _entry(task, "type", str), _entry(task, "index", int)
-    if kind not in cluster:
+    if kind not in addresses:
         raise ValueError(
-            f"TF_CONFIG: task.type must be one of {sorted(cluster)}. "
+            f"TF_CONFIG: task.type must be one of {sorted(addresses)}. "
             f"Received: {kind!r}."
         )
     if not 0 <= index < len(addresses[kind]):
@@ -184,11 +196,7 @@ def _from_tf_config(text: str) -> Topology | None:
             f"{len(addresses[kind]) - 1}, for cluster.{kind} has "
             f"{len(addresses[kind])} addresses. Received: {index}."
         )
-    return Topology(
-        (*chiefs, *addresses.get("worker", [])),
-        index + (len(chiefs) if kind == "worker" else 0),
-        "TF_CONFIG",
-    )
+    return kind, index
 
 
 def _entry(value: Any, key: str, kind: type) -> Any:
