@@ -153,7 +153,8 @@ class Policy(keras.layers.Layer):
         num_steps, batch_size = len(self.steps), tf.shape(noise)[0]
         given = noise if tokens is None else tokens
 
-        def step(index, inputs, states, rows, columns):
+        def step(index: Any, *carried: Any) -> tuple[Any, ...]:
+            inputs, states, rows, columns = carried
             hidden, states = self._advance(inputs, states)
             values, inputs = self._choose(index, hidden, rows, given)
             if self._has_links:

@@ -286,7 +286,7 @@ def gpus() -> list[str]:
     return [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
 
 
-def replica_context():
+def replica_context() -> Any:
     """Returns TensorFlow's context of the replica that is being traced."""
     import tensorflow as tf
 
@@ -322,7 +322,7 @@ def _strategy(topology: Topology) -> Any:
     return strategy
 
 
-def _average(values):
+def _average(values: Any) -> Any:
     import tensorflow as tf
 
     return replica_context().all_reduce("MEAN", tf.identity(values))
@@ -332,12 +332,12 @@ def _summation(strategy: Any) -> Callable:
     """Returns a function of int32 [n] that sums over the workers."""
     import tensorflow as tf
 
-    def add(values):
+    def add(values: Any) -> Any:
         # All-reduce of a raw argument fails: it has no device.
         return replica_context().all_reduce("SUM", tf.identity(values))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
-    def summed(values):
+    def summed(values: Any) -> Any:
         return strategy.run(add, args=(values,))
 
     return summed

@@ -149,6 +149,7 @@ class Weights:
     def convolution(
         self, name: str, size: int, channels: int, filters: int
     ) -> Convolution:
+        """Returns one of a square kernel."""
         kernel = self.kernel(name, size, size, channels, filters)
         return Convolution(kernel, self.norm(name, filters))
 
@@ -169,6 +170,7 @@ class Weights:
         return SeparableConvolution(depthwise, pointwise, norm)
 
     def reduction(self, name: str, channels: int, filters: int) -> Reduction:
+        """Returns one that brings the channels to so many filters."""
         half = filters // 2
         return Reduction(
             self.kernel(name, 1, 1, channels, half),
@@ -219,9 +221,11 @@ def read(
         return maps[index], list(maps)
 
     @tf.custom_gradient
-    def chosen(*maps):
-        def gradient(d_chosen, *d_maps):
-            def added_to(place):
+    def chosen(*maps: tf.Tensor) -> Any:
+        def gradient(
+            d_chosen: tf.Tensor, *d_maps: tf.Tensor
+        ) -> list[tf.Tensor]:
+            def added_to(place: int) -> list[tf.Tensor]:
                 return [
                     d_map + d_chosen if place == k else d_map
                     for k, d_map in enumerate(d_maps)
@@ -247,8 +251,10 @@ def added_if(
         return (x + other if link else x), other
 
     @tf.custom_gradient
-    def added(x, other):
-        def gradient(d_total, d_other):
+    def added(x: tf.Tensor, other: tf.Tensor) -> Any:
+        def gradient(
+            d_total: tf.Tensor, d_other: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor]:
             d_other = tf.switch_case(
                 link, [lambda: d_other, lambda: d_other + d_total]
             )

@@ -74,7 +74,12 @@ class MacroNetwork(SharedNetwork):
         }
         self.build_head(weights, filters)
 
-    def call(self, images, tokens, training=False):
+    def call(
+        self,
+        images: tf.Tensor,
+        tokens: Sequence[int] | tf.Tensor,
+        training: bool = False,
+    ) -> tf.Tensor:
         x = self._stem(images)
         outputs: list[tf.Tensor] = []
         place = 0

@@ -88,7 +88,12 @@ class MicroNetwork(SharedNetwork):
             before, last = last, filters
         self.build_head(weights, filters)
 
-    def call(self, images, tokens, training=False):
+    def call(
+        self,
+        images: tf.Tensor,
+        tokens: Sequence[int] | tf.Tensor,
+        training: bool = False,
+    ) -> tf.Tensor:
         half = 4 * self.structure.nodes
         x = self._stem(images)
         before, last = x, x

@@ -1,6 +1,7 @@
 """`SharedNetwork`: what image networks that share weights have in common."""
 
 import abc
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -34,7 +35,12 @@ class SharedNetwork(keras.layers.Layer, abc.ABC):
         self.dropout = keras.layers.Dropout(dropout, seed=seed)
 
     @abc.abstractmethod
-    def call(self, images, tokens, training=False):
+    def call(
+        self,
+        images: tf.Tensor,
+        tokens: Sequence[int] | tf.Tensor,
+        training: bool = False,
+    ) -> tf.Tensor:
         """Returns the logits [B, num_classes]."""
 
     def build_head(self, weights: Weights, channels: int) -> None:

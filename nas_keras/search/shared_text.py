@@ -60,12 +60,18 @@ class TrainedOnText(TrainedWeights):
     def _inputs(self, number: int) -> tuple[Any, ...]:
         return tf.constant(number % self._num_windows), self._streams
 
-    def _loss_and_gradients(self, tokens, window, data):
+    def _loss_and_gradients(
+        self, tokens: tf.Tensor, *inputs: tf.Tensor
+    ) -> tuple[tf.Tensor, list[Any]]:
+        window, data = inputs
         # Not inside, where XLA would compile anew for every window.
-        inputs, targets = training.window_of(data, window, self._local)
-        return self._compiled(tokens, inputs, targets)
+        return self._compiled(
+            tokens, *training.window_of(data, window, self._local)
+        )
 
-    def _differentiated(self, tokens, inputs, targets):
+    def _differentiated(
+        self, tokens: tf.Tensor, inputs: tf.Tensor, targets: tf.Tensor
+    ) -> tuple[tf.Tensor, list[Any]]:
         _choose(self.model, tokens)
         states = self.model.initial_states(self._local.batch_size)
         with tf.GradientTape() as tape:
@@ -129,10 +135,12 @@ class ScoredText:
             )
         return training.loss_metrics("validation", loss_nats, self._level)
 
-    def _sum_of_losses(self, tokens, first, num):
+    def _sum_of_losses(
+        self, tokens: tf.Tensor, first: tf.Tensor, num: tf.Tensor
+    ) -> tf.Tensor:
         _choose(self._model, tokens)
 
-        def score(index, total, states):
+        def score(index: Any, total: Any, states: Any) -> tuple[Any, ...]:
             window = (first + index) % self.num_windows
             data = training.window_of(self._data, window, self._config)
             loss, _, states = training.loss_of(

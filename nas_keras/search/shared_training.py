@@ -144,20 +144,22 @@ class TrainedWeights(abc.ABC):
         for variable, array in zip(self._all_variables(), arrays, strict=False):
             variable.assign(array)
 
-    def _apply(self, tokens, *inputs):
+    def _apply(self, tokens: tf.Tensor, *inputs: tf.Tensor) -> tf.Tensor:
         loss, gradients = self._loss_and_gradients(tokens, *inputs)
         if self.cluster.size > 1:
             loss, gradients = self._averaged(loss, gradients)
         gradients, norm = self._regularized(gradients)
         is_of_use = tf.math.is_finite(norm) & (loss <= self._max_loss_nats)
 
-        def apply():
+        def apply() -> tf.Tensor:
             self._optimizer.apply(gradients, self._variables)
             return loss
 
         return tf.cond(is_of_use, apply, lambda: tf.constant(math.nan))
 
-    def _averaged(self, loss, gradients):
+    def _averaged(
+        self, loss: tf.Tensor, gradients: list[Any]
+    ) -> tuple[tf.Tensor, list[Any]]:
         """Returns the means over the workers, by one exchange."""
         parts = [loss, *(_values(gradient) for gradient in gradients)]
         shapes = [part.shape for part in parts]
@@ -175,12 +177,12 @@ class TrainedWeights(abc.ABC):
         ]
 
 
-def _values(gradient):
+def _values(gradient: Any) -> tf.Tensor:
     is_sparse = isinstance(gradient, tf.IndexedSlices)
     return gradient.values if is_sparse else gradient
 
 
-def _with_values(gradient, values):
+def _with_values(gradient: Any, values: tf.Tensor) -> Any:
     if not isinstance(gradient, tf.IndexedSlices):
         return values
     return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)

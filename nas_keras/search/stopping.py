@@ -111,7 +111,7 @@ def leave_on_signals(program: str) -> None:
     for number in _ON_SIGNAL:
         signal.signal(number, wake)
 
-    def watch():
+    def watch() -> NoReturn:
         while True:
             for number in ours.recv(16):
                 if number in _ON_SIGNAL:
@@ -132,7 +132,7 @@ def leave_with_parent(program: str, parent: int) -> None:
         parent: The parent's process id.
     """
 
-    def watch():
+    def watch() -> NoReturn:
         while os.getppid() == parent:
             time.sleep(0.5)
         leave(program, PEER_LOST, "the process that started this one is gone")
