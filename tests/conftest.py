@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import hypothesis  # noqa: E402
+import pytest  # noqa: E402
 from absl import flags  # noqa: E402
 
 flags.FLAGS.mark_as_parsed()  # pytest parses its own; absl's temp files ask.
@@ -15,3 +16,13 @@ hypothesis.settings.register_profile(
     "nas_keras", deadline=None, derandomize=True, max_examples=50
 )
 hypothesis.settings.load_profile("nas_keras")
+
+
+@pytest.fixture
+def eagerly():
+    """Has TensorFlow compile nothing: it takes longer than a few calls."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from nas_keras.controllers import DepthSchedule
 from nas_keras.controllers import PolicyGradientController
@@ -18,13 +17,6 @@ from nas_keras.spaces import nas_conv_space
 
 # Few calls: to compile a controller takes longer than they do.
 _EAGERLY = pytest.mark.usefixtures("eagerly")
-
-
-@pytest.fixture
-def eagerly():
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def _controller(space, **arguments):

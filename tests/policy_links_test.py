@@ -10,7 +10,6 @@ import re
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import oracles
 from nas_keras.controllers import PolicyGradientController
@@ -43,13 +42,6 @@ _SPACES = {
 # Few calls: to compile a controller takes longer than they do.
 _EAGERLY = pytest.mark.usefixtures("eagerly")
 _ALMOST_ONE = np.nextafter(np.float32(1), np.float32(0))
-
-
-@pytest.fixture
-def eagerly():
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def _randomized(space, scale=1.5, **arguments):
