@@ -15,7 +15,6 @@ from typing import Any
 from absl import logging
 
 from nas_keras.storage import files
-from nas_keras.storage.files import write_atomically
 
 
 class Pending:
@@ -36,8 +35,8 @@ class Pending:
         text = json.dumps(record, allow_nan=False, ensure_ascii=False)
         value = {"sha256": _digest(text), "record": record}
         data = json.dumps(value, allow_nan=False, ensure_ascii=False)
-        write_atomically(self._path(key), data.encode())
-        write_atomically(self._mark(key), key.encode())
+        files.write_atomically(self._path(key), data.encode())
+        files.write_atomically(self._mark(key), key.encode())
 
     def keys(self) -> set[str]:
         """Returns the keys of all results, damaged or not."""

@@ -117,9 +117,7 @@ class Progress:
             text = "no feasible child" if best is None else f"best {best:.4g}"
         mean_s = sum(self._seconds) / len(self._seconds) / self.num_workers
         rate = f"{3600 / mean_s:,.0f} {self.noun}/h" if mean_s else ""
-        left_s = round(mean_s * (self.total - len(self._done)))
-        minutes, seconds = divmod(left_s, 60)
-        left = f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
+        left = _left(mean_s * (self.total - len(self._done)))
         self._show("  ".join(part for part in (text, rate, left) if part))
 
     def note(self, text: str) -> None:
@@ -160,6 +158,11 @@ class SentProgress(Progress):
 
     def note(self, text: str) -> None:
         _send([self.label, text])
+
+
+def _left(left_s: float) -> str:
+    minutes, seconds = divmod(round(left_s), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
 
 
 def _send(values: list[Any]) -> None:
@@ -237,11 +240,8 @@ class TrainingSpeed:
         # The first update compiles.
         weight = 0.02 if self._rate else 1.0
         self._rate += weight * (rate - self._rate)
-        left_s = round(update.examples_left / self._rate)
-        minutes, seconds = divmod(left_s, 60)
         self._display.note(
             f"epoch {update.epoch} {update.batch}/{update.num_batches}  "
             f"loss {update.train_loss_nats:.4f}  {self._rate:,.0f} "
-            f"{self._examples}/s  "
-            f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
+            f"{self._examples}/s  {_left(update.examples_left / self._rate)}"
         )

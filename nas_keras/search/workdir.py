@@ -121,7 +121,6 @@ class Workdir:
     ):
         files.make_folder(folder)
         self._folder = folder
-        self._num_trials = num_trials
         self._batch_size = batch_size
         self._journal = Journal(folder / "trials.jsonl", RECORD_TYPES)
         self._steps = Journal(folder / "steps.jsonl", {"step": (int,)})

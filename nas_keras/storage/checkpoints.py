@@ -15,7 +15,6 @@ import numpy as np
 from absl import logging
 
 from nas_keras.storage import files
-from nas_keras.storage.files import write_atomically
 
 NUM_KEPT = 2
 
@@ -30,7 +29,7 @@ def save(
     files.make_folder(folder)
     data = encode(arrays)
     path = folder / _name(step)
-    write_atomically(path, data)
+    files.write_atomically(path, data)
     manifest = _manifest(folder)
     manifest[path.name] = hashlib.sha256(data).hexdigest()
     # None is newer; a damaged manifest may say so.
