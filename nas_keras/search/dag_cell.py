@@ -54,6 +54,7 @@ class Architecture(NamedTuple):
 
     @classmethod
     def of_tokens(cls, dag: RecurrentDag, tokens: tf.Tensor) -> "Architecture":
+        """Returns what tokens int32 [2n] describe."""
         num_states = dag.nodes + 1
         reads = tf.concat([[-1], tokens[0::2]], axis=0)
         activations = tf.concat([[_TANH], tokens[1::2]], axis=0)

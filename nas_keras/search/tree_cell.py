@@ -123,6 +123,7 @@ class Architecture:
 
     @classmethod
     def of_tokens(cls, tree: Tree, tokens: tf.Tensor) -> "Architecture":
+        """Returns what tokens int32 [4N+2] describe."""
         num_pairs = tree.num_nodes + 1
         pairs = tf.reshape(tokens[: 2 * num_pairs], [num_pairs, 2])
         table = np.array([_CONSTANTS[name] for name in tree.activations])
