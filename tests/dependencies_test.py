@@ -19,6 +19,7 @@ from nas_keras.data.image_sources import open_images
 from nas_keras.data.subwords import Subwords
 from nas_keras.report import curves
 from nas_keras.report.ranking import rank_correlation
+from nas_keras.search import stopping
 from nas_keras.tasks.translation_scores import scores_of
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -163,10 +164,19 @@ def test_what_is_absent_names_its_extra(module, extra, use, tmp_path):
     words = rf"pip install 'nas_keras\[{extra}\]'.*Import failed: "
     with (
         mock.patch.dict(sys.modules, absent),
-        pytest.raises((ImportError, ValueError), match=words),
+        pytest.raises(ImportError, match=words),
     ):
         use(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_says_in_one_line_what_it_lacks(capsys):
+    with (
+        pytest.raises(SystemExit, match="2"),
+        stopping.one_line("nas-test", RuntimeError),
+    ):
+        raise ImportError("A test needs\na library")
+    assert capsys.readouterr().err == "nas-test: A test needs a library\n"
 
 
 def test_each_module_of_an_extra_is_among_those_uses(package):

@@ -175,7 +175,14 @@ def _checked_arguments() -> _Job:
     cluster.check_dataset(config.dataset, num_workers)
     process.quieten_tensorflow(workers is not None)
     cluster.prepare_to_read(config.dataset, config.num_threads)
-    images = _open_images(config)
+    images = open_images(
+        config.dataset,
+        _IMAGE_DIR.value,
+        _DATA_DIR.value,
+        config.num_validation,
+        config.max_train,
+        config.split_seed,
+    )
     if grid:
         image_grid.check_trainings(
             trainings, lambda its: its.config.check_images(images)
@@ -187,20 +194,6 @@ def _checked_arguments() -> _Job:
     workdir = pathlib.Path(_WORKDIR.value)
     configuration.check(workdir, {"settings": settings})
     return _Job(config, trainings, spec, images, grid, workdir, workers)
-
-
-def _open_images(config: ImageConfig) -> ImageSet:
-    try:
-        return open_images(
-            config.dataset,
-            _IMAGE_DIR.value,
-            _DATA_DIR.value,
-            config.num_validation,
-            config.max_train,
-            config.split_seed,
-        )
-    except ImportError as error:  # Of an optional package; it says which.
-        raise ValueError(str(error)) from None
 
 
 def _train(job: _Job) -> None:

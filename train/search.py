@@ -140,16 +140,14 @@ def open_data(config: SearchConfig) -> configuration.SearchData:
 
     Raises:
         ValueError: If they cannot be read or are too few for the trainings.
+        ImportError: If what the images need is not installed.
     """
     if "dataset" in _OF_SEARCH.given() and config.text_file is not None:
         raise ValueError(
             "--text_file and --dataset exclude one another. Received: "
             f"--text_file={config.text_file!r} --dataset={config.dataset!r}."
         )
-    try:
-        return configuration.open_data(config, _DATA_DIR.value)
-    except ImportError as error:  # Of an optional package; it says which.
-        raise ValueError(str(error)) from None
+    return configuration.open_data(config, _DATA_DIR.value)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 from xml.sax import saxutils
 
+from nas_keras import libraries
+
 CHAR_WIDTH = 0.62  # Of a character to the font's size; from above.
 PNG_SCALE = 2.0
 _PNG_MOST_PIXELS = 40e6
@@ -155,14 +157,9 @@ def to_png(scene: Scene) -> bytes:
     Raises:
         ImportError: If matplotlib is not installed.
     """
-    try:
+    what = "A drawing as .png, unlike .svg and .mmd, needs matplotlib"
+    with libraries.needed(what, "report"):
         from matplotlib import figure as mpl_figure
-    except ImportError as error:
-        raise ImportError(
-            "A drawing as .png needs matplotlib: pip install "
-            "'nas_keras[report]'; .svg and .mmd do not. Import failed: "
-            f"{error}."
-        ) from error
     scale = min(
         PNG_SCALE,
         _PNG_LONGEST / max(scene.width, scene.height),

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from nas_keras import libraries
 from nas_keras.data.parallel import Pair
 from nas_keras.data.parallel import ParallelCorpus
 from nas_keras.data.parallel import check_languages
@@ -65,8 +66,8 @@ def embedded_pairs(source: str = "en", target: str = "de") -> ParallelCorpus:
             `"pt_BR"`.
 
     Raises:
-        ValueError: If Babel is not there or knows no such locale, or the
-            two are one.
+        ValueError: If Babel knows no such locale, or the two are one.
+        ImportError: If Babel is not installed.
     """
     check_languages(source, target)
     languages = (_Language(source, "source"), _Language(target, "target"))
@@ -85,17 +86,13 @@ class _Language:
     """What Babel says in one language. `argument` is for messages."""
 
     def __init__(self, name: str, argument: str):
-        try:
+        what = "dataset='embedded' of pairs needs the package Babel"
+        with libraries.needed(what, "translation"):
             import babel.dates
             import babel.lists
             import babel.localedata
             import babel.numbers
             import babel.units
-        except ImportError as error:
-            raise ValueError(
-                "dataset='embedded' of pairs needs the package Babel: pip "
-                f"install 'nas_keras[translation]'. Import failed: {error}."
-            ) from error
         known = babel.localedata.locale_identifiers()
         if name not in known:
             near = difflib.get_close_matches(name, sorted(known))

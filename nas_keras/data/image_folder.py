@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nas_keras import libraries
 from nas_keras.data.checks import check
 from nas_keras.data.images import Images
 from nas_keras.data.sources import PART_NAMES
@@ -40,13 +41,8 @@ def read_image_folder(
             they are not of one size; the message names the file.
         ImportError: If Pillow is not installed.
     """
-    try:
+    with libraries.needed("A folder of images needs Pillow", "images"):
         import PIL.Image  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "A folder of images needs Pillow: pip install 'nas_keras[images]'."
-            f" Import failed: {error}."
-        ) from error
     folder = pathlib.Path(folder)
     check(folder.is_dir(), "image_dir", "a folder", str(folder))
     parts = _part_folders(folder)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nas_keras import libraries
 from nas_keras.data.checks import check
 from nas_keras.data.image_folder import read_image_folder
 from nas_keras.data.images import Images
@@ -93,13 +94,8 @@ def open_images(
 
 
 def _digits() -> tuple[dict[str, Images], tuple[str, ...]]:
-    try:
+    with libraries.needed("dataset='digits' needs scikit-learn", "images"):
         from sklearn import datasets
-    except ImportError as error:
-        raise ImportError(
-            "dataset='digits' needs scikit-learn: pip install "
-            f"'nas_keras[images]'. Import failed: {error}."
-        ) from error
     digits = datasets.load_digits()
     # From 0 to 16, rounded; 255 is to be white.
     pixels = (digits.images * 255 / 16 + 0.5).astype(np.uint8)[..., None]

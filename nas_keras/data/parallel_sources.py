@@ -61,6 +61,7 @@ def open_pairs(
 
     Raises:
         ValueError: If an argument is not as above, or the pairs are not there.
+        ImportError: If Babel, which `"embedded"` needs, is not installed.
     """
     good = isinstance(dataset, str) and is_pairs_dataset(dataset)
     check(good, "dataset", f"one of {DATASETS} or '{TFDS}NAME'", dataset)

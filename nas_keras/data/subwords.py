@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
+from nas_keras import libraries
 from nas_keras.data.checks import check
 from nas_keras.data.checks import check_int
 
@@ -48,6 +49,7 @@ class Subwords:
 
     Raises:
         ValueError: If it is no such model or a damaged one.
+        ImportError: If sentencepiece is not installed.
 
     Example:
 
@@ -59,7 +61,7 @@ class Subwords:
 
     model: bytes = dataclasses.field(repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         good = isinstance(self.model, bytes)
         check(good, "model", "bytes", type(self.model))
         good = bool(self.model) and self._processor is not None
@@ -109,7 +111,7 @@ class Subwords:
         return [piece.replace(" ", "") for piece in found]  # "<s >" is <s>.
 
     @functools.cached_property
-    def _processor(self):
+    def _processor(self) -> Any:
         """The model as sentencepiece has it, or None."""
         sentencepiece = _sentencepiece()
         try:
@@ -153,6 +155,7 @@ def train_subwords(
         ValueError: If an argument is not as above, or V is smaller than the
             characters need or larger than the lines allow; the message has
             the limit.
+        ImportError: If sentencepiece is not installed.
     """
     check_int("vocabulary_size", vocabulary_size, len(_SPECIALS) + 1)
     check(kind in KINDS, "kind", f"one of {KINDS}", kind)
@@ -217,12 +220,8 @@ def _checked_lines(lines: Any) -> list[str]:
     return lines
 
 
-def _sentencepiece():
-    try:
+def _sentencepiece() -> Any:
+    what = "Subwords need the package sentencepiece"
+    with libraries.needed(what, "translation"):
         import sentencepiece
-    except ImportError as error:
-        raise ValueError(
-            "Subwords need the package sentencepiece: pip install "
-            f"'nas_keras[translation]'. Import failed: {error}."
-        ) from error
     return sentencepiece

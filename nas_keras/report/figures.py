@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nas_keras.report import libraries
+from nas_keras import libraries
 
 
 def new_figure(width_inches: float, height_inches: float) -> Any:

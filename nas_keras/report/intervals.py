@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nas_keras.report import libraries
+from nas_keras import libraries
 from nas_keras.report.tables import Spread
 
 

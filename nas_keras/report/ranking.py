@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nas_keras.report import libraries
+from nas_keras import libraries
 from nas_keras.report.measure import PERPLEXITY
 from nas_keras.report.measure import Measure
 from nas_keras.report.run_files import RetrainedRecord

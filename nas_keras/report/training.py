@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nas_keras.report import libraries
+from nas_keras import libraries
 from nas_keras.report.figures import new_figure
 from nas_keras.storage.files import write_atomically
 

@@ -23,6 +23,8 @@ DONE, FAILED, USAGE, DISK = 0, 1, 2, 74
 INTERRUPTED, PREEMPTED, PEER_LOST = 130, 143, 144
 
 _SAY_S = 1.0
+# Bad input, or a library that an extra has and this environment lacks.
+_OF_A_USER = (ImportError, ValueError)
 
 _ON_SIGNAL: dict[int, tuple[int, str]] = {
     signal.SIGINT: (INTERRUPTED, "interrupted"),
@@ -32,7 +34,7 @@ _ON_SIGNAL: dict[int, tuple[int, str]] = {
 
 def status_of(error: Exception) -> int:
     """Returns the exit status that an error ends a program with."""
-    if isinstance(error, ValueError):
+    if isinstance(error, _OF_A_USER):
         return USAGE
     return DISK if isinstance(error, OSError) else FAILED
 
@@ -69,7 +71,7 @@ def one_line(program: str, failure: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except ValueError as error:
+    except _OF_A_USER as error:
         fail(program, str(error), USAGE)
     except failure as error:
         fail(program, str(error), FAILED)

@@ -8,6 +8,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from nas_keras import libraries
+
 
 @dataclasses.dataclass(frozen=True)
 class TranslationScores:
@@ -38,8 +40,8 @@ def scores_of(
             their own.
 
     Raises:
-        ValueError: If there is another number of references, or none, or
-            sacrebleu is not installed.
+        ValueError: If there is another number of references, or none.
+        ImportError: If sacrebleu is not installed.
 
     Reference:
         [Post, 2018](https://arxiv.org/abs/1804.08771).
@@ -65,11 +67,6 @@ def scores_of(
 
 
 def _metrics() -> Any:
-    try:
+    with libraries.needed("BLEU needs the package sacrebleu", "translation"):
         from sacrebleu import metrics
-    except ImportError as error:
-        raise ValueError(
-            "BLEU needs the package sacrebleu: pip install "
-            f"'nas_keras[translation]'. Import failed: {error}."
-        ) from error
     return metrics
