@@ -21,7 +21,6 @@ bad input, 74 the disk failed. From 128 on, the same command goes on from
 there: 130 interrupted, 143 stopped by SIGTERM.
 """
 
-import dataclasses
 import json
 import logging
 import math
@@ -106,13 +105,7 @@ def config_from_flags() -> TrainingConfig:
         of_model["num_epochs"] = 0
     if changes.get("text_file") is not None:
         changes.setdefault("dataset", "embedded")
-    parameters = command_line.parameters(_PARAMETERS, of_model.get("units"))
-    if parameters is not None:
-        changes["parameters"] = parameters
-    elif "units" in of_model:
-        changes["parameters"] = 0
-    model = dataclasses.replace(preset.model, **of_model)
-    return dataclasses.replace(preset, model=model, **changes)
+    return command_line.changed(preset, of_model, changes, _PARAMETERS)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -139,15 +132,8 @@ def _checked_arguments(
     command_line.check_printable(
         flags, ("workdir", "data_dir", "text_file", "export")
     )
-    if _EXPORT.value and not _EXPORT.value.endswith(".keras"):
-        raise ValueError(
-            f"--export must end in '.keras'. Received: {_EXPORT.value!r}."
-        )
-    if _EXPORT.value and not pathlib.Path(_EXPORT.value).parent.is_dir():
-        raise ValueError(
-            "--export must be in a folder that is there. Received: "
-            f"{_EXPORT.value!r}."
-        )
+    if _EXPORT.value:
+        _check_export(_EXPORT.value)
     if not math.isfinite(_TEMPERATURE.value):
         raise ValueError(
             "--temperature must be finite. Received: "
@@ -173,6 +159,15 @@ def _checked_arguments(
     settings = {"settings": config.settings(spec, corpus)}
     configuration.check(workdir, settings)
     return config, corpus, workdir
+
+
+def _check_export(path: str) -> None:
+    if not path.endswith(".keras"):
+        raise ValueError(f"--export must end in '.keras'. Received: {path!r}.")
+    if not pathlib.Path(path).parent.is_dir():
+        raise ValueError(
+            f"--export must be in a folder that is there. Received: {path!r}."
+        )
 
 
 def _train(

@@ -24,7 +24,6 @@ bad input, 74 the disk failed. From 128 on, the same command goes on from
 there: 130 interrupted, 143 stopped by SIGTERM, 144 another worker was lost.
 """
 
-import dataclasses
 import json
 import os
 import pathlib
@@ -124,13 +123,7 @@ def config_from_flags() -> TranslationConfig:
         for one, other in (pair, pair[::-1]):
             if changes.get(one):
                 changes.setdefault(other, 0)
-    parameters = command_line.parameters(_PARAMETERS, of_model.get("units"))
-    if parameters is not None:
-        changes["parameters"] = parameters
-    elif "units" in of_model:
-        changes["parameters"] = 0
-    model = dataclasses.replace(preset.model, **of_model)
-    return dataclasses.replace(preset, model=model, **changes)
+    return command_line.changed(preset, of_model, changes, _PARAMETERS)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -268,36 +261,7 @@ def _print_result(workdir: pathlib.Path) -> None:
 
 def _translate() -> None:
     """Prints the translation of each line of a file."""
-    folder, path = _MODEL.value, _TRANSLATE.value
-    if not folder or not path:
-        name = "translate" if folder else "model"
-        raise ValueError(
-            f"--{name} must be given to translate: --model=FOLDER "
-            "--translate=FILE."
-        )
-    if _WORKDIR.value:
-        raise ValueError(
-            "--workdir must be left out with --model. Received: "
-            f"--workdir={_WORKDIR.value}."
-        )
-    if _ALIGNMENT.value and not _ALIGNMENT.value.endswith(".png"):
-        raise ValueError(
-            "--alignment must end in '.png'. Received: "
-            f"--alignment={_ALIGNMENT.value!r}."
-        )
-    text = read_text_file(path, "translate")
-    lines = [line.strip() for line in text.removesuffix("\n").split("\n")]
-    if not all(lines):
-        raise ValueError(
-            "Each line of --translate must have text. Received: "
-            f"--translate={_TRANSLATE.value!r}, whose line "
-            f"{lines.index('') + 1} of {len(lines)} is empty."
-        )
-    if not (pathlib.Path(folder) / "model.keras").is_file():
-        raise ValueError(
-            "--model must be a folder that a training has written, with "
-            f"model.keras in it. Received: --model={_MODEL.value!r}."
-        )
+    folder, lines = _checked_translation()
     process.quieten_tensorflow(has_peers=False)
     given = _OF_TRAINING.given()
     cluster.limit_threads(given.get("num_threads", 0))
@@ -322,6 +286,41 @@ def _translate() -> None:
             alignment.weights,
             pathlib.Path(_ALIGNMENT.value),
         )
+
+
+def _checked_translation() -> tuple[str, list[str]]:
+    """Returns the folder of the model and the lines to translate."""
+    folder, path = _MODEL.value, _TRANSLATE.value
+    if not folder or not path:
+        name = "translate" if folder else "model"
+        raise ValueError(
+            f"--{name} must be given to translate: --model=FOLDER "
+            "--translate=FILE."
+        )
+    if _WORKDIR.value:
+        raise ValueError(
+            "--workdir must be left out with --model. Received: "
+            f"--workdir={_WORKDIR.value}."
+        )
+    if _ALIGNMENT.value and not _ALIGNMENT.value.endswith(".png"):
+        raise ValueError(
+            "--alignment must end in '.png'. Received: "
+            f"--alignment={_ALIGNMENT.value!r}."
+        )
+    text = read_text_file(path, "translate")
+    lines = [line.strip() for line in text.removesuffix("\n").split("\n")]
+    if not all(lines):
+        raise ValueError(
+            "Each line of --translate must have text. Received: "
+            f"--translate={path!r}, whose line {lines.index('') + 1} of "
+            f"{len(lines)} is empty."
+        )
+    if not (pathlib.Path(folder) / "model.keras").is_file():
+        raise ValueError(
+            "--model must be a folder that a training has written, with "
+            f"model.keras in it. Received: --model={folder!r}."
+        )
+    return folder, lines
 
 
 def run() -> None:

@@ -49,7 +49,7 @@ class _Ptb(  # type: ignore[call-arg]
             disable_shuffling=True,  # The order of lines is that of the text.
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
         folder = dl_manager.manual_dir
         return {
             part: self._generate_examples(folder, part)

@@ -64,7 +64,7 @@ class ImageSet:
     validation: Images = dataclasses.field(repr=False)
     test: Images = dataclasses.field(repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         good = isinstance(self.class_names, tuple) and len(self.class_names)
         good = good and all(isinstance(name, str) for name in self.class_names)
         rule = "a tuple of names, at least one"

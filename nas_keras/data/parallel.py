@@ -56,7 +56,7 @@ dropped={'train': 0, 'validation': 0, 'test': 0}), 'eine Katze')
         default_factory=lambda: dict.fromkeys(PARTS, 0)
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_languages(
             self.source_language,
             self.target_language,

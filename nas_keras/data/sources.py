@@ -317,21 +317,7 @@ def open_corpus(
     Raises:
         ValueError: If an argument is not as above, or the text is not there.
     """
-    good = isinstance(dataset, str) and is_dataset(dataset)
-    check(good, "dataset", f"one of {DATASETS} or '{TFDS}NAME'", dataset)
-    from_tfds = dataset.startswith(TFDS)
-    if data_dir is not None:
-        rule = f"left out with dataset={dataset!r}"
-        has_folder = dataset in _FROM_DATA_DIR or from_tfds
-        check(has_folder, "data_dir", rule, str(data_dir))
-    if text_file is not None:
-        rule = f"left out with text_file={str(text_file)!r}"
-        check(dataset == "embedded", "dataset", rule, dataset)
-    if max_chars is not None:
-        check_int("max_chars", max_chars, 1)
-        rule = f"left out with dataset={dataset!r}, which is in parts"
-        in_parts = dataset in ("ptb", "folder") or from_tfds
-        check(not in_parts, "max_chars", rule, max_chars)
+    _check_together(dataset, text_file, max_chars, data_dir)
     size: dict[str, Any] = {"max_vocabulary": max_vocabulary}
     rule = f"given with dataset={dataset!r}"
     if dataset == "ptb":
@@ -346,7 +332,7 @@ def open_corpus(
         name = pathlib.Path(folder).absolute().name  # That of "." is "".
         parts = read_folder(folder)
         return corpus_of_parts(parts, level, name=name, **size)
-    if from_tfds:
+    if is_tfds(dataset):
         parts = tfds_parts(dataset.removeprefix(TFDS), data_dir)
         return corpus_of_parts(parts, level, name=dataset, **size)
     if text_file is not None:
@@ -356,3 +342,27 @@ def open_corpus(
     else:
         name, text = dataset, embedded_text()
     return build_corpus(text[:max_chars], level, name=name, **size)
+
+
+def _check_together(
+    dataset: str,
+    text_file: _Path | None,
+    max_chars: int | None,
+    data_dir: _Path | None,
+) -> None:
+    """Refuses arguments of `open_corpus` that do not go together."""
+    good = isinstance(dataset, str) and is_dataset(dataset)
+    check(good, "dataset", f"one of {DATASETS} or '{TFDS}NAME'", dataset)
+    from_tfds = is_tfds(dataset)
+    if data_dir is not None:
+        rule = f"left out with dataset={dataset!r}"
+        has_folder = dataset in _FROM_DATA_DIR or from_tfds
+        check(has_folder, "data_dir", rule, str(data_dir))
+    if text_file is not None:
+        rule = f"left out with text_file={str(text_file)!r}"
+        check(dataset == "embedded", "dataset", rule, dataset)
+    if max_chars is not None:
+        check_int("max_chars", max_chars, 1)
+        rule = f"left out with dataset={dataset!r}, which is in parts"
+        in_parts = dataset in ("ptb", "folder") or from_tfds
+        check(not in_parts, "max_chars", rule, max_chars)

@@ -53,7 +53,7 @@ class Corpus:
     validation: np.ndarray = dataclasses.field(repr=False)
     test: np.ndarray = dataclasses.field(repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check(self.level in LEVELS, "level", f"one of {LEVELS}", self.level)
         for part in PARTS:
             ids = np.array(getattr(self, part))  # A copy: ours to freeze.

@@ -155,6 +155,32 @@ def parameters(holder: Any, units: int | None) -> int | None:
     return int(holder.value)
 
 
+def changed(
+    preset: Any,
+    of_model: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    holder: Any,
+) -> Any:
+    """Returns the configuration of a training with the flags put in.
+
+    Args:
+        preset: It has a `model`, and `parameters` that its units follow from.
+        of_model: Changes of its model.
+        changes: Of the rest.
+        holder: Of the flag of `parameters`; see there.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+    num = parameters(holder, of_model.get("units"))
+    if num is None and "units" in of_model:
+        num = 0
+    if num is not None:
+        changes = {**changes, "parameters": num}
+    model = dataclasses.replace(preset.model, **of_model)
+    return dataclasses.replace(preset, model=model, **changes)
+
+
 def check_no_arguments(argv: Sequence[str]) -> None:
     """Raises a `ValueError` if there are others than flags."""
     if len(argv) > 1:

@@ -32,6 +32,15 @@ class CheckedConfig:
     def _check_in_unit(self, name: str) -> None:
         self._check(0 <= getattr(self, name) < 1, name, "in [0, 1)")
 
+    def _check_one_of(self, one: str, other: str) -> None:
+        """Refuses two that say the same unless one is positive, the other 0."""
+        values = getattr(self, one), getattr(self, other)
+        if bool(values[0]) == bool(values[1]):
+            raise ValueError(
+                f"One of {one} and {other} must be positive, the other 0. "
+                f"Received: {one}={values[0]}, {other}={values[1]}."
+            )
+
     def _check_number(self, name: str, is_zero_good: bool) -> None:
         value = getattr(self, name)
         good = 0 < value < math.inf or (is_zero_good and value == 0)

@@ -103,18 +103,14 @@ def train_grid(
     with held:
         for number, (its, changed, _) in enumerate(trainings):
             folder = workdir / folder_of(number)
-            accuracies: list[Any] = []  # None is None: images validate.
-            problem = ""
+            epochs, problem = [], ""
             try:
                 for epoch in train_images(changed, images, folder, *rest):
-                    accuracies.append(epoch.validation_accuracy)
+                    epochs.append(epoch)
                     yield GridEpoch(number, folder, epoch)
             except TrainingError as error:
                 problem = str(error)
-            accuracy = -1.0
-            if not problem:
-                is_best = changed.select == "best"
-                accuracy = max(accuracies) if is_best else accuracies[-1]
+            accuracy = -1.0 if problem else _accuracy(changed, epochs)
             rows.append({**its, "accuracy": accuracy, "problem": problem})
         best = _best(rows)
         if is_chief:
@@ -139,6 +135,12 @@ def _check(
             built.add(kind)
 
     check_trainings(trainings, check)
+
+
+def _accuracy(config: ImageConfig, epochs: Sequence[ImageEpoch]) -> Any:
+    """Returns the validation accuracy of the weights that a training keeps."""
+    accuracies: list[Any] = [epoch.validation_accuracy for epoch in epochs]
+    return max(accuracies) if config.select == "best" else accuracies[-1]
 
 
 def _best(rows: Sequence[Mapping[str, Any]]) -> int:

@@ -27,7 +27,7 @@ class ImageTask:
     config: ImageConfig
     images: ImageSet
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.config.check_images(self.images)
         if not len(self.images.validation.labels):
             raise ValueError(

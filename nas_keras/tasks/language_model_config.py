@@ -99,7 +99,7 @@ class LanguageModelConfig(CheckedConfig):
     max_validation_tokens: int = 0
     jit_compile: bool | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("units", "num_layers", "batch_size", "num_steps"):
             self._check_int(name, 1)
         for name in (
@@ -121,12 +121,7 @@ class LanguageModelConfig(CheckedConfig):
         self._check(good, "last_units", "0 with one layer")
         self._check_choice("optimizer", OPTIMIZERS)
         self._check_choice("schedule", SCHEDULES)
-        if bool(self.num_updates) == bool(self.num_epochs):
-            raise ValueError(
-                "One of num_updates and num_epochs must be positive, the other "
-                f"0. Received: num_updates={self.num_updates}, "
-                f"num_epochs={self.num_epochs}."
-            )
+        self._check_one_of("num_updates", "num_epochs")
 
     @property
     def uses_xla(self) -> bool:

@@ -76,7 +76,7 @@ class TrainingConfig(CheckedConfig):
     seed: int = 0
     num_threads: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, allowed in (
             ("level", LEVELS),
             ("average", AVERAGES),

@@ -56,7 +56,7 @@ class TranslationModelConfig(CheckedConfig):
     output_dropout: float = 0.0
     init_scale: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check_int("units", 1)
         self._check_int("num_layers", 1)
         self._check_choice("attention", ATTENTIONS)
@@ -189,9 +189,30 @@ class TranslationConfig(CheckedConfig):
     seed: int = 0
     num_threads: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         rule = f"one of {DATASETS} or 'tfds:NAME'"
         self._check(is_pairs_dataset(self.dataset), "dataset", rule)
+        self._check_ints()
+        self._check_choice("subword_kind", KINDS)
+        self._check_choice("optimizer", OPTIMIZERS)
+        self._check_choice("schedule", SCHEDULES)
+        self._check_choice("loss_mean", MEANS)
+        self._check_number("learning_rate", is_zero_good=False)
+        self._check_number("clip_norm", is_zero_good=False)
+        self._check_number("length_penalty", is_zero_good=True)
+        self._check_number("coverage_penalty", is_zero_good=True)
+        self._check_in_unit("label_smoothing")
+        self._check_in_unit("decay_from")
+        self._check_one_of("num_updates", "num_epochs")
+        self._check_one_of("batch_tokens", "batch_sentences")
+        if 0 < self.batch_tokens < self.max_length + 1:
+            raise ValueError(
+                "batch_tokens must hold one sentence, of max_length subwords "
+                f"and its end. Received: batch_tokens={self.batch_tokens}, "
+                f"max_length={self.max_length}."
+            )
+
+    def _check_ints(self) -> None:
         for name, low in (
             ("vocabulary_size", 1),
             ("max_length", 1),
@@ -211,32 +232,6 @@ class TranslationConfig(CheckedConfig):
             ("num_threads", 0),
         ):
             self._check_int(name, low)
-        self._check_choice("subword_kind", KINDS)
-        self._check_choice("optimizer", OPTIMIZERS)
-        self._check_choice("schedule", SCHEDULES)
-        self._check_choice("loss_mean", MEANS)
-        self._check_number("learning_rate", is_zero_good=False)
-        self._check_number("clip_norm", is_zero_good=False)
-        self._check_number("length_penalty", is_zero_good=True)
-        self._check_number("coverage_penalty", is_zero_good=True)
-        self._check_in_unit("label_smoothing")
-        self._check_in_unit("decay_from")
-        for one, other in (
-            ("num_updates", "num_epochs"),
-            ("batch_tokens", "batch_sentences"),
-        ):
-            values = getattr(self, one), getattr(self, other)
-            if bool(values[0]) == bool(values[1]):
-                raise ValueError(
-                    f"One of {one} and {other} must be positive, the other 0. "
-                    f"Received: {one}={values[0]}, {other}={values[1]}."
-                )
-        if 0 < self.batch_tokens < self.max_length + 1:
-            raise ValueError(
-                "batch_tokens must hold one sentence, of max_length subwords "
-                f"and its end. Received: batch_tokens={self.batch_tokens}, "
-                f"max_length={self.max_length}."
-            )
 
     def sized(
         self, spec: CellSpec, source_size: int, target_size: int

@@ -108,34 +108,35 @@ class TranslationModel(keras.Model):
                 f"shared_embeddings=True. Received: source_size={source_size}, "
                 f"target_size={target_size}."
             )
-        self.source_embedding = keras.layers.Embedding(
+        self.source_embedding = self.target_embedding = keras.layers.Embedding(
             source_size, config.units, name="source_embedding"
         )
-        self.target_embedding = (
-            self.source_embedding
-            if config.shared_embeddings
-            else keras.layers.Embedding(
+        if not config.shared_embeddings:
+            self.target_embedding = keras.layers.Embedding(
                 target_size, config.units, name="target_embedding"
             )
-        )
         self.forward_layer = self._layer("encoder_forward")
         self.backward_layer = self._layer("encoder_backward", go_backwards=True)
         numbers = range(1, config.num_layers)
         self.encoder_layers = [self._layer(f"encoder_{k}") for k in numbers]
+        self.bottom_layer = self._bottom_layer()
+        self.decoder_layers = [self._layer(f"decoder_{k}") for k in numbers]
+        self.build()
+
+    def _bottom_layer(self) -> AttentiveRNN:
+        config = self.config
         attention = (
             NormedBahdanau(config.units, name="attention")
             if config.attention == "normed_bahdanau"
             else ScaledLuong(name="attention")
         )
-        self.bottom_layer = AttentiveRNN(
+        return AttentiveRNN(
             config.units,
-            spec,
+            self.spec,
             attention,
             use_bias=config.use_bias,
             name="decoder_0",
         )
-        self.decoder_layers = [self._layer(f"decoder_{k}") for k in numbers]
-        self.build()
 
     def _layer(self, name: str, go_backwards: bool = False) -> NASRNN:
         return NASRNN(

@@ -90,7 +90,9 @@ def greedy_search(model: TranslationModel, source: Any, limits: Any) -> Any:
     ) -> Any:
         return ops.logical_and(time < longest, ops.logical_not(ops.all(done)))
 
-    def step(time, tokens, ids, total, done, flat):
+    def step(
+        time: Any, tokens: Any, ids: Any, total: Any, done: Any, flat: Any
+    ) -> tuple[Any, ...]:
         found = model.decode(tokens[:, None], memory, _packed(flat, state))
         log_probs = _log_probs(found.logits)
         tokens = ops.cast(ops.argmax(log_probs, axis=-1), "int32")
@@ -126,6 +128,26 @@ class _Beams(NamedTuple):
     done: Any
 
 
+class _Penalties(NamedTuple):
+    """What a score is made of beside the log-probability.
+
+    Attributes:
+        alpha: Of the length.
+        beta: Of the coverage.
+        is_real: Boolean [B, 1, S], where a source has a token.
+    """
+
+    alpha: float
+    beta: float
+    is_real: Any
+
+    def scores(self, log_probs: Any, length: Any, attended: Any) -> Any:
+        """Returns scores of hypotheses [B, N] of a length, with the end."""
+        scores = log_probs / length_penalty(length, self.alpha)
+        scores += coverage_penalty(attended, self.is_real, self.beta)
+        return scores
+
+
 def beam_search(
     model: TranslationModel,
     source: Any,
@@ -159,6 +181,7 @@ def beam_search(
     flat = [ops.repeat(tensor, beam, axis=0) for tensor in _flat(state)]
     batch_size, longest = ops.shape(source)[0], ops.max(limits)
     is_real = ops.not_equal(source, PADDING)[:, None]  # [B, 1, S].
+    penalties = _Penalties(alpha, beta, is_real)
 
     def goes_on(time: Any, tokens: Any, beams: Any, flat: Any) -> Any:
         return ops.logical_and(
@@ -170,49 +193,11 @@ def beam_search(
         found = model.decode(
             ops.reshape(tokens, (-1, 1)), memory, _packed(flat, state)
         )
-        log_probs = _log_probs(found.logits)
-        size = log_probs.shape[-1]
-        log_probs = ops.reshape(log_probs, (-1, beam, size))
-        total = beams.alive[..., None] + log_probs
-        # Barred tokens have less than any other, but would be hypotheses.
-        total = ops.where(log_probs < -1e8, -float("inf"), total)
-        best, places = ops.top_k(
-            ops.reshape(total, (-1, beam * size)), 2 * beam
+        new, tokens, origins = _extended(
+            beams, found.logits, found.weights, time, limits, penalties
         )
-        origins, tokens = places // size, places % size  # [B, 2K].
-        attended = beams.attended + ops.reshape(
-            found.weights, ops.shape(beams.attended)
-        )
-        attended = _rows(attended, origins)
-        is_now = ops.equal(ops.arange(longest), time)[None, None]
-        ids = ops.where(
-            is_now, tokens[..., None], _rows(beams.alive_ids, origins)
-        )
-        scores = best / length_penalty(time + 1, alpha)
-        scores += coverage_penalty(attended, is_real, beta)
-        ends = ops.equal(tokens, END)
-        new = _with_finished(
-            beams, ids, best, ops.where(ends, scores, -float("inf"))
-        )
-        alive, kept = ops.top_k(ops.where(ends, -float("inf"), best), beam)
-        bound = alive[:, 0] / length_penalty(limits, alpha)
-        done = ops.logical_or(time + 1 >= limits, bound <= new.scores[:, -1])
-        new = new._replace(
-            alive_ids=_rows(ids, kept),
-            alive=alive,
-            attended=_rows(attended, kept),
-            done=done,
-        )
-        # What is done stays as it is.
-        new = _Beams(
-            *(
-                ops.where(_like(beams.done, after), before, after)
-                for before, after in zip(beams, new, strict=True)
-            )
-        )
-        origins = _rows(origins, kept)
         flat = [_of_beams(tensor, origins) for tensor in _flat(found.state)]
-        return time + 1, _rows(tokens, kept), tuple(new), flat
+        return time + 1, tokens, tuple(_unless_done(beams, new)), flat
 
     first = (
         ops.convert_to_tensor(0, "int32"),
@@ -223,9 +208,59 @@ def beam_search(
     time, _, beams, _ = ops.while_loop(goes_on, step, first)
     beams = _Beams(*beams)
     length = ops.minimum(time, limits)[:, None]
-    unfinished = beams.alive / length_penalty(length, alpha)
-    unfinished += coverage_penalty(beams.attended, is_real, beta)
-    return _or_unfinished(beams, unfinished)
+    scores = penalties.scores(beams.alive, length, beams.attended)
+    return _or_unfinished(beams, scores)
+
+
+def _extended(
+    beams: _Beams,
+    logits: Any,
+    weights: Any,
+    time: Any,
+    limits: Any,
+    penalties: _Penalties,
+) -> tuple[_Beams, Any, Any]:
+    """Returns the beams after a step.
+
+    Args:
+        beams: Before it.
+        logits: float32 [B * K, 1, V], of the next token of each hypothesis.
+        weights: float32 [B * K, 1, S], of its attention.
+        time: int32 [], from 0.
+        limits: int32 [B].
+        penalties: Of the scores.
+
+    Returns:
+        Them, the last tokens int32 [B, K] of those that go on, and the
+        hypotheses int32 [B, K] that they extend.
+    """
+    log_probs = _log_probs(logits)
+    beam, size = beams.alive.shape[-1], log_probs.shape[-1]
+    log_probs = ops.reshape(log_probs, (-1, beam, size))
+    total = beams.alive[..., None] + log_probs
+    # Barred tokens have less than any other, but would be hypotheses.
+    total = ops.where(log_probs < -1e8, -float("inf"), total)
+    best, places = ops.top_k(ops.reshape(total, (-1, beam * size)), 2 * beam)
+    origins, tokens = places // size, places % size  # [B, 2K].
+    attended = beams.attended + ops.reshape(weights, ops.shape(beams.attended))
+    attended = _rows(attended, origins)
+    longest = ops.shape(beams.alive_ids)[-1]
+    is_now = ops.equal(ops.arange(longest), time)[None, None]
+    ids = ops.where(is_now, tokens[..., None], _rows(beams.alive_ids, origins))
+    scores = penalties.scores(best, time + 1, attended)
+    ends = ops.equal(tokens, END)
+    new = _with_finished(
+        beams, ids, best, ops.where(ends, scores, -float("inf"))
+    )
+    alive, kept = ops.top_k(ops.where(ends, -float("inf"), best), beam)
+    bound = alive[:, 0] / length_penalty(limits, penalties.alpha)
+    new = new._replace(
+        alive_ids=_rows(ids, kept),
+        alive=alive,
+        attended=_rows(attended, kept),
+        done=ops.logical_or(time + 1 >= limits, bound <= new.scores[:, -1]),
+    )
+    return new, _rows(tokens, kept), _rows(origins, kept)
 
 
 def _first_beams(batch_size: Any, beam: int, longest: Any, steps: Any) -> Any:
@@ -240,6 +275,16 @@ def _first_beams(batch_size: Any, beam: int, longest: Any, steps: Any) -> Any:
         log_probs=nothing,
         scores=nothing,
         done=ops.zeros((batch_size,), "bool"),
+    )
+
+
+def _unless_done(beams: _Beams, new: _Beams) -> _Beams:
+    """Returns new beams, but of the sentences that were done the old ones."""
+    return _Beams(
+        *(
+            ops.where(_like(beams.done, after), before, after)
+            for before, after in zip(beams, new, strict=True)
+        )
     )
 
 
