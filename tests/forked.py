@@ -71,6 +71,7 @@ class Program:
     """
 
     def __init__(self, name: str):
+        self._console_script = f"nas-{name.replace('_', '-')}"
         self._server = subprocess.Popen(
             [sys.executable, "-c", _SERVER, _ROOT / "train" / f"{name}.py"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -94,9 +95,31 @@ class Program:
             status = int(self._server.stdout.readline())
             return Result(status, output.read_text(), errors.read_text())
 
+    def refusal(self, *arguments: object, cwd: pathlib.Path) -> str:
+        """Runs what the program refuses; returns the one line it says."""
+        result = self.run(*arguments, cwd=cwd)
+        assert result.returncode == 2, result.stderr
+        lines = result.stderr.strip().splitlines()
+        assert len(lines) == 1, lines
+        assert lines[0].startswith(f"{self._console_script}: ")
+        return lines[0]
+
+    def help(self) -> str:
+        """Returns what the program says of itself, with single blanks."""
+        result = self.run("--help", cwd=_ROOT)
+        assert result.returncode == 0, result.stderr
+        return " ".join(result.stdout.split())
+
     def close(self) -> None:
         """Ends the process that is forked."""
         self._server.communicate()
+
+
+def contents(folder: pathlib.Path) -> dict[pathlib.Path, bytes]:
+    """Returns what is in each file of a folder."""
+    return {
+        path: path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def program(name: str) -> Iterator[Program]:
