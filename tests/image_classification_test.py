@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.util
-import itertools
 import json
 import math
 import os
@@ -16,6 +15,9 @@ import keras
 import numpy as np
 import pytest
 
+from interruption import Stop
+from interruption import snapshot
+from interruption import stop_at
 from nas_keras.convnets import ConvLayer
 from nas_keras.convnets import ConvNetSpec
 from nas_keras.convnets import load_convnet
@@ -86,29 +88,6 @@ def _train(config, workdir, images=None, **options):
     )
 
 
-class _Stop(Exception):
-    pass
-
-
-def _stop_at(number):
-    count = itertools.count(1)
-
-    def tell(update):
-        if next(count) == number:
-            raise _Stop
-
-    return tell
-
-
-def _last(workdir):
-    """Returns the arrays of the newest snapshot, without what is a time."""
-    step, arrays = checkpoints.latest(workdir / "checkpoints")
-    place = json.loads(arrays.pop("place").tobytes())
-    for record in (place, *place["history"]):
-        del record["elapsed_s"]
-    return step, place, arrays
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished") / "whole"
@@ -117,13 +96,16 @@ def finished(tmp_path_factory):
 
 def test_an_interrupted_training_is_as_if_it_had_not_been(finished, tmp_path):
     whole, epochs = finished
-    with pytest.raises(_Stop):  # After a snapshot, in mid-epoch.
-        _train(_config(), tmp_path, on_update=_stop_at(8))
+    with pytest.raises(Stop):  # After a snapshot, in mid-epoch.
+        _train(_config(), tmp_path, on_update=stop_at(8))
     again = _train(_config(), tmp_path)
     assert [dataclasses.replace(e, elapsed_s=0) for e in again] == [
         dataclasses.replace(e, elapsed_s=0) for e in epochs
     ]
-    (step, place, arrays), other = _last(whole), _last(tmp_path)
+    (step, place, arrays), other = (
+        snapshot(whole),
+        snapshot(tmp_path),
+    )
     assert (step, place) == other[:2]
     assert arrays.keys() == other[2].keys()
     for name, array in arrays.items():
@@ -207,7 +189,7 @@ def test_the_history_says_which_weights_are_the_best(
         assert results[1]["weights"] == f"epoch {best.epoch}, the best"
         return
     (tmp_path / "best" / f"step_{best.updates:08d}.npz").unlink()
-    message = f"best: the weights of epoch {best.epoch}, the best, after "
+    message = f"best: the best weights, after {best.updates} updates, are "
     with pytest.raises(ValueError, match=message):
         _train(_config(), tmp_path)
     assert not (tmp_path / "result.json").exists()
@@ -215,8 +197,8 @@ def test_the_history_says_which_weights_are_the_best(
 
 def test_a_training_ends_its_thread(tmp_path):
     before = set(threading.enumerate())
-    with pytest.raises(_Stop):
-        _train(_config(), tmp_path, on_update=_stop_at(2))
+    with pytest.raises(Stop):
+        _train(_config(), tmp_path, on_update=stop_at(2))
     its = [t for t in threading.enumerate() if t.name.startswith("images")]
     assert not set(its) - before
 
@@ -566,8 +548,8 @@ def test_jax_trains_as_tensorflow_does(tmp_path):
         config = its._config(num_epochs=2)
         its._train(config, folder / "whole")
         try:
-            its._train(config, folder / "cut", on_update=its._stop_at(7))
-        except its._Stop:
+            its._train(config, folder / "cut", on_update=its.stop_at(7))
+        except its.Stop:
             its._train(config, folder / "cut")
         """,
         tmp_path,

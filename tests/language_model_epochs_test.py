@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interruption import Stop
+from interruption import snapshot
+from interruption import stop_at
 from nas_keras.cells.spec import load_spec
 from nas_keras.data.text import build_corpus
-from nas_keras.storage import checkpoints
 from nas_keras.storage import locks
 from nas_keras.tasks import LanguageModelConfig
 from nas_keras.tasks import LanguageModelTask
@@ -80,21 +82,11 @@ def _train(config, workdir, **options):
     return list(train_language_model(config, _corpus(), workdir, **options))
 
 
-def _last(workdir):
-    """Returns the arrays of the newest snapshot, without what is a time."""
-    step, arrays = checkpoints.latest(workdir / "checkpoints")
-    place = json.loads(arrays.pop("place").tobytes())
-    for epoch in (place, *place["history"]):
-        del epoch["elapsed_s"]
-    return step, arrays, place
-
-
 def _assert_same(first, second):
-    assert first[0] == second[0]
-    assert first[2] == second[2]
-    assert first[1].keys() == second[1].keys()
-    for name, array in first[1].items():
-        np.testing.assert_array_equal(array, second[1][name], name)
+    assert first[:2] == second[:2]
+    assert first[2].keys() == second[2].keys()
+    for name, array in first[2].items():
+        np.testing.assert_array_equal(array, second[2][name], name)
 
 
 # A NumPy language model of one LSTM layer, untied.
@@ -190,7 +182,7 @@ def test_a_training_is_that_of_a_child(cell, optimizer, tmp_path):
     task = LanguageModelTask(model, _corpus())
     child = LanguageModelTrainer(task, task.model(load_spec(cell)))
     child.train(5)
-    _, arrays, place = _last(tmp_path)
+    _, place, arrays = snapshot(tmp_path)
     assert place["updates"] == child.num_updates > 10
     for k, variable in enumerate(child.model.trainable_variables):
         np.testing.assert_allclose(
@@ -418,6 +410,16 @@ def test_the_best_weights_are_those_of_the_best_epoch(tmp_path, monkeypatch):
     assert result["best_epoch"] == 2
 
 
+def test_after_each_epoch_the_newest_kept_weights_are_the_best(tmp_path):
+    # Epochs end after 10, 20, 30 updates. The second and the third are begun
+    # anew, killed or rolled back after they had been the best, and are not.
+    for updates, best in ((10, 10), (20, 20), (20, 10), (30, 30), (30, 10)):
+        arrays = [np.array([updates])]
+        training_files.keep_best(tmp_path, best, updates, lambda a=arrays: a)
+        assert training_files.best_arrays(tmp_path) == [[best]]
+        assert training_files.best_arrays(tmp_path, 10) == [[10]]
+
+
 def test_averaging_begins_when_validation_has_not_improved(
     tmp_path, monkeypatch
 ):
@@ -435,7 +437,7 @@ def test_averaging_begins_when_validation_has_not_improved(
     assert [e.averaged for e in epochs] == [False] * 4 + [True] * 3 or [
         e.averaged for e in epochs
     ] == [False] * 5 + [True] * 2
-    _, _, place = _last(tmp_path)
+    _, place, _ = snapshot(tmp_path)
     # Algorithm 1 looks at the losses before the present one.
     history = [3.0, 2.0, 2.5, 2.2, 2.1]
     begin = next(
@@ -489,21 +491,11 @@ _DROPOUT = {
 }
 
 
-class _Stop(Exception):
-    pass
-
-
 def _interrupted(config, workdir, updates):
     """Trains, stopped after each of some updates and begun again."""
     for stop in updates:
-        count = itertools.count(1)
-
-        def tell(update, stop=stop, count=count):
-            if next(count) == stop:
-                raise _Stop
-
-        with pytest.raises(_Stop):
-            _train(config, workdir, on_update=tell)
+        with pytest.raises(Stop):
+            _train(config, workdir, on_update=stop_at(stop))
     return _train(config, workdir)
 
 
@@ -516,7 +508,7 @@ def test_an_interrupted_training_is_as_if_it_had_not_been(changes, tmp_path):
     for one, other in zip(whole, parts, strict=True):
         other = dataclasses.replace(other, elapsed_s=one.elapsed_s)
         assert other == one
-    _assert_same(_last(tmp_path / "whole"), _last(tmp_path / "parts"))
+    _assert_same(snapshot(tmp_path / "whole"), snapshot(tmp_path / "parts"))
     results = [
         json.loads((tmp_path / name / "result.json").read_text())["metrics"]
         for name in ("whole", "parts")
@@ -537,13 +529,8 @@ def test_a_finished_training_yields_its_epochs_again(tmp_path):
 def test_a_damaged_snapshot_is_passed_over(tmp_path):
     config = _config(_DROPOUT)
     whole = _train(config, tmp_path / "whole")
-    with pytest.raises(_Stop):
-        count = itertools.count()
-
-        def tell(update):
-            if next(count) == 20:
-                raise _Stop
-
+    with pytest.raises(Stop):
+        tell = stop_at(21)
         _train(config, tmp_path / "parts", on_update=tell)
     newest = max((tmp_path / "parts" / "checkpoints").glob("step_*"))
     newest.write_bytes(newest.read_bytes()[:-100])
@@ -551,7 +538,7 @@ def test_a_damaged_snapshot_is_passed_over(tmp_path):
     assert [e.train_loss_nats for e in parts] == [
         e.train_loss_nats for e in whole
     ]
-    _assert_same(_last(tmp_path / "whole"), _last(tmp_path / "parts"))
+    _assert_same(snapshot(tmp_path / "whole"), snapshot(tmp_path / "parts"))
 
 
 def test_if_all_snapshots_are_damaged_nothing_is_begun_anew(tmp_path):
@@ -672,7 +659,8 @@ def test_best_weights_that_are_damaged_are_not_replaced_by_older(tmp_path):
     _train(_config({"num_epochs": 4}), tmp_path)
     newest = max((tmp_path / "best").glob("step_*"))
     newest.write_bytes(newest.read_bytes()[:-9])
-    with pytest.raises(ValueError, match="no best weights that are whole"):
+    message = r"best: the best weights, after \d+ updates, are damaged or gone"
+    with pytest.raises(ValueError, match=message):
         training_files.best_arrays(tmp_path)
 
 
@@ -714,7 +702,7 @@ def test_weights_that_are_not_finite_are_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(LanguageModelSteps, "update", broken)
     epochs = _train(_config(), tmp_path)
     assert epochs[-1].rollbacks == 1
-    for array in _last(tmp_path)[1].values():
+    for array in snapshot(tmp_path)[2].values():
         assert np.isfinite(array).all()
 
 

@@ -13,6 +13,7 @@ from nas_keras.data.text import build_corpus
 from nas_keras.tasks import LanguageModelConfig
 from nas_keras.tasks import LanguageModelTask
 from nas_keras.tasks import LanguageModelTrainer
+from nas_keras.tasks import language_model_training
 from nas_keras.tasks.language_model import initial_weights
 from nas_keras.tasks.language_model import losses_of
 from nas_keras.tasks.language_model_config import DROPOUTS
@@ -127,6 +128,16 @@ def test_max_validation_tokens_shortens_the_validation_text_alone():
     want = _oracle_loss_nats(weights, corpus.test, config)
     got = trainer.score("test")["test_loss_nats"]
     assert got == pytest.approx(want, rel=1e-5)
+
+
+def test_scoring_is_traced_once_for_texts_of_all_lengths(monkeypatch):
+    trainer = _trainer(corpus=_corpus((0.8, 0.15, 0.05)))
+    trainer.score("validation")
+    # Whoever traces the loss again does not find it.
+    monkeypatch.setattr(language_model_training, "loss_of", None)
+    corpus = trainer.task.corpus
+    assert len(corpus.test) < len(corpus.validation) / 2
+    assert 0 < trainer.score("test")["test_loss_nats"] < 10
 
 
 def test_words_have_no_bits_per_char():

@@ -12,6 +12,9 @@ import textwrap
 import numpy as np
 import pytest
 
+from interruption import Stop
+from interruption import snapshot
+from interruption import stop_at
 from nas_keras.data import parallel_corpus
 from nas_keras.storage import checkpoints
 from nas_keras.tasks import TranslationConfig
@@ -67,29 +70,6 @@ def _train(config, workdir, **options):
     return list(train_translation(config, _corpus(), workdir, **options))
 
 
-class _Stop(Exception):
-    pass
-
-
-def _stop_at(number):
-    count = itertools.count(1)
-
-    def tell(update):
-        if next(count) == number:
-            raise _Stop
-
-    return tell
-
-
-def _last(workdir):
-    """Returns the arrays of the newest snapshot, without what is a time."""
-    step, arrays = checkpoints.latest(workdir / "checkpoints")
-    place = json.loads(arrays.pop("place").tobytes())
-    for record in (place, *place["history"]):
-        del record["elapsed_s"]
-    return step, place, arrays
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     # Its model is traced five times: about 20 s.
@@ -102,8 +82,8 @@ def finished(tmp_path_factory):
 
 def test_an_interrupted_training_is_as_if_it_had_not_been(finished, tmp_path):
     config, whole, epochs = finished
-    with pytest.raises(_Stop):  # After a snapshot, in mid-epoch.
-        _train(config, tmp_path, on_update=_stop_at(4))
+    with pytest.raises(Stop):  # After a snapshot, in mid-epoch.
+        _train(config, tmp_path, on_update=stop_at(4))
     again = _train(config, tmp_path)
     # Equal but for the last digits: TensorFlow adds up the gradients of a loop
     # in an order that, now and then, is another.
@@ -113,7 +93,10 @@ def test_an_interrupted_training_is_as_if_it_had_not_been(finished, tmp_path):
                 assert getattr(other, field.name) == pytest.approx(
                     getattr(one, field.name), rel=1e-5
                 )
-    (step, _, arrays), (other_step, _, others) = _last(whole), _last(tmp_path)
+    (step, _, arrays), (other_step, _, others) = (
+        snapshot(whole),
+        snapshot(tmp_path),
+    )
     assert step == other_step
     for name, array in arrays.items():
         np.testing.assert_allclose(others[name], array, 1e-4, 1e-5, name)

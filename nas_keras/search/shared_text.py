@@ -16,6 +16,10 @@ from nas_keras.spaces.space import Space
 from nas_keras.tasks import language_model_training as training
 from nas_keras.tasks.language_model import LanguageModel
 from nas_keras.tasks.language_model import LanguageModelTask
+from nas_keras.tasks.language_model import begin
+from nas_keras.tasks.language_model import initial_weights
+from nas_keras.tasks.scores import loss_metrics
+from nas_keras.tasks.training_loop import MAX_LOSS_NATS
 
 
 class TrainedOnText(TrainedWeights):
@@ -50,8 +54,8 @@ class TrainedOnText(TrainedWeights):
 
     def _begin(self, seed: int) -> list[np.ndarray]:
         # Masks of dropout differ from worker to worker.
-        training.begin(self.model, seed + self.cluster.index)
-        return training.initial_weights(
+        begin(self.model, seed + self.cluster.index)
+        return initial_weights(
             [tuple(v.shape) for v in self._variables],
             self._config.init_scale,
             seed,
@@ -96,7 +100,30 @@ class TrainedOnText(TrainedWeights):
             gradients, self._config.clip_norm
         )
         decay = self._config.weight_decay
-        return training.decayed(gradients, self._variables, decay), norm
+        if not decay:
+            return gradients, norm
+        return [
+            _decayed(gradient, variable, decay)
+            for gradient, variable in zip(
+                gradients, self._variables, strict=True
+            )
+        ], norm
+
+
+def _decayed(gradient: Any, variable: Any, weight_decay: float) -> Any:
+    """Returns a gradient plus `weight_decay` times the weights it is of.
+
+    Of a gradient of some rows, only those rows decay.
+    """
+    weights = tf.convert_to_tensor(variable)
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient + weight_decay * weights
+    rows = tf.gather(weights, gradient.indices)
+    return tf.IndexedSlices(
+        gradient.values + weight_decay * rows,
+        gradient.indices,
+        gradient.dense_shape,
+    )
 
 
 class ScoredText:
@@ -129,11 +156,11 @@ class ScoredText:
             tf.constant(num),
         )
         loss_nats = float(total) / num
-        if not loss_nats < training.MAX_LOSS_NATS:
+        if not loss_nats < MAX_LOSS_NATS:
             raise FloatingPointError(
                 f"diverged: the validation loss is {loss_nats:.4g} nats"
             )
-        return training.loss_metrics("validation", loss_nats, self._level)
+        return loss_metrics("validation", loss_nats, self._level)
 
     def _sum_of_losses(
         self, tokens: tf.Tensor, first: tf.Tensor, num: tf.Tensor

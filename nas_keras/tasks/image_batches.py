@@ -14,7 +14,7 @@ import numpy as np
 from nas_keras.data.images import Images
 from nas_keras.tasks.image_config import ImageConfig
 
-_TWO_STREAMS = (0, 1)  # The order of images, and what is done to them.
+_ORDER, _DRAWS = 0, 1  # What two streams of chance are for.
 
 
 class Normalization(NamedTuple):
@@ -77,7 +77,7 @@ def batches_of(
         epoch: From 0; with the seed, it decides the order.
         seed: Of the training.
     """
-    rng = np.random.default_rng([seed, epoch, _TWO_STREAMS[0]])
+    rng = np.random.default_rng([seed, epoch, _ORDER])
     order = rng.permutation(num)[: num // batch_size * batch_size]
     return list(order.reshape(-1, batch_size))
 
@@ -113,7 +113,7 @@ def draws_of(
         config: Its `padding` and `seed`.
         epoch: From 0.
     """
-    rng = np.random.default_rng([config.seed, epoch, _TWO_STREAMS[1]])
+    rng = np.random.default_rng([config.seed, epoch, _DRAWS])
     top, left = rng.integers(0, 2 * config.padding + 1, (2, num))
     is_flipped = rng.random(num) < 0.5
     row, column = (rng.integers(0, length, num) for length in size)

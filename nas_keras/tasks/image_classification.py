@@ -22,30 +22,25 @@ from nas_keras.convnets.files import load_convnet
 from nas_keras.data.images import ImageSet
 from nas_keras.storage import configuration
 from nas_keras.storage import files
-from nas_keras.tasks.image_batches import TrainingInput
 from nas_keras.tasks.image_batches import normalization_of
 from nas_keras.tasks.image_config import ImageConfig
 from nas_keras.tasks.image_config import NetSpec
 from nas_keras.tasks.image_config import rate_at
 from nas_keras.tasks.image_config import resized
-from nas_keras.tasks.image_network import network_of
 from nas_keras.tasks.image_network import num_weights
-from nas_keras.tasks.image_network import save_model
 from nas_keras.tasks.image_network import usable
 from nas_keras.tasks.image_network import without_auxiliary
 from nas_keras.tasks.image_scores import ImageScores
-from nas_keras.tasks.image_scores import scores_of
-from nas_keras.tasks.image_steps import ImageSteps
+from nas_keras.tasks.image_updates import ImageUpdates
 from nas_keras.tasks.replicas import OneReplica
 from nas_keras.tasks.replicas import Replicas
 from nas_keras.tasks.training_files import exclusive_workdir
-from nas_keras.tasks.training_files import load_weights
-from nas_keras.tasks.training_files import save_weights
+from nas_keras.tasks.training_files import save_model
 from nas_keras.tasks.training_loop import MAX_LOSS_NATS
 from nas_keras.tasks.training_loop import Diverged
-from nas_keras.tasks.training_loop import Record
 from nas_keras.tasks.training_loop import TrainingLoop
 from nas_keras.tasks.training_loop import Update
+from nas_keras.tasks.training_place import Record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,28 +112,28 @@ def train_images(
         "backend": keras.backend.backend(),  # The last digits depend on it.
     }
     configuration.check(workdir, settings)
-    steps = ImageSteps(  # Refuses before anything is written.
-        lambda: network_of(
-            config, spec, images.image_shape, images.num_classes
-        ),
+    updates = ImageUpdates(  # Refuses before anything is written.
         config,
+        spec,
+        images,
+        normalization_of(config.normalization, images.train.pixels),
         replicas,
     )
     held: AbstractContextManager[None] = contextlib.nullcontext()
     if replicas.is_chief:
         held = exclusive_workdir(workdir, settings, ("checkpoints", "best"))
-    with held:
+    with updates, held:
         training = _Training(
-            config, spec, images, steps, workdir, on_update, replicas
+            config, spec, images, updates, workdir, on_update, replicas
         )
-        with contextlib.closing(training):
-            for record in training.run():
-                yield ImageEpoch(**record)
+        for record in training.run():
+            yield ImageEpoch(**record)
 
 
 class _Training(TrainingLoop):
     """Of batches of images; a batch is its number in the epoch."""
 
+    best_by = "validation_accuracy", 1
     first_weights_hint = "Choose fewer layers, or another network."
 
     def __init__(
@@ -146,7 +141,7 @@ class _Training(TrainingLoop):
         config: ImageConfig,
         spec: NetSpec,
         images: ImageSet,
-        steps: ImageSteps,
+        updates: ImageUpdates,
         workdir: Path,
         on_update: Callable[[Update], None],
         replicas: Replicas,
@@ -154,12 +149,10 @@ class _Training(TrainingLoop):
         self._config = config
         self._spec = spec
         self._images = images
-        self._steps = steps
-        self._normalization = normalization_of(
-            config.normalization, images.train.pixels
-        )
-        self._input = TrainingInput(images.train, config, self._normalization)
-        self._rate = 0.0
+        self._updates = updates
+        self._steps = updates.steps
+        has_validation = len(images.validation.labels) > 0
+        self.keeps_best = has_validation and config.select == "best"
         super().__init__(
             workdir,
             config.num_epochs,
@@ -169,12 +162,8 @@ class _Training(TrainingLoop):
             replicas,
         )
 
-    def close(self) -> None:
-        """Ends the thread that makes batches."""
-        self._input.close()
-
     def batches(self, epoch: int) -> range:
-        return range(len(self._input.batches(epoch)))
+        return range(self._updates.num_batches)
 
     def num_examples(self, batch: int) -> int:
         return self._config.batch_size
@@ -183,12 +172,8 @@ class _Training(TrainingLoop):
         """Batches have no state."""
 
     def update(self, batch: int, epochs: float) -> float:
-        self._rate = rate_at(self._config, epochs) * self.rate_factor()
-        return self._steps.update(
-            *self._input.batch(self.place.epoch, batch),
-            self._rate,
-            epochs / self.num_epochs,
-        )
+        self.rate = rate_at(self._config, epochs) * self.rate_factor()
+        return self._updates.update(self.place.epoch, batch, self.rate)
 
     def arrays(self) -> dict[str, np.ndarray]:
         return self._steps.arrays()
@@ -196,42 +181,22 @@ class _Training(TrainingLoop):
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._steps.restore(arrays)
 
-    @property
-    def _is_selecting(self) -> bool:
-        has_validation = len(self._images.validation.labels) > 0
-        return has_validation and self._config.select == "best"
-
-    def end_epoch(self) -> Record:
-        place = self.place
+    def scores(self) -> Record:
         scores = self._scores("validation")
         if scores and not scores.loss_nats < MAX_LOSS_NATS:
             raise Diverged(f"a validation loss of {scores.loss_nats:.4g} nats")
-        if scores and self._is_selecting:
-            earlier = [r["validation_accuracy"] for r in place.history]
-            if scores.accuracy > max(earlier, default=-1.0):
-                weights = self._steps.weights()
-                save_weights(self.workdir / "best", place.updates, weights)
         return {
-            "epoch": place.epoch + 1,
-            "updates": place.updates,
-            "learning_rate": self._rate,
-            "train_loss_nats": place.loss_sum / place.batch,
             "validation_loss_nats": scores and scores.loss_nats,
             "validation_accuracy": scores and scores.accuracy,
-            "rollbacks": self.rollbacks,
         }
 
     def _scores(self, part: str) -> ImageScores | None:
         """Returns the scores of a part of the images, if it has any."""
-        images = getattr(self._images, part)
-        if not len(images.labels):
-            return None
-        return scores_of(
-            images,
-            self._images.num_classes,
-            self._normalization.__call__,
-            self._steps.score,
-        )
+        has_any = len(getattr(self._images, part).labels) > 0
+        return self._updates.scores(part) if has_any else None
+
+    def result_arrays(self) -> list[np.ndarray]:
+        return self._steps.weights()
 
     # The end.
 
@@ -245,14 +210,11 @@ class _Training(TrainingLoop):
         metrics: dict[str, float] = {}
         for part, scores in found.items():
             metrics |= scores.metrics(part)
-        history, model = self.place.history, self._steps.model
+        model = self._steps.model
         result = {
             "metrics": metrics,
             "weights": chosen,
-            "epochs": len(history),
-            "updates": self.place.updates,
-            "rollbacks": self.rollbacks,
-            "elapsed_s": sum(past["elapsed_s"] for past in history),
+            **self.course(),
             "network": self._spec.to_dict(),
             "images": self._images.name,
             "class_names": list(self._images.class_names),
@@ -263,23 +225,12 @@ class _Training(TrainingLoop):
             "environment": configuration.environment(),
         }
         path = self.workdir / "model.keras"
-        save_model(usable(model, self._normalization), path)
+        save_model(usable(model, self._updates.normalization), path)
         files.write_json(self.workdir / "result.json", result)
 
     def _choose_weights(self) -> str:
         """Takes the weights that stand for the training; returns which."""
-        history = self.place.history
-        if not self._is_selecting:
-            return f"epoch {history[-1]['epoch']}, the last"
-        best = max(history, key=lambda past: past["validation_accuracy"])
-        folder = self.workdir / "best"
-        # Not the newest: of an epoch that was begun anew, they may be others.
-        weights = load_weights(folder, best["updates"])
-        if weights is None:
-            raise ValueError(
-                f"{folder}: the weights of epoch {best['epoch']}, the best, "
-                f"after {best['updates']} updates, are damaged or gone. "
-                "Restore them from a copy, or train in another workdir."
-            )
-        self._steps.set_weights(weights)
-        return f"epoch {best['epoch']}, the best"
+        if not self.keeps_best:
+            return f"epoch {self.place.history[-1]['epoch']}, the last"
+        self._steps.set_weights(self.best_weights())
+        return f"epoch {self.best_epoch()['epoch']}, the best"

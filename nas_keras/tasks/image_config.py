@@ -4,7 +4,6 @@ No TensorFlow, no Keras.
 """
 
 import dataclasses
-import math
 from typing import Any
 
 from nas_keras.convnets.spec import ConvNetSpec
@@ -14,6 +13,8 @@ from nas_keras.data.image_sources import is_image_dataset
 from nas_keras.data.images import ImageSet
 from nas_keras.data.images import describe
 from nas_keras.tasks.checked_config import CheckedConfig
+from nas_keras.tasks.schedules import cosine
+from nas_keras.tasks.schedules import parts_over
 from nas_keras.tasks.training_config import PRECISIONS
 
 OPTIMIZERS = ("nesterov", "sgd", "adam")
@@ -124,7 +125,7 @@ class ImageConfig(CheckedConfig):
     seed: int = 0
     num_threads: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         rule = f"one of {DATASETS} or 'tfds:NAME'"
         self._check(is_image_dataset(self.dataset), "dataset", rule)
         for name, allowed in (
@@ -247,12 +248,12 @@ def rate_at(config: ImageConfig, epochs: float) -> float:
     if config.schedule == "step":
         if fraction < config.decay_from:
             return rate
-        share = (fraction - config.decay_from) / (1 - config.decay_from)
-        return rate / config.decay ** (1 + int(share * config.num_decays))
+        over = parts_over(fraction, config.decay_from, config.num_decays)
+        return rate / config.decay ** (1 + over)
     if config.schedule == "cosine_restarts":
         fraction = _fraction_of_run(config, int(epochs))
     low = config.min_learning_rate
-    return low + (rate - low) * 0.5 * (1 + math.cos(math.pi * fraction))
+    return low + (rate - low) * cosine(fraction)
 
 
 def _fraction_of_run(config: ImageConfig, epoch: int) -> float:

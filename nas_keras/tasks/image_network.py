@@ -5,16 +5,13 @@ Keras and NumPy only. Axes: B images, H rows, W columns, C channels, K classes.
 
 import contextlib
 import math
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import keras
 import numpy as np
 
 from nas_keras.convnets.blocks import EPSILON
 from nas_keras.convnets.build import build_convnet
-from nas_keras.storage import files
 from nas_keras.tasks.image_batches import Normalization
 from nas_keras.tasks.image_config import ImageConfig
 from nas_keras.tasks.image_config import NetSpec
@@ -101,16 +98,6 @@ def usable(model: keras.Model, normalization: Normalization) -> keras.Model:
             name="normalization",
         )(inputs)
     return keras.Model(inputs, network(normalized), name="image_classifier")
-
-
-def save_model(model: keras.Model, path: str | os.PathLike) -> None:
-    """Writes a `.keras` file, whole or not at all."""
-    path = Path(path)
-    temporary = path.with_name(".temporary.keras")
-    model.save(temporary)
-    data = temporary.read_bytes()
-    temporary.unlink()
-    files.write_atomically(path, data)
 
 
 def without_auxiliary(model: keras.Model) -> keras.Model:

@@ -14,9 +14,10 @@ import numpy as np
 
 from nas_keras.convnets.drop_path import DropPath
 from nas_keras.tasks import compilation
+from nas_keras.tasks.gradients import clipped
+from nas_keras.tasks.gradients import decayed
 from nas_keras.tasks.image_config import ImageConfig
 from nas_keras.tasks.image_network import norms_of
-from nas_keras.tasks.language_model_steps import clipped
 from nas_keras.tasks.replicas import OneReplica
 from nas_keras.tasks.replicas import Replicas
 from nas_keras.tasks.training_variables import TrainingVariables
@@ -150,11 +151,13 @@ class ImageSteps(TrainingVariables):
 
     # Their programs.
 
-    def _update_step(self, images, labels, rate, progress):
+    def _update_step(
+        self, images: Any, labels: Any, rate: Any, progress: Any
+    ) -> Any:
         for layer in self._drop_paths:
             layer.progress.assign(progress)
 
-        def of_replica(index):
+        def of_replica(index: Any) -> Any:
             num = self._replicas.num
             its_images, its_labels = images, labels
             if num > 1:
@@ -170,11 +173,11 @@ class ImageSteps(TrainingVariables):
 
         return self._replicas.run(of_replica)
 
-    def _gradients(self, images, labels):
+    def _gradients(self, images: Any, labels: Any) -> list[Any]:
         """Returns the gradients of the mean loss, and it, in nats."""
         smoothing = self._config.label_smoothing
 
-        def objective():
+        def objective() -> tuple[Any, Any]:
             outputs = self.model(images, training=True)
             logits, *auxiliary = keras.tree.flatten(outputs)
             smoothed, plain = losses_of(logits, labels, smoothing)
@@ -190,17 +193,14 @@ class ImageSteps(TrainingVariables):
         )
         return [*gradients, loss]
 
-    def _regularized(self, gradients):
+    def _regularized(self, gradients: Sequence[Any]) -> list[Any]:
         if self._config.clip_norm:
             gradients = clipped(gradients, self._config.clip_norm)
         decay = self._config.weight_decay
-        return [
-            # Kernels have several axes; scales and biases are not decayed.
-            g + decay * w if decay and len(w.shape) > 1 else g
-            for g, w in zip(gradients, self._weights, strict=True)
-        ]
+        # Kernels have several axes; scales and biases do not decay.
+        return decayed(gradients, self._weights, decay, least_rank=2)
 
-    def _score_step(self, images, labels):
+    def _score_step(self, images: Any, labels: Any) -> tuple[Any, Any]:
         outputs = self.model(images, training=False)
         logits = keras.tree.flatten(outputs)[0]
         _, plain = losses_of(logits, labels)

@@ -208,7 +208,7 @@ class LanguageModelTask:
     config: LanguageModelConfig
     corpus: Corpus
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_length(self.config, self.corpus)
 
     def model(self, spec: CellSpec, dtype: Any = None) -> LanguageModel:
@@ -325,3 +325,24 @@ def initial_weights(
         uniform = np.random.Generator(bits).random(shape, np.float32)
         arrays.append((2 * uniform - 1) * np.float32(scale))
     return arrays
+
+
+def begin(model: LanguageModel, seed: int) -> None:
+    """Sets the weights and random generators of a model to their beginning."""
+    variables = model.trainable_variables
+    arrays = initial_weights(
+        [tuple(variable.shape) for variable in variables],
+        model.config.init_scale,
+        seed,
+    )
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+    # By their order among themselves: a `TreeRNN` has other variables, and
+    # its masks are to be those of the `NASRNN` of the same cell.
+    generators = [
+        variable
+        for variable in model.non_trainable_variables
+        if variable.name == "seed_generator_state"
+    ]
+    for place, variable in enumerate(generators):
+        variable.assign(np.array([seed % 2**31, place]))

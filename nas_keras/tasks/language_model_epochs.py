@@ -27,15 +27,13 @@ from nas_keras.tasks.language_model_steps import LanguageModelSteps
 from nas_keras.tasks.language_model_steps import States
 from nas_keras.tasks.scores import loss_metrics
 from nas_keras.tasks.training_config import TrainingConfig
-from nas_keras.tasks.training_files import best_arrays
 from nas_keras.tasks.training_files import exclusive_workdir
-from nas_keras.tasks.training_files import save_weights
 from nas_keras.tasks.training_loop import MAX_LOSS_NATS
 from nas_keras.tasks.training_loop import Diverged
-from nas_keras.tasks.training_loop import Record
 from nas_keras.tasks.training_loop import TrainingError
 from nas_keras.tasks.training_loop import TrainingLoop
 from nas_keras.tasks.training_loop import Update
+from nas_keras.tasks.training_place import Record
 from nas_keras.tasks.windows import rate_at
 from nas_keras.tasks.windows import stream_array
 from nas_keras.tasks.windows import windows_of
@@ -109,6 +107,8 @@ def train_language_model(
 class _Training(TrainingLoop):
     """Of windows of text; states are carried from one to the next."""
 
+    best_by = "validation_loss_nats", -1
+
     def __init__(
         self,
         config: TrainingConfig,
@@ -125,7 +125,6 @@ class _Training(TrainingLoop):
         self._steps = LanguageModelSteps(self._task, spec, config)
         self._text = stream_array(corpus.train, self._recipe.batch_size)
         self._states: list[States] = []
-        self._rate = 0.0
         per_epoch = len(self.batches(0))
         super().__init__(
             workdir,
@@ -154,11 +153,11 @@ class _Training(TrainingLoop):
     def update(self, batch: _Window, epochs: float) -> float:
         start, length = batch
         rate = rate_at(self._recipe, epochs, self.num_epochs)
-        self._rate = rate * self.rate_factor()
+        self.rate = rate * self.rate_factor()
         loss_nats, self._states = self._steps.update(
             self._text[:, start : start + length + 1],
             self._states,
-            self._rate * length / self._recipe.num_steps,
+            self.rate * length / self._recipe.num_steps,
             self._average_rate(),
         )
         return loss_nats
@@ -168,27 +167,19 @@ class _Training(TrainingLoop):
         begin, updates = self.place.average_from, self.place.updates
         return 1.0 if begin is None else 1.0 / (updates + 1 - begin)
 
-    def end_epoch(self) -> Record:
+    def scores(self) -> Record:
         place = self.place
-        weights = self._steps.result_arrays()
-        loss_nats = self._validation_loss(weights)
+        loss_nats = self._validation_loss(self.result_arrays())
         if not loss_nats < MAX_LOSS_NATS:
             raise Diverged(f"a validation loss of {loss_nats:.4g} nats")
         earlier = [past["validation_loss_nats"] for past in place.history]
         averaged = place.average_from is not None
-        if not earlier or loss_nats < min(earlier):
-            save_weights(self.workdir / "best", place.updates, weights)
         if self._begins_to_average(loss_nats, earlier):
             place.average_from = place.updates
-        return {
-            "epoch": place.epoch + 1,
-            "updates": place.updates,
-            "learning_rate": self._rate,
-            "train_loss_nats": place.loss_sum / place.batch,
-            "validation_loss_nats": loss_nats,
-            "averaged": averaged,
-            "rollbacks": self.rollbacks,
-        }
+        return {"validation_loss_nats": loss_nats, "averaged": averaged}
+
+    def result_arrays(self) -> list[np.ndarray]:
+        return self._steps.result_arrays()
 
     def _begins_to_average(
         self, loss_nats: float, earlier: list[float]
@@ -237,7 +228,7 @@ class _Training(TrainingLoop):
     # The end.
 
     def write_result(self) -> None:
-        self._steps.set_weights(best_arrays(self.workdir))
+        self._steps.set_weights(self.best_weights())
         metrics: dict[str, float] = {}
         texts = {
             "validation": self._corpus.validation,
@@ -247,15 +238,10 @@ class _Training(TrainingLoop):
             self._put(metrics, part, loss_of_text(self._steps, tokens))
             if self._config.dynamic_rate:
                 self._put_dynamic(metrics, part, tokens)
-        history = self.place.history
-        best = min(history, key=lambda past: past["validation_loss_nats"])
         result = {
             "metrics": metrics,
-            "best_epoch": best["epoch"],
-            "epochs": len(history),
-            "updates": self.place.updates,
-            "rollbacks": self.rollbacks,
-            "elapsed_s": sum(past["elapsed_s"] for past in history),
+            "best_epoch": self.best_epoch()["epoch"],
+            **self.course(),
             "cell": self._spec.to_dict(),
             "units": self._recipe.units,
             "parameters": self._task.num_parameters(self._spec),

@@ -6,6 +6,7 @@ on JAX. Axes: B batch, T time steps, V vocabulary.
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +16,12 @@ import numpy as np
 
 from nas_keras.cells.spec import CellSpec
 from nas_keras.tasks import compilation
+from nas_keras.tasks.gradients import clipped
+from nas_keras.tasks.gradients import decayed
+from nas_keras.tasks.gradients import plain_optimizer
 from nas_keras.tasks.language_model import LanguageModelTask
-from nas_keras.tasks.language_model import initial_weights
+from nas_keras.tasks.language_model import Losses
+from nas_keras.tasks.language_model import begin
 from nas_keras.tasks.language_model import losses_of
 from nas_keras.tasks.training_config import TrainingConfig
 from nas_keras.tasks.training_variables import TrainingVariables
@@ -46,16 +51,16 @@ class LanguageModelSteps(TrainingVariables):
         self.model = task.model(spec, config.precision)
         self._weights = self.model.trainable_variables
         self._others = self.model.non_trainable_variables
-        rate = task.config.learning_rate
-        if task.config.optimizer == "adam":
-            self._optimizer = keras.optimizers.Adam(rate)
-        else:
-            self._optimizer = keras.optimizers.SGD(rate)
+        self._optimizer = plain_optimizer(
+            task.config.optimizer, task.config.learning_rate
+        )
         self._optimizer.build(self._weights)
         is_averaged = config.average != "none"
         self._averages = self._zeros() if is_averaged else []
         self._sums = self._zeros() if config.micro_batches > 1 else []
-        self._set_random(config.seed)
+        begin(self.model, config.seed)
+        for average, weight in zip(self._averages, self._weights, strict=False):
+            average.assign(weight)
         everything = [
             *self._weights,
             *self._others,
@@ -67,13 +72,11 @@ class LanguageModelSteps(TrainingVariables):
         jit_compile = task.config.uses_xla and not config.vary_steps
         num_varying = 2 if config.vary_steps else 0  # Inputs and targets.
 
-        def compiled(function, num_varying=0):
-            return compilation.compiled(
-                function, everything, jit_compile, num_varying
-            )
-
-        self._update = compiled(self._update_step, num_varying)
-        self._add = compiled(self._add_step, num_varying)
+        compiled = functools.partial(
+            compilation.compiled, variables=everything, jit_compile=jit_compile
+        )
+        self._update = compiled(self._update_step, num_varying=num_varying)
+        self._add = compiled(self._add_step, num_varying=num_varying)
         self._apply = compiled(self._apply_step)
         self._score = compiled(self._score_step)
         self._adapt = compiled(self._adapt_step)
@@ -83,20 +86,6 @@ class LanguageModelSteps(TrainingVariables):
             keras.Variable(np.zeros(w.shape, "float32"), trainable=False)
             for w in self._weights
         ]
-
-    def _set_random(self, seed: int) -> None:
-        """Sets weights and random generators to their beginning."""
-        arrays = initial_weights(
-            [tuple(w.shape) for w in self._weights],
-            self._recipe.init_scale,
-            seed,
-        )
-        for weight, array in zip(self._weights, arrays, strict=True):
-            weight.assign(array)
-        for average, array in zip(self._averages, arrays, strict=False):
-            average.assign(array)
-        for place, generator in enumerate(self._others):
-            generator.assign(np.array([seed % 2**31, place]))
 
     # The state of a training, as named arrays.
 
@@ -183,10 +172,12 @@ class LanguageModelSteps(TrainingVariables):
 
     # Their programs.
 
-    def _gradients(self, inputs, targets, states):
+    def _gradients(
+        self, inputs: Any, targets: Any, states: States
+    ) -> tuple[Any, list[Any], States]:
         """Returns the mean loss in nats, gradients, and new states."""
 
-        def objective():
+        def objective() -> tuple[Any, tuple[Any, States]]:
             losses = losses_of(self.model, inputs, targets, states, True)
             mean = keras.ops.mean(losses.nats)
             return mean + losses.penalty, (mean, losses.states)
@@ -196,38 +187,47 @@ class LanguageModelSteps(TrainingVariables):
         )
         return mean, gradients, states
 
-    def _update_step(self, inputs, targets, states, rate, average_rate):
+    def _update_step(
+        self,
+        inputs: Any,
+        targets: Any,
+        states: States,
+        rate: Any,
+        average_rate: Any,
+    ) -> tuple[Any, States]:
         loss, gradients, states = self._gradients(inputs, targets, states)
         self._step(gradients, rate, average_rate)
         return loss, states
 
-    def _add_step(self, inputs, targets, states):
+    def _add_step(
+        self, inputs: Any, targets: Any, states: States
+    ) -> tuple[Any, States]:
         loss, gradients, states = self._gradients(inputs, targets, states)
         for total, gradient in zip(self._sums, gradients, strict=True):
             total.assign(total + gradient)
         return loss, states
 
-    def _apply_step(self, rate, average_rate):
+    def _apply_step(self, rate: Any, average_rate: Any) -> Any:
         num = self._config.micro_batches
         self._step([total / num for total in self._sums], rate, average_rate)
         for total in self._sums:
             total.assign(keras.ops.zeros(total.shape))
         return rate
 
-    def _step(self, gradients, rate, average_rate):
+    def _step(
+        self, gradients: Sequence[Any], rate: Any, average_rate: Any
+    ) -> None:
         gradients = clipped(gradients, self._recipe.clip_norm)
         decay = self._recipe.weight_decay
-        if decay:
-            gradients = [
-                g + decay * w
-                for g, w in zip(gradients, self._weights, strict=True)
-            ]
+        gradients = decayed(gradients, self._weights, decay)
         self._optimizer.learning_rate = rate
         self._optimizer.apply(gradients, self._weights)
         for average, w in zip(self._averages, self._weights, strict=False):
             average.assign(average + average_rate * (w - average))
 
-    def _score_step(self, inputs, targets, states):
+    def _score_step(
+        self, inputs: Any, targets: Any, states: States
+    ) -> tuple[Any, States]:
         # keras.layers.RNN draws its masks even where it does not use them;
         # how often one scores must not change the training.
         held = [keras.ops.copy(v.value) for v in self._others]
@@ -236,8 +236,10 @@ class LanguageModelSteps(TrainingVariables):
             generator.assign(state)
         return losses.nats, losses.states
 
-    def _adapt_step(self, inputs, targets, states, rate):
-        def objective():
+    def _adapt_step(
+        self, inputs: Any, targets: Any, states: States, rate: Any
+    ) -> tuple[Any, States]:
+        def objective() -> tuple[Any, Losses]:
             losses = losses_of(self.model, inputs, targets, states, False)
             return keras.ops.mean(losses.nats), losses
 
@@ -261,12 +263,3 @@ def _pair(tokens: np.ndarray) -> tuple[Any, Any]:
 def _float(value: float) -> Any:
     # A Python number would be a constant of the program, traced anew for each.
     return keras.ops.convert_to_tensor(value, "float32")
-
-
-def clipped(gradients: Sequence[Any], clip_norm: float) -> list[Any]:
-    """Returns gradients scaled to a global norm of at most `clip_norm`."""
-    squares = [keras.ops.sum(keras.ops.square(g)) for g in gradients]
-    norm = keras.ops.sqrt(sum(squares))
-    # As tf.clip_by_global_norm: what is not finite stays so, and is noticed.
-    scale = clip_norm / keras.ops.maximum(norm, clip_norm)
-    return [gradient * scale for gradient in gradients]

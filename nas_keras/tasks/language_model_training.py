@@ -13,18 +13,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from nas_keras.tasks import compilation
+from nas_keras.tasks.gradients import decayed
+from nas_keras.tasks.gradients import plain_optimizer
 from nas_keras.tasks.language_model import LanguageModel
 from nas_keras.tasks.language_model import LanguageModelTask
-from nas_keras.tasks.language_model import initial_weights
+from nas_keras.tasks.language_model import begin
 from nas_keras.tasks.language_model import losses_of
 from nas_keras.tasks.language_model_config import LanguageModelConfig
 from nas_keras.tasks.scores import loss_metrics
+from nas_keras.tasks.training_loop import MAX_LOSS_NATS
+from nas_keras.tasks.windows import stream_array
 
 # Updates in one call: short enough that Ctrl-C and a NaN are noticed soon.
 _UPDATES_PER_CALL = 50
-# A uniform guess among a million tokens costs 14 nats: beyond this, finite or
-# not, a model has diverged.
-MAX_LOSS_NATS = 100.0
 
 
 class LanguageModelTrainer:
@@ -53,7 +55,10 @@ class LanguageModelTrainer:
         self._slots = [np.array(v) for v in self._optimizer.variables]
         jit_compile = config.uses_xla
         self._train = tf.function(self._updates, jit_compile=jit_compile)
-        self._score = tf.function(self._losses, jit_compile=jit_compile)
+        # Once for all parts of the corpus, which differ in length.
+        self._score = compilation.compiled(
+            self._losses, [], jit_compile, num_varying=1
+        )
 
     @property
     def num_traces(self) -> int:
@@ -130,16 +135,22 @@ class LanguageModelTrainer:
         ):
             variable.assign(array)
 
-    def _loss(self, data, window, states, training):
+    def _loss(
+        self, data: tf.Tensor, window: tf.Tensor, states: Any, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor, Any]:
         inputs, targets = window_of(data, window, self.task.config)
         return loss_of(self.model, inputs, targets, states, training)
 
-    def _updates(self, start, stop, data, states):
+    def _updates(
+        self, start: tf.Tensor, stop: tf.Tensor, data: tf.Tensor, states: Any
+    ) -> tuple[tf.Tensor, Any]:
         """Runs updates [start, stop); returns the sum of losses, the states."""
         variables = self.model.trainable_variables
         config = self.task.config
 
-        def update(step, total, states):
+        def update(
+            step: tf.Tensor, total: tf.Tensor, states: Any
+        ) -> tuple[tf.Tensor, tf.Tensor, Any]:
             window = step % self.num_windows
             fresh = window == 0  # The text begins anew, and so do the states.
             states = tf.nest.map_structure(
@@ -162,8 +173,14 @@ class LanguageModelTrainer:
         )
         return total, states
 
-    def _losses(self, data, windows, states):
-        def score(window, total, states):
+    def _losses(
+        self, data: tf.Tensor, windows: tf.Tensor, states: Any
+    ) -> tf.Tensor:
+        """Returns the sum of the losses of the first windows."""
+
+        def score(
+            window: tf.Tensor, total: tf.Tensor, states: Any
+        ) -> tuple[tf.Tensor, tf.Tensor, Any]:
             loss, _, states = self._loss(data, window, states, False)
             return window + 1, total + loss, states
 
@@ -173,27 +190,6 @@ class LanguageModelTrainer:
             (tf.constant(0), tf.constant(0.0), states),
         )
         return total
-
-
-def begin(model: LanguageModel, seed: int) -> None:
-    """Sets the weights and random generators of a model to their beginning."""
-    variables = model.trainable_variables
-    arrays = initial_weights(
-        [tuple(variable.shape) for variable in variables],
-        model.config.init_scale,
-        seed,
-    )
-    for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(array)
-    # By their order among themselves: a `TreeRNN` has other variables, and
-    # its masks are to be those of the `NASRNN` of the same cell.
-    generators = [
-        variable
-        for variable in model.non_trainable_variables
-        if variable.name == "seed_generator_state"
-    ]
-    for place, variable in enumerate(generators):
-        variable.assign(np.array([seed % 2**31, place]))
 
 
 def window_of(
@@ -218,35 +214,9 @@ def loss_of(
     return tf.reduce_mean(losses.nats), losses.penalty, losses.states
 
 
-def decayed(
-    gradients: list[Any], variables: Sequence[Any], weight_decay: float
-) -> list:
-    """Returns gradients plus `weight_decay` times the weights they are of.
-
-    Of a gradient of some rows, only those rows decay.
-    """
-    if not weight_decay:
-        return gradients
-
-    def sum_of(gradient, variable):
-        weights = tf.convert_to_tensor(variable)
-        if not isinstance(gradient, tf.IndexedSlices):
-            return gradient + weight_decay * weights
-        rows = tf.gather(weights, gradient.indices)
-        return tf.IndexedSlices(
-            gradient.values + weight_decay * rows,
-            gradient.indices,
-            gradient.dense_shape,
-        )
-
-    return [sum_of(g, v) for g, v in zip(gradients, variables, strict=True)]
-
-
 def streams(tokens: np.ndarray, config: LanguageModelConfig) -> tf.Tensor:
     """Returns the text as B parallel streams, int32 [B, L]."""
-    length = len(tokens) // config.batch_size
-    whole = tokens[: length * config.batch_size]
-    return tf.constant(whole.reshape(config.batch_size, length), tf.int32)
+    return tf.constant(stream_array(tokens, config.batch_size), tf.int32)
 
 
 def num_windows(data: tf.Tensor, config: LanguageModelConfig) -> int:
@@ -265,9 +235,7 @@ def optimizer_of(
         rate = _StepDecay(
             rate, 1 / config.decay, config.decay_epoch, updates_per_epoch
         )
-    if config.optimizer == "adam":
-        return keras.optimizers.Adam(rate)
-    return keras.optimizers.SGD(rate)
+    return plain_optimizer(config.optimizer, rate)
 
 
 class _StepDecay(keras.optimizers.schedules.LearningRateSchedule):
@@ -276,13 +244,19 @@ class _StepDecay(keras.optimizers.schedules.LearningRateSchedule):
     Zaremba, Sutskever & Vinyals (2014) divide by 1.2 after the 6th of 39.
     """
 
-    def __init__(self, rate, factor, first_epoch, updates_per_epoch):
+    def __init__(
+        self,
+        rate: float,
+        factor: float,
+        first_epoch: int,
+        updates_per_epoch: int,
+    ):
         self.rate = rate
         self.factor = factor
         self.first_epoch = first_epoch
         self.updates_per_epoch = updates_per_epoch
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Any:
         epoch = keras.ops.floor(
             keras.ops.cast(step, "float32") / self.updates_per_epoch
         )

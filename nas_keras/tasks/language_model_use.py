@@ -18,6 +18,7 @@ from nas_keras.tasks.language_model import LanguageModel
 from nas_keras.tasks.language_model import LanguageModelTask
 from nas_keras.tasks.training_config import TrainingConfig
 from nas_keras.tasks.training_files import best_arrays
+from nas_keras.tasks.training_files import save_model
 
 
 def trained_model(
@@ -144,4 +145,4 @@ def export(model: LanguageModel, path: str | os.PathLike) -> None:
         np.array(w) for r in model.recurrent for w in r.trainable_weights
     ]
     plain.set_weights([*arrays, kernel, np.array(model.softmax_bias)])
-    plain.save(path)
+    save_model(plain, path)

@@ -1,4 +1,4 @@
-"""Which pairs of sentences make a batch: pure functions of lengths.
+"""Which pairs make a batch, and its learning rate: pure functions.
 
 Sentences of like length stand together, so that little is padding. Axes: N
 pairs, B pairs of a batch, S and T steps of source and target.
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from nas_keras.data.subwords import PADDING
+from nas_keras.tasks.schedules import cosine
+from nas_keras.tasks.schedules import parts_over
 
 
 def batches_of(
@@ -85,8 +87,8 @@ def rate_at(
         num_halvings: See `schedule`.
     """
     if schedule == "cosine":
-        return learning_rate * 0.5 * (1 + float(np.cos(np.pi * fraction)))
+        return learning_rate * cosine(fraction)
     if schedule == "halving" and fraction > decay_from:
-        share = (fraction - decay_from) / (1 - decay_from)
-        return learning_rate * 0.5 ** int(share * num_halvings)
+        num = parts_over(fraction, decay_from, num_halvings)
+        return learning_rate * 0.5**num
     return learning_rate

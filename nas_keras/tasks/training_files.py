@@ -5,6 +5,8 @@ only.
 """
 
 import contextlib
+import os
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -62,16 +64,62 @@ def load_weights(folder: Path, updates: int) -> list[np.ndarray] | None:
     return [array for _, array in sorted(arrays.items())]
 
 
-def best_arrays(workdir: Path) -> list[np.ndarray]:
+def save_model(model: Any, path: str | os.PathLike) -> None:
+    """Writes a Keras model as a `.keras` file, whole or not at all."""
+    path = Path(path)
+    temporary = path.with_name(".temporary.keras")
+    model.save(temporary)
+    data = temporary.read_bytes()
+    temporary.unlink()
+    files.write_atomically(path, data)
+
+
+def keep_best(
+    workdir: Path,
+    best_updates: int,
+    updates: int,
+    weights: Callable[[], Sequence[np.ndarray]],
+) -> None:
+    """Has `best/` hold the best weights of a training, and none newer.
+
+    The training's history says which epoch was the best. What was written of
+    an epoch that was begun anew, killed or rolled back before its end was on
+    record, may have been the best then and not be now. The weights that were
+    the best before stay beside the new ones, for an epoch that is begun anew.
+
+    Args:
+        workdir: Of the training.
+        best_updates: Those after which the best epoch so far was over.
+        updates: Those after which the last epoch was over.
+        weights: Returns the weights of the last epoch.
+    """
+    folder = workdir / "best"
+    newest = checkpoints.newest_step(folder)
+    if best_updates == updates:
+        save_weights(folder, updates, weights())
+    elif newest is not None and newest > best_updates:
+        checkpoints.forget_newest(folder)
+
+
+def best_arrays(workdir: Path, updates: int | None = None) -> list[np.ndarray]:
     """Returns the weights that a training has kept as its best.
+
+    Args:
+        workdir: Of the training.
+        updates: Those after which the best epoch was over, as its history
+            says; None: of the newest, which is the best between two epochs.
 
     Raises:
         ValueError: If there are none, or they are damaged.
     """
     folder = Path(workdir) / "best"
-    step = checkpoints.newest_step(folder)
+    step = checkpoints.newest_step(folder) if updates is None else updates
     # Not an older one in its place: that is not the best.
     weights = None if step is None else load_weights(folder, step)
     if weights is None:
-        raise ValueError(f"{folder}: no best weights that are whole.")
+        after = "" if step is None else f" after {step} updates,"
+        raise ValueError(
+            f"{folder}: the best weights,{after} are damaged or gone. Restore "
+            "them from a copy, or train in another workdir."
+        )
     return weights

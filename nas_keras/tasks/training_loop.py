@@ -26,13 +26,15 @@ from nas_keras.storage import checkpoints
 from nas_keras.storage import files
 from nas_keras.tasks.replicas import OneReplica
 from nas_keras.tasks.replicas import Replicas
+from nas_keras.tasks.training_files import best_arrays
+from nas_keras.tasks.training_files import keep_best
+from nas_keras.tasks.training_place import Place
+from nas_keras.tasks.training_place import Record
 
 MAX_ROLLBACKS = 3
 # A uniform guess among a million tokens costs 14 nats: beyond this, finite or
 # not, a model has diverged.
 MAX_LOSS_NATS = 100.0
-
-Record = dict[str, Any]
 
 
 class TrainingError(Exception):
@@ -66,29 +68,6 @@ class Update:
     elapsed_s: float
 
 
-@dataclasses.dataclass
-class Place:
-    """Where a training is; what of a snapshot is no array.
-
-    Attributes:
-        epoch: From 0.
-        batch: In the epoch, from 0.
-        updates: In all.
-        loss_sum: Of the epoch's batches, nats.
-        average_from: Update that averages begin with, or None.
-        elapsed_s: Of the epoch.
-        history: The record of each epoch that is over.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    updates: int = 0
-    loss_sum: float = 0.0
-    average_from: int | None = None
-    elapsed_s: float = 0.0
-    history: list[Record] = dataclasses.field(default_factory=list)
-
-
 class TrainingLoop(abc.ABC):
     """Takes updates, epoch after epoch, and survives what goes wrong.
 
@@ -103,6 +82,7 @@ class TrainingLoop(abc.ABC):
 
     Attributes:
         place: Where it is.
+        rate: Learning rate of the last update.
         rollbacks: How often it went back, in all.
     """
 
@@ -117,6 +97,7 @@ class TrainingLoop(abc.ABC):
     ):
         self.workdir = workdir
         self.place = Place()
+        self.rate = 0.0
         # Not in the snapshots: one that is gone back to stays as it is.
         self.rollbacks = 0
         self.num_epochs = num_epochs
@@ -133,6 +114,11 @@ class TrainingLoop(abc.ABC):
         "many layers or units."
     )
 
+    # See `Place.best_epoch`.
+    best_by: tuple[str, int]
+    # Whether the weights of the best epoch are kept.
+    keeps_best = True
+
     @abc.abstractmethod
     def batches(self, epoch: int) -> Sequence[Any]:
         """Returns what each update of an epoch is given."""
@@ -143,7 +129,7 @@ class TrainingLoop(abc.ABC):
 
     @abc.abstractmethod
     def update(self, batch: Any, epochs: float) -> float:
-        """Takes an update and returns its loss in nats.
+        """Takes an update, of `rate`, and returns its loss in nats.
 
         Args:
             batch: One of `batches`.
@@ -163,11 +149,16 @@ class TrainingLoop(abc.ABC):
         """Sets what does not outlive an epoch to its beginning."""
 
     @abc.abstractmethod
-    def end_epoch(self) -> Record:
-        """Scores the model and returns the record of the epoch, JSON-able.
+    def scores(self) -> Record:
+        """Returns the scores of the epoch that is over, JSON-able.
 
-        `elapsed_s` of it is put in by the caller.
+        Raises:
+            Diverged: If they are of no use.
         """
+
+    @abc.abstractmethod
+    def result_arrays(self) -> list[np.ndarray]:
+        """Returns the weights that the scores are of."""
 
     @abc.abstractmethod
     def write_result(self) -> None:
@@ -261,10 +252,24 @@ class TrainingLoop(abc.ABC):
     def _end_epoch(self) -> Record:
         place, begin_s = self.place, time.monotonic()
         self.finite_arrays()  # Before any are kept as the best.
-        record = self._scored()
-        place.elapsed_s += time.monotonic() - begin_s
-        record = {**record, "elapsed_s": place.elapsed_s}
+        record = {
+            "epoch": place.epoch + 1,
+            "updates": place.updates,
+            "learning_rate": self.rate,
+            "train_loss_nats": place.loss_sum / place.batch,
+            **self._scored(),
+            "rollbacks": self.rollbacks,
+        }
         place.history.append(record)
+        if self.replicas.is_chief and self.keeps_best:
+            keep_best(
+                self.workdir,
+                self.best_epoch()["updates"],
+                place.updates,
+                self.result_arrays,
+            )
+        place.elapsed_s += time.monotonic() - begin_s
+        record["elapsed_s"] = place.elapsed_s
         place.epoch += 1
         place.batch, place.loss_sum, place.elapsed_s = 0, 0.0, 0.0
         self.begin_epoch()
@@ -272,18 +277,42 @@ class TrainingLoop(abc.ABC):
         return record
 
     def _scored(self) -> Record:
-        """Returns the chief's record of the epoch, on all processes."""
+        """Returns the chief's scores of the epoch, on all processes."""
         answer: dict[str, Any] = {}
         if self.replicas.is_chief:
             try:
-                answer = {"record": self.end_epoch()}
+                answer = {"scores": self.scores()}
             except Diverged as error:
                 answer = {"diverged": str(error)}
         message = json.dumps(answer).encode()
         answer = json.loads(self.replicas.broadcast(message))
         if "diverged" in answer:
             raise Diverged(answer["diverged"])
-        return answer["record"]
+        return answer["scores"]
+
+    # For the result.
+
+    def best_epoch(self) -> Record:
+        """Returns the record of the best epoch so far."""
+        return self.place.best_epoch(*self.best_by)
+
+    def best_weights(self) -> list[np.ndarray]:
+        """Returns the weights of the best epoch.
+
+        Raises:
+            ValueError: If they are damaged or gone.
+        """
+        return best_arrays(self.workdir, self.best_epoch()["updates"])
+
+    def course(self) -> dict[str, Any]:
+        """Returns what a result says of how it was come by."""
+        history = self.place.history
+        return {
+            "epochs": len(history),
+            "updates": self.place.updates,
+            "rollbacks": self.rollbacks,
+            "elapsed_s": sum(past["elapsed_s"] for past in history),
+        }
 
     # Snapshots.
 
@@ -308,8 +337,7 @@ class TrainingLoop(abc.ABC):
     def _save(self) -> None:
         arrays = self.finite_arrays()  # On all workers, to diverge together.
         if self.replicas.is_chief:
-            text = json.dumps(dataclasses.asdict(self.place))
-            arrays["place"] = np.frombuffer(text.encode(), np.uint8)
+            arrays["place"] = self.place.encoded()
             checkpoints.save(self._folder, self.place.updates, arrays)
 
     def _go_to_newest(self) -> bool:
@@ -328,7 +356,7 @@ class TrainingLoop(abc.ABC):
         if not message:
             return False
         arrays = checkpoints.decode(message)
-        self.place = Place(**json.loads(arrays.pop("place").tobytes()))
+        self.place = Place.decoded(arrays.pop("place"))
         self.restore(arrays)
         return True
 

@@ -30,15 +30,14 @@ from nas_keras.tasks.replicas import Replicas
 from nas_keras.tasks.scores import perplexity
 from nas_keras.tasks.sentence_batches import batches_of
 from nas_keras.tasks.sentence_batches import rate_at
-from nas_keras.tasks.training_files import best_arrays
 from nas_keras.tasks.training_files import exclusive_workdir
 from nas_keras.tasks.training_files import load_weights
 from nas_keras.tasks.training_files import save_weights
 from nas_keras.tasks.training_loop import MAX_LOSS_NATS
 from nas_keras.tasks.training_loop import Diverged
-from nas_keras.tasks.training_loop import Record
 from nas_keras.tasks.training_loop import TrainingLoop
 from nas_keras.tasks.training_loop import Update
+from nas_keras.tasks.training_place import Record
 from nas_keras.tasks.translation_config import TranslationConfig
 from nas_keras.tasks.translation_config import TranslationModelConfig
 from nas_keras.tasks.translation_model import TranslationModel
@@ -133,6 +132,8 @@ def train_translation(
 class _Training(TrainingLoop):
     """Of batches of pairs of like length."""
 
+    best_by = "validation_bleu", 1
+
     def __init__(
         self,
         config: TranslationConfig,
@@ -165,7 +166,6 @@ class _Training(TrainingLoop):
             corpus.source_language,
             corpus.target_language,
         )
-        self._rate = 0.0
         super().__init__(
             workdir,
             config.num_epochs or config.num_updates / len(self.batches(0)),
@@ -204,10 +204,8 @@ class _Training(TrainingLoop):
         )
         if updates < config.warmup_updates:
             rate *= (updates + 1) / config.warmup_updates
-        self._rate = rate * self.rate_factor()
-        return self._steps.update(
-            *self._pairs.batch(batch), self._rate, updates
-        )
+        self.rate = rate * self.rate_factor()
+        return self._steps.update(*self._pairs.batch(batch), self.rate, updates)
 
     def arrays(self) -> dict[str, np.ndarray]:
         return self._steps.arrays()
@@ -215,32 +213,22 @@ class _Training(TrainingLoop):
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._steps.restore(arrays)
 
-    def end_epoch(self) -> Record:
-        place, weights = self.place, self._steps.weights()
-        pairs = self._task.corpus.validation
-        loss_nats = self._loss_nats(pairs)
+    def scores(self) -> Record:
+        loss_nats = self._loss_nats(self._task.corpus.validation)
         if not loss_nats < MAX_LOSS_NATS:
             raise Diverged(f"a validation loss of {loss_nats:.4g} nats")
         bleu = self._validation_bleu()
-        best = max((r["validation_bleu"] for r in place.history), default=-1.0)
-        if bleu > best:
-            save_weights(self.workdir / "best", place.updates, weights)
         if self._config.average_epochs > 1:
             save_weights(
                 self.workdir / "epochs",
-                place.updates,
-                weights,
+                self.place.updates,
+                self.result_arrays(),
                 self._config.average_epochs,
             )
-        return {
-            "epoch": place.epoch + 1,
-            "updates": place.updates,
-            "learning_rate": self._rate,
-            "train_loss_nats": place.loss_sum / place.batch,
-            "validation_loss_nats": loss_nats,
-            "validation_bleu": bleu,
-            "rollbacks": self.rollbacks,
-        }
+        return {"validation_loss_nats": loss_nats, "validation_bleu": bleu}
+
+    def result_arrays(self) -> list[np.ndarray]:
+        return self._steps.weights()
 
     def _validation_bleu(self) -> float:
         pairs = self._task.corpus.validation
@@ -278,36 +266,13 @@ class _Training(TrainingLoop):
 
     def write_result(self) -> None:
         chosen = self._choose_weights()
-        corpus, metrics = self._task.corpus, {}
-        signatures: dict[str, str] = {}
-        for part in ("validation", "test"):
-            pairs = getattr(corpus, part)
-            loss_nats = self._loss_nats(pairs)
-            metrics[f"{part}_loss_nats"] = loss_nats
-            metrics[f"{part}_perplexity"] = perplexity(loss_nats)
-            for name, beam in (("greedy", 1), ("beam", self._config.beam)):
-                scores, texts = self._scored_texts(pairs, beam)
-                metrics[f"{part}_{name}_bleu"] = scores.bleu
-                metrics[f"{part}_{name}_chrf"] = scores.chrf
-                signatures = {
-                    "bleu": scores.bleu_signature,
-                    "chrf": scores.chrf_signature,
-                }
-                path = self.workdir / (
-                    f"{part}.{name}.{corpus.target_language}"
-                )
-                data = "".join(f"{text}\n" for text in texts)
-                files.write_atomically(path, data.encode())
-        history = self.place.history
-        settings = self._config.settings(self._spec, corpus)
+        metrics, signatures = self._write_translations()
+        settings = self._config.settings(self._spec, self._task.corpus)
         result = {
             "metrics": metrics,
             "signatures": signatures,
             "weights": chosen,
-            "epochs": len(history),
-            "updates": self.place.updates,
-            "rollbacks": self.rollbacks,
-            "elapsed_s": sum(past["elapsed_s"] for past in history),
+            **self.course(),
             "cell": self._spec.to_dict(),
             "units": self._recipe.units,
             "parameters": self._recipe.num_parameters(
@@ -323,11 +288,33 @@ class _Training(TrainingLoop):
         )
         files.write_json(self.workdir / "result.json", result)
 
+    def _write_translations(self) -> tuple[dict[str, float], dict[str, str]]:
+        """Writes a file of each set and search; returns figures, signatures."""
+        corpus = self._task.corpus
+        metrics: dict[str, float] = {}
+        signatures: dict[str, str] = {}
+        for part in ("validation", "test"):
+            pairs = getattr(corpus, part)
+            loss_nats = self._loss_nats(pairs)
+            metrics[f"{part}_loss_nats"] = loss_nats
+            metrics[f"{part}_perplexity"] = perplexity(loss_nats)
+            for name, beam in (("greedy", 1), ("beam", self._config.beam)):
+                scores, texts = self._scored_texts(pairs, beam)
+                metrics[f"{part}_{name}_bleu"] = scores.bleu
+                metrics[f"{part}_{name}_chrf"] = scores.chrf
+                signatures = {
+                    "bleu": scores.bleu_signature,
+                    "chrf": scores.chrf_signature,
+                }
+                file = f"{part}.{name}.{corpus.target_language}"
+                data = "".join(f"{text}\n" for text in texts)
+                files.write_atomically(self.workdir / file, data.encode())
+        return metrics, signatures
+
     def _choose_weights(self) -> str:
         """Takes the best epoch's weights, or the mean if it is no worse."""
-        history = self.place.history
-        best = max(history, key=lambda past: past["validation_bleu"])
-        self._steps.set_weights(best_arrays(self.workdir))
+        history, best = self.place.history, self.best_epoch()
+        self._steps.set_weights(self.best_weights())
         chosen = f"epoch {best['epoch']}"
         num = min(self._config.average_epochs, len(history))
         if num == 1:
@@ -335,7 +322,7 @@ class _Training(TrainingLoop):
         self._steps.set_weights(self._mean_of_epochs(history[-num:]))
         if self._validation_bleu() >= best["validation_bleu"]:
             return f"mean of the last {num} epochs"
-        self._steps.set_weights(best_arrays(self.workdir))
+        self._steps.set_weights(self.best_weights())
         return chosen
 
     def _mean_of_epochs(self, records: Sequence[Record]) -> list[np.ndarray]:

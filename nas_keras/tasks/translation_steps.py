@@ -5,6 +5,7 @@ Axes: B sentences, S source steps, T target steps, V vocabulary.
 """
 
 import functools
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
@@ -16,8 +17,9 @@ import tensorflow as tf
 from nas_keras.data.subwords import BEGIN
 from nas_keras.data.subwords import PADDING
 from nas_keras.tasks import translation_search
+from nas_keras.tasks.gradients import clipped
+from nas_keras.tasks.gradients import plain_optimizer
 from nas_keras.tasks.language_model import initial_weights
-from nas_keras.tasks.language_model_steps import clipped
 from nas_keras.tasks.replicas import OneReplica
 from nas_keras.tasks.replicas import Replicas
 from nas_keras.tasks.training_variables import TrainingVariables
@@ -85,19 +87,18 @@ class TranslationSteps(TrainingVariables):
 
     def __init__(
         self,
-        model: Any,
+        model: Callable[[], TranslationModel],
         config: TranslationConfig,
         replicas: Replicas | None = None,
     ):
         self._config = config
         self._replicas: Replicas = replicas or OneReplica()
         with self._replicas.scope():
-            self.model: TranslationModel = model()
+            self.model = model()
             self._weights = self.model.trainable_variables
-            if config.optimizer == "adam":
-                self._optimizer = keras.optimizers.Adam(config.learning_rate)
-            else:
-                self._optimizer = keras.optimizers.SGD(config.learning_rate)
+            self._optimizer = plain_optimizer(
+                config.optimizer, config.learning_rate
+            )
             self._optimizer.build(self._weights)
         self._set_first_weights()
         self._update = tf.function(
@@ -159,8 +160,10 @@ class TranslationSteps(TrainingVariables):
 
     # Their programs.
 
-    def _update_step(self, source, target, rate, seed):
-        def of_replica(index):
+    def _update_step(
+        self, source: Any, target: Any, rate: Any, seed: Any
+    ) -> Any:
+        def of_replica(index: Any) -> Any:
             gradients, loss = self._gradients(source, target, seed, index)
             # The optimizer adds those of the replicas, which are equal by now.
             gradients = clipped(gradients, self._config.clip_norm)
@@ -171,7 +174,9 @@ class TranslationSteps(TrainingVariables):
 
         return self._replicas.run(of_replica)
 
-    def _gradients(self, source, target, seed, index):
+    def _gradients(
+        self, source: Any, target: Any, seed: Any, index: Any
+    ) -> tuple[list[Any], Any]:
         """Returns the gradients of the batch, and its loss in nats a token."""
         num = self._replicas.num
         masks = self._masks(tf.shape(source)[0], seed)
@@ -206,7 +211,7 @@ class TranslationSteps(TrainingVariables):
             masks[name] = tf.cast(uniform >= rate, tf.float32) / (1 - rate)
         return masks
 
-    def _score_step(self, source, target):
+    def _score_step(self, source: Any, target: Any) -> Losses:
         logits = self.model((source, shifted(target)))
         return losses_of(logits, target, 0.0)
 
@@ -221,7 +226,7 @@ def compiled_search(
             translation_search.beam_search, beam=beam, alpha=alpha, beta=beta
         )
 
-    def run(source, limits):
+    def run(source: Any, limits: Any) -> translation_search.Hypotheses:
         return search(model, source, limits)
 
     return tf.function(run, input_signature=[_IDS, _INTS], autograph=False)

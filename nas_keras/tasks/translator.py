@@ -21,6 +21,7 @@ from nas_keras.data.subwords import PADDING
 from nas_keras.data.subwords import Subwords
 from nas_keras.storage import files
 from nas_keras.tasks.sentence_batches import padded
+from nas_keras.tasks.training_files import save_model
 from nas_keras.tasks.translation_model import TranslationModel
 from nas_keras.tasks.translation_steps import compiled_search
 from nas_keras.tasks.translation_steps import shifted
@@ -187,11 +188,7 @@ class Translator:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / ".temporary.keras"
-        self.model.save(temporary)
-        data = temporary.read_bytes()
-        temporary.unlink()
-        files.write_atomically(folder / _FILES[0], data)
+        save_model(self.model, folder / _FILES[0])
         for name, subwords in (
             ("source", self.source_subwords),
             ("target", self.target_subwords),

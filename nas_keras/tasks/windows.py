@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from nas_keras.tasks.language_model_config import LanguageModelConfig
+from nas_keras.tasks.schedules import cosine
 
 # Merity et al. (2017), section 4.1: 19 of 20 windows have T steps on average,
 # the others half of it; standard deviation 5, at least 5.
@@ -62,7 +63,7 @@ def rate_at(
     """
     rate = config.learning_rate
     if config.schedule == "cosine":
-        return rate * 0.5 * (1 + math.cos(math.pi * epochs / num_epochs))
+        return rate * cosine(epochs, num_epochs)
     if config.schedule == "step":
         decays = max(math.floor(epochs) + 1 - config.decay_epoch, 0)
         return rate / config.decay**decays
