@@ -25,7 +25,6 @@ from nas_keras.convnets.drop_path import DropPath
 from nas_keras.data.images import Images
 from nas_keras.data.images import image_set
 from nas_keras.storage import checkpoints
-from nas_keras.tasks import image_classification
 from nas_keras.tasks.image_batches import normalization_of
 from nas_keras.tasks.image_classification import train_images
 from nas_keras.tasks.image_config import ImageConfig
@@ -189,7 +188,7 @@ def test_the_history_says_which_weights_are_the_best(
         assert results[1]["weights"] == f"epoch {best.epoch}, the best"
         return
     (tmp_path / "best" / f"step_{best.updates:08d}.npz").unlink()
-    message = f"best: the best weights, after {best.updates} updates, are "
+    message = f"best: the best weights after {best.updates} updates are "
     with pytest.raises(ValueError, match=message):
         _train(_config(), tmp_path)
     assert not (tmp_path / "result.json").exists()
@@ -216,9 +215,7 @@ def test_the_name_of_a_set_is_no_setting_and_is_in_the_result(
 def test_first_weights_of_no_use_are_said_to_be_the_networks(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(
-        image_classification.ImageSteps, "update", lambda *_: math.nan
-    )
+    monkeypatch.setattr(ImageSteps, "update", lambda *_: math.nan)
     message = "before the first update.* Choose fewer layers, or another net"
     with pytest.raises(TrainingError, match=message):
         _train(_config(), tmp_path)

@@ -659,7 +659,7 @@ def test_best_weights_that_are_damaged_are_not_replaced_by_older(tmp_path):
     _train(_config({"num_epochs": 4}), tmp_path)
     newest = max((tmp_path / "best").glob("step_*"))
     newest.write_bytes(newest.read_bytes()[:-9])
-    message = r"best: the best weights, after \d+ updates, are damaged or gone"
+    message = r"best: the best weights after \d+ updates are damaged or gone"
     with pytest.raises(ValueError, match=message):
         training_files.best_arrays(tmp_path)
 

@@ -129,7 +129,7 @@ def test_an_export_must_be_a_keras_file(tmp_path):
 
 def test_a_workdir_without_weights_is_refused(tmp_path):
     config = dataclasses.replace(TRAINING_PRESETS["tiny"])
-    with pytest.raises(ValueError, match="no best weights that are whole"):
+    with pytest.raises(ValueError, match="best weights are damaged or gone"):
         trained_model(config, _corpus(), tmp_path)
 
 

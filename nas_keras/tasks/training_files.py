@@ -117,9 +117,9 @@ def best_arrays(workdir: Path, updates: int | None = None) -> list[np.ndarray]:
     # Not an older one in its place: that is not the best.
     weights = None if step is None else load_weights(folder, step)
     if weights is None:
-        after = "" if step is None else f" after {step} updates,"
+        after = "" if step is None else f" after {step} updates"
         raise ValueError(
-            f"{folder}: the best weights,{after} are damaged or gone. Restore "
+            f"{folder}: the best weights{after} are damaged or gone. Restore "
             "them from a copy, or train in another workdir."
         )
     return weights
