@@ -140,18 +140,19 @@ def test_the_lstm_of_the_tree_is_the_published_lstm():
     np.testing.assert_allclose(layers[0](x), layers[1](x), atol=1e-6)
 
 
-@pytest.mark.parametrize("use_xla", [False, True])
-@pytest.mark.parametrize("tokens", [_NASCELL, _LSTM], ids=["nascell", "lstm"])
+# XLA compiles one program for all trees of a base, so once.
+@pytest.mark.parametrize(
+    ("tokens", "use_xla"),
+    [(_NASCELL, False), (_NASCELL, True), (_LSTM, False)],
+    ids=["nascell", "nascell_xla", "lstm"],
+)
 def test_known_cells_agree_with_nas_rnn_in_values_and_gradients(
     tokens, use_xla
 ):
     _assert_agrees_with_nas_rnn(tree_space(8), tokens, use_xla)
 
 
-@pytest.mark.parametrize(
-    ("base", "seed"),
-    [(2, 0), (2, 1), (3, 0), (3, 1), (5, 0), (8, 0)],
-)
+@pytest.mark.parametrize(("base", "seed"), [(2, 0), (3, 1), (5, 0), (8, 0)])
 def test_random_cells_agree_with_nas_rnn(base, seed):
     space = tree_space(base)
     _assert_agrees_with_nas_rnn(space, _random_tokens(space, seed))

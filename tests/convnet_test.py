@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import convnet_oracles as oracles
+import forked
 from nas_keras.convnets import ConvLayer
 from nas_keras.convnets import ConvNetSpec
 from nas_keras.convnets import ConvNode
@@ -305,7 +306,8 @@ def test_saved_model_loads_in_a_process_that_imports_the_package(tmp_path):
         "y = model(np.load(folder + '/x.npy'))\n"
         "np.save(folder + '/y.npy', np.asarray(y))\n"
     )
-    run(program, str(tmp_path))
+    result = forked.run("-c", program, tmp_path)
+    assert result.returncode == 0, result.stderr
     near(np.load(tmp_path / "y.npy"), np.asarray(model(x)))
 
 
@@ -324,16 +326,11 @@ def test_network_is_built_and_trained_on_jax():
         "model.fit(x, np.ones((2, 2)), verbose=0)\n"
         "assert 'tensorflow' not in sys.modules\n"
     )
-    run(program, KERAS_BACKEND="jax")
-
-
-def run(program, *arguments, **environment):
     path = os.pathsep.join([str(_TESTS), str(_TESTS.parent)])
     subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        env=os.environ | {"PYTHONPATH": path} | environment,
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": path, "KERAS_BACKEND": "jax"},
         check=True,
-        timeout=300,
     )
 
 

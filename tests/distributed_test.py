@@ -1,7 +1,6 @@
 """Searches of several processes: the same results, whatever happens.
 
-A minute or two on two cores, for each process loads TensorFlow;
-nothing short of processes can be killed, or meet.
+Nothing short of processes can be killed, or meet.
 """
 
 import json
@@ -18,6 +17,7 @@ import time
 import numpy as np
 import pytest
 
+import forked
 from nas_keras import report
 from nas_keras.controllers import RandomController
 from nas_keras.search import FunctionEvaluator
@@ -45,9 +45,10 @@ _WORKER = """
 
     workdir = sys.argv[1] or None
     space = Space([Choice(f"choice_{k}", (0, 1, 2, 3)) for k in range(6)])
-    with Cluster.from_environment(wait_s=60) as cluster:
+    with Cluster.from_environment(wait_s=600) as cluster:
         controller = PolicyGradientController(
-            space, units=8, seed=int(sys.argv[4]) * cluster.index
+            space, units=8, num_layers=1,
+            seed=int(sys.argv[4]) * cluster.index,
         )
         trials = search(
             controller, FunctionEvaluator(space, score), int(sys.argv[3]),
@@ -87,31 +88,25 @@ def _addresses(num):
     return addresses
 
 
-def _start(
-    num, workdir="", sleep_s=0.0, num_trials=14, seed_of_others=0, **options
-):
+def _start(num, workdir="", sleep_s=0.0, num_trials=14, seed_of_others=0):
     arguments = (workdir, sleep_s, num_trials, seed_of_others)
-    return _start_program(_WORKER, arguments, num, **options)
+    return _start_program(_WORKER, arguments, num)
 
 
-def _start_program(text, arguments, num, **options):
+def _start_program(text, arguments, num):
     addresses = _addresses(num) if num > 1 else ()
-    command = [sys.executable, "-c", textwrap.dedent(text)]
+    command = ("-c", textwrap.dedent(text), *arguments)
     return [
-        subprocess.Popen(
-            [*command, *map(str, arguments)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=_environment(index, addresses), **options,
-        )
+        forked.start(*command, env=_environment(index, addresses))
         for index in range(num)
-    ]  # fmt: skip
+    ]
 
 
 def _ended(workers):
     """Returns status, output and errors of each."""
     found = []
     for worker in workers:
-        output, errors = worker.communicate(timeout=100)
+        output, errors = worker.communicate()
         found.append((worker.returncode, output, errors))
     return found
 
@@ -159,27 +154,26 @@ def test_the_number_of_workers_is_not_part_of_the_result(tmp_path, alone):
     num = 4
     want_workdir, want = alone
     workdir = tmp_path / "run"
-    for output in _outputs(_start(num, workdir, sleep_s=0.05)):
+    sleep_s = 0.05
+    for output in _outputs(_start(num, workdir, sleep_s)):
         assert output == want  # Trials and weights, on every worker.
     _assert_same(workdir, want_workdir)
-    shares = [
-        json.loads(line)["num_items"]
-        for line in (workdir / "workers.jsonl").read_text().splitlines()
-    ]
-    assert shares[:3] == [[4 // num] * num] * 3
-    assert sum(map(sum, shares)) == 14
-    # Worker 1 is three times slower, and shows.
-    rows = report.summarise_workers(report.read_run(workdir).shares)
-    assert [row.worker for row in rows if row.slowness > 2] == [1]
-    assert rows[0].waiting_s > rows[1].waiting_s
-    assert "Worker 1 is slow: " in report.describe_workers(rows)[1]
+    shares = report.read_run(workdir).shares
+    assert [share.num_items for share in shares[:3]] == [(4 // num,) * num] * 3
+    assert sum(sum(share.num_items) for share in shares) == 14
+    # Worker 1 sleeps for three times as long: that is counted, and as its own.
+    sleeps_s = [sleep_s, 3 * sleep_s, sleep_s, sleep_s]
+    for share in shares:
+        for its in zip(share.num_items, share.busy_s, sleeps_s, strict=True):
+            num_items, busy_s, child_s = its
+            assert busy_s >= num_items * child_s
 
 
 def test_the_number_of_workers_may_change_when_all_are_killed(tmp_path, alone):
     want_workdir, want = alone
     workdir = tmp_path / "run"
     workers = _start(2, workdir, sleep_s=0.4)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while (
         not list((workdir / "pending").glob("*.mark"))
         or not (workdir / "checkpoints" / "manifest.json").exists()
@@ -253,12 +247,12 @@ _SHARED = """
     space = enas_recurrent_space(2)
 
     def trials():
-        controller = PolicyGradientController(space, units=4)
+        controller = PolicyGradientController(space, units=4, num_layers=1)
         return search(
             controller, shared, 14, workdir, batch_size=4, cluster=cluster
         )
 
-    with Cluster.from_environment(wait_s=60) as cluster:
+    with Cluster.from_environment(wait_s=600) as cluster:
         shared = SharedWeights(
             space, LanguageModelTask(config, corpus), num_phases=2,
             steps_per_phase=2,
@@ -316,15 +310,6 @@ def test_workers_that_share_weights_go_on_as_if_never_stopped(tmp_path):
     _assert_same(tmp_path / "killed", tmp_path / "want")
 
 
-def test_workers_each_have_rows_of_every_minibatch(tmp_path):
-    for status, _, errors in _ended(_start_shared(3, tmp_path)):
-        assert status == 1
-        assert (
-            "ValueError: The batch_size of a task must be a multiple of the "
-            "number of workers, 3. Received: batch_size=4." in errors
-        )
-
-
 def test_several_workers_do_not_read_what_tensorflow_reads():
     for dataset, num_workers in (("tfds:mnist", 1), ("digits", 2), ("ptb", 2)):
         check_dataset(dataset, num_workers)
@@ -341,83 +326,23 @@ def test_several_workers_do_not_read_what_tensorflow_reads():
 # The program.
 
 
-def _program(folder, *arguments, **options):
-    return subprocess.Popen(
-        [sys.executable, str(_PROGRAM), "--preset=tiny", "--workdir=run",
-         "--noreport", *arguments],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=_environment(), **options,
-    )  # fmt: skip
-
-
-def _children_of(pid):
-    """Returns the process ids below a process."""
-    path = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
-    return list(map(int, path.read_text().split()))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    ((status, output, errors),) = _ended([_program(folder)])
-    assert status == 0, errors
-    return folder / "run", output
-
-
-@pytest.mark.skipif(
-    not pathlib.Path("/proc/self/task").exists(), reason="needs Linux's /proc"
-)
-def test_local_workers_survive_a_kill(tmp_path, undisturbed):
-    want, want_output = undisturbed
-    # As in an allocation of Slurm's, or where TF_CONFIG is not for this.
-    program = _program(tmp_path, "--local_workers=2", "--cluster=none")
-    deadline = time.monotonic() + 60
-    journal = tmp_path / "run" / "trials.jsonl"
-    while not journal.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    victim = _children_of(program.pid)[1]
-    os.kill(victim, signal.SIGKILL)
-    ((status, output, errors),) = _ended([program])
-    assert status == 0, errors
-    assert "starting all again (restart 1 of 10)" in errors
-    assert "worker 1 is lost: its connection was closed" in errors
-    _assert_same(tmp_path / "run", want)
-    best, want_best = (f / "best_cell.json" for f in (tmp_path / "run", want))
-    assert best.read_bytes() == want_best.read_bytes()
-    # The command to repeat is what was given, not that of a worker.
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["command"].endswith(" --local_workers=2 --cluster=none")
-    assert re.search("(?m)^search 6/6 ", output)  # One display of both.
-    assert re.search(r"(?m)^2 workers were busy .* waited .* s for", output)
-    # Once more: nothing is to be done, nor any TensorFlow to be loaded.
-    start = time.monotonic()
-    ((status, again, errors),) = _ended([_program(tmp_path)])
-    assert (status, errors) == (0, "")
-    assert again.splitlines()[0].startswith("cell ")
-    assert time.monotonic() - start < 5
-
-
 def test_workers_that_are_not_told_end_by_themselves(tmp_path):
     """SIGTERM: 143. Its peer is lost: 144."""
     addresses = _addresses(2)
     workers = []
     for index in range(2):
         workers.append(
-            subprocess.Popen(
-                [sys.executable, str(_PROGRAM), "--preset=tiny",
-                 "--workdir=run", "--noreport", "--trials=100000"],
-                cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                text=True, env=_environment(index, addresses),
+            forked.start(
+                _PROGRAM, "--preset=tiny", "--workdir=run", "--noreport",
+                "--trials=100000",
+                cwd=tmp_path, env=_environment(index, addresses),
             )
         )  # fmt: skip
     while not (tmp_path / "run" / "trials.jsonl").exists():
         assert all(worker.poll() is None for worker in workers)
         time.sleep(0.01)
-    start = time.monotonic()
-    workers[1].terminate()
+    workers[1].send_signal(signal.SIGTERM)
     (chief, told) = _ended(workers)
-    assert time.monotonic() - start < 15
     assert told[0] == 143
     assert chief[0] == 144
     assert "nas-search: stopped by SIGTERM; what is finished is kept" in told[2]

@@ -1,14 +1,12 @@
 """The programs in examples/ run, in processes of their own, in small."""
 
-import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import keras
 import pytest
 
+import forked
 from nas_keras.cells import load_spec
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -16,11 +14,7 @@ _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 def _lines(name, *arguments, cwd):
     """Runs an example; returns what it prints, line by line."""
-    result = subprocess.run(
-        [sys.executable, str(_ROOT / "examples" / name), *arguments],
-        capture_output=True, text=True, cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(_ROOT)},
-    )  # fmt: skip
+    result = forked.run(_ROOT / "examples" / name, *arguments, cwd=cwd)
     assert result.returncode == 0, result.stderr
     return result.stdout.splitlines()
 

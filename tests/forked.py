@@ -1,18 +1,29 @@
-"""A program of `train/`, run often: its process is forked, not begun anew.
+"""Processes of Python that are forked, not begun anew.
 
-Importing a program takes a second, most of it the libraries; a fork, some
+Importing a program of `train/` takes a second, TensorFlow four; a fork, some
 milliseconds. Each run is a process of its own all the same, with its arguments,
-folder, output and exit status. For runs that load no TensorFlow.
+folder, environment, output and exit status.
+
+`Program` is a program of `train/` in runs that load no TensorFlow. `start` and
+`run` are for whatever loads it: they fork a process that has imported
+TensorFlow and Keras, has run nothing with them, and knows nothing of this
+package.
 """
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import pathlib
+import runpy
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
+from collections.abc import Mapping
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -127,3 +138,102 @@ def program(name: str) -> Iterator[Program]:
     running = Program(name)
     yield running
     running.close()
+
+
+# Of all tests of this process; begun by the first of them.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tensorflow", "keras"])
+
+
+def _become(command, cwd, env, files):
+    """Runs in this process what `python COMMAND` would."""
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    for number, path in zip((1, 2), files, strict=True):
+        os.dup2(os.open(path, os.O_WRONLY), number)
+    if command[0] == "-c":
+        sys.argv = ["-c", *command[2:]]
+        exec(compile(command[1], "-c", "exec"), {"__name__": "__main__"})
+    else:
+        sys.argv = list(command)
+        runpy.run_path(command[0], run_name="__main__")
+
+
+class Process:
+    """Of Python; in its place, `subprocess.Popen` would do.
+
+    Args:
+        command: What would follow `python`: a file and its arguments, or `-c`,
+            code and its arguments.
+        cwd: The folder to run in.
+        env: The variables of the process.
+    """
+
+    def __init__(
+        self,
+        command: tuple[object, ...],
+        cwd: str | pathlib.Path,
+        env: Mapping[str, str],
+    ):
+        folder = tempfile.mkdtemp()
+        weakref.finalize(self, shutil.rmtree, folder)
+        self._files = [pathlib.Path(folder, name) for name in "oe"]
+        for path in self._files:
+            path.touch()
+        words = tuple(str(word) for word in command)
+        self._process = _FORKS.Process(
+            target=_become,
+            args=(words, cwd, dict(env), self._files),
+            daemon=True,  # It ends with the tests, whatever they do.
+        )
+        self._process.start()
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float = 600) -> tuple[str, str]:
+        """Returns output and errors, once the process has ended."""
+        self._process.join(timeout)
+        if self.returncode is None:
+            self.kill()
+            raise TimeoutError(self._files[1].read_text())
+        output, errors = (path.read_text() for path in self._files)
+        return output, errors
+
+
+def start(
+    *command: object,
+    cwd: str | pathlib.Path = ".",
+    env: Mapping[str, str] | None = None,
+) -> Process:
+    """Returns a process that was begun; see `Process`.
+
+    Args:
+        *command: Of `Process`.
+        cwd: Of `Process`.
+        env: The variables of the process; those of the tests by default.
+    """
+    return Process(command, cwd, os.environ if env is None else env)
+
+
+def run(
+    *command: object,
+    cwd: str | pathlib.Path = ".",
+    env: Mapping[str, str] | None = None,
+) -> Result:
+    """Returns the result of a process that has ended; see `start`."""
+    process = start(*command, cwd=cwd, env=env)
+    output, errors = process.communicate()
+    return Result(process.returncode, output, errors)

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 
+import forked
 from interruption import Stop
 from interruption import snapshot
 from interruption import stop_at
@@ -457,20 +458,9 @@ def test_a_training_is_checked(changes, message):
         _config(**changes)
 
 
-def _run(code, *arguments, **environment):
-    path = os.pathsep.join([os.path.dirname(__file__), *filter(None, sys.path)])
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path, **environment},
-    )
-    assert result.returncode == 0, result.stderr[-3_000:]
-
-
 def test_replicas_are_one_device():
     # Two processors that TensorFlow takes for two: a process of its own.
-    _run("""
+    code = """
         import numpy as np
         import tensorflow as tf
         cpu = tf.config.list_physical_devices("CPU")[0]
@@ -508,7 +498,9 @@ def test_replicas_are_one_device():
             assert "batch_size=5 for 2 replicas" in str(error)
         else:
             raise SystemExit("5 images were shared out to 2 replicas")
-    """)
+    """
+    result = forked.run("-c", textwrap.dedent(code))
+    assert result.returncode == 0, result.stderr[-3_000:]
 
 
 def _known_figures():
@@ -529,8 +521,7 @@ def _known_figures():
 def test_jax_trains_as_tensorflow_does(tmp_path):
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed.")
-    _run(
-        """
+    code = """
         import dataclasses
         import json
         import pathlib
@@ -548,10 +539,14 @@ def test_jax_trains_as_tensorflow_does(tmp_path):
             its._train(config, folder / "cut", on_update=its.stop_at(7))
         except its.Stop:
             its._train(config, folder / "cut")
-        """,
-        tmp_path,
-        KERAS_BACKEND="jax",
-    )
+    """
+    path = os.pathsep.join([os.path.dirname(__file__), *filter(None, sys.path)])
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)],
+        capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": path, "KERAS_BACKEND": "jax"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3_000:]
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures == pytest.approx(_known_figures(), rel=1e-3, abs=1e-4)
     metrics = [

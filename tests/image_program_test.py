@@ -19,14 +19,6 @@ _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _PROGRAM = _ROOT / "train" / "image_classification.py"
 
 
-def _run(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, str(_PROGRAM), *map(str, arguments)],
-        capture_output=True, text=True, cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(_ROOT)},
-    )  # fmt: skip
-
-
 def _write_images(folder, num=12):
     rng = np.random.default_rng(0)
     for part, count in (("train", num), ("test", 4)):
@@ -62,7 +54,11 @@ _ARGUMENTS = [
 def finished(tmp_path_factory):
     cwd = tmp_path_factory.mktemp("finished")
     (cwd / "two.json").write_text(json.dumps(_NETWORK))
-    result = _run(*_ARGUMENTS, "--tensorboard", cwd=cwd)
+    result = subprocess.run(
+        [sys.executable, str(_PROGRAM), *_ARGUMENTS, "--tensorboard"],
+        capture_output=True, text=True, cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return cwd, result
 
@@ -89,10 +85,10 @@ def test_a_training_leaves_its_files_and_says_what_it_came_to(finished):
     assert found["images"] == "digits"
 
 
-def test_the_same_command_again_prints_the_result(finished):
+def test_the_same_command_again_prints_the_result(finished, program):
     cwd, first = finished
-    result = _run(*_ARGUMENTS, cwd=cwd)
-    assert result.returncode == 0, result.stderr
+    result = program.run(*_ARGUMENTS, cwd=cwd)
+    assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout and result.stdout in first.stdout
 
 
@@ -113,8 +109,9 @@ def test_another_configuration_is_refused_and_changes_nothing(
 def test_a_grid_of_a_folder_chooses_by_validation(tmp_path):
     _write_images(tmp_path / "pets")
     (tmp_path / "two.json").write_text(json.dumps(_NETWORK))
-    result = _run(
-        *_ARGUMENTS, "--image_dir=pets", "--num_validation=6", "--max_train=0",
+    result = forked.run(
+        _PROGRAM, *_ARGUMENTS, "--image_dir=pets", "--num_validation=6",
+        "--max_train=0",
         "--batch_size=6", "--num_epochs=1", "--grid=learning_rate=0.01,0.3",
         cwd=tmp_path,
     )  # fmt: skip

@@ -2,12 +2,11 @@
 
 import pathlib
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+import forked
 from nas_keras.data import image_folder
 from nas_keras.data import image_sources
 
@@ -279,21 +278,17 @@ fails("numbers", "must be a data set of images with one class each")
 
 
 def test_sets_of_tfds_are_read(tmp_path):
-    # A process of its own: it registers data sets, and TensorFlow is slow.
-    result = subprocess.run(
-        [sys.executable, "-c", _TFDS, str(tmp_path)],
-        capture_output=True, text=True,
-    )  # fmt: skip
+    # A process of its own: it registers data sets.
+    result = forked.run("-c", _TFDS, tmp_path)
     assert result.returncode == 0, result.stderr[-3_000:]
     # The program limits TensorFlow's threads before TensorFlow reads.
     program = (
         pathlib.Path(__file__).parents[1] / "train/image_classification.py"
     )
-    result = subprocess.run(
-        [sys.executable, str(program), "--preset=tiny",
-         "--dataset=tfds:squares", f"--data_dir={tmp_path}",
-         f"--workdir={tmp_path / 'run'}", "--num_validation=4",
-         "--max_train=0", "--batch_size=4", "--num_epochs=1"],
-        capture_output=True, text=True,
+    result = forked.run(
+        program, "--preset=tiny", "--dataset=tfds:squares",
+        f"--data_dir={tmp_path}", f"--workdir={tmp_path / 'run'}",
+        "--num_validation=4", "--max_train=0", "--batch_size=4",
+        "--num_epochs=1",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3_000:]

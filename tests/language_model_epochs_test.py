@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -126,32 +127,38 @@ def _with_random_weights(steps, scale=0.8):
     return steps
 
 
+@pytest.fixture(scope="module")
+def scoring():
+    """Steps of random weights, which are not to be trained."""
+    return _with_random_weights(_steps(_config()))
+
+
 @pytest.mark.parametrize("num_steps", [5, 7, 128])
 @pytest.mark.parametrize("num_tokens", [2, 36, 41])
 def test_perplexity_is_over_all_tokens_with_carried_states(
-    num_tokens, num_steps
+    num_tokens, num_steps, scoring
 ):
-    steps = _with_random_weights(_steps(_config()))
     tokens = _corpus().test[:num_tokens]
-    want = _oracle_losses(_named(steps.model), tokens).mean()
-    got = loss_of_text(steps, tokens, num_steps=num_steps)
+    want = _oracle_losses(_named(scoring.model), tokens).mean()
+    got = loss_of_text(scoring, tokens, num_steps=num_steps)
     assert got == pytest.approx(want, rel=1e-5)
 
 
 @pytest.mark.parametrize("num_tokens", [31, 32, 33])
 @pytest.mark.parametrize("batch_size", [3, 8])
-def test_streams_cover_all_tokens_and_begin_with_zeros(num_tokens, batch_size):
-    steps = _with_random_weights(_steps(_config()))
+def test_streams_cover_all_tokens_and_begin_with_zeros(
+    num_tokens, batch_size, scoring
+):
     tokens = _corpus().test[:num_tokens]
     length = math.ceil((num_tokens - 1) / batch_size)
     parts = [
         tokens[begin : begin + length + 1]
         for begin in range(0, num_tokens - 1, length)
     ]
-    weights = _named(steps.model)
+    weights = _named(scoring.model)
     losses = np.concatenate([_oracle_losses(weights, p) for p in parts])
     assert len(losses) == num_tokens - 1
-    got = loss_of_text(steps, tokens, batch_size, num_steps=3)
+    got = loss_of_text(scoring, tokens, batch_size, num_steps=3)
     assert got == pytest.approx(losses.mean(), rel=1e-5)
 
 
@@ -516,14 +523,26 @@ def test_an_interrupted_training_is_as_if_it_had_not_been(changes, tmp_path):
     assert results[0] == results[1]
 
 
-def test_a_finished_training_yields_its_epochs_again(tmp_path):
-    config = _config()
-    first = _train(config, tmp_path)
-    result = (tmp_path / "result.json").read_bytes()
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The workdir of a training that is finished, and its epochs."""
+    workdir = tmp_path_factory.mktemp("trained") / "run"
+    return workdir, _train(_config(), workdir)
+
+
+@pytest.fixture
+def workdir(trained, tmp_path):
+    """A workdir of a test's own in which a training is finished."""
+    return shutil.copytree(trained[0], tmp_path / "run")
+
+
+def test_a_finished_training_yields_its_epochs_again(trained, workdir):
+    result = (workdir / "result.json").read_bytes()
     updates = []
-    assert _train(config, tmp_path, on_update=updates.append) == first
+    again = _train(_config(), workdir, on_update=updates.append)
+    assert again == trained[1]
     assert not updates
-    assert (tmp_path / "result.json").read_bytes() == result
+    assert (workdir / "result.json").read_bytes() == result
 
 
 def test_a_damaged_snapshot_is_passed_over(tmp_path):
@@ -541,13 +560,11 @@ def test_a_damaged_snapshot_is_passed_over(tmp_path):
     _assert_same(snapshot(tmp_path / "whole"), snapshot(tmp_path / "parts"))
 
 
-def test_if_all_snapshots_are_damaged_nothing_is_begun_anew(tmp_path):
-    config = _config()
-    _train(config, tmp_path)
-    for path in (tmp_path / "checkpoints").glob("step_*"):
+def test_if_all_snapshots_are_damaged_nothing_is_begun_anew(workdir):
+    for path in (workdir / "checkpoints").glob("step_*"):
         path.write_bytes(b"")
     with pytest.raises(ValueError, match="all snapshots are damaged"):
-        _train(config, tmp_path)
+        _train(_config(), workdir)
 
 
 def _diverging(monkeypatch, at):
@@ -562,9 +579,15 @@ def _diverging(monkeypatch, at):
     monkeypatch.setattr(LanguageModelSteps, "update", broken)
 
 
-def test_a_loss_of_nan_goes_back_with_half_the_rate(
-    tmp_path, monkeypatch, caplog
+def test_a_loss_of_nan_goes_back_with_half_the_rate_and_says_so(
+    tmp_path, monkeypatch
 ):
+    said = []
+    monkeypatch.setattr(
+        training_loop.logging,
+        "warning",
+        lambda text, *values: said.append(text % values),
+    )
     _diverging(monkeypatch, {10})
     seen = []
     epochs = _train(_config({"num_epochs": 2}), tmp_path, on_update=seen.append)
@@ -576,17 +599,6 @@ def test_a_loss_of_nan_goes_back_with_half_the_rate(
     assert epochs[0].train_loss_nats < 5
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["rollbacks"] == 1
-
-
-def test_going_back_is_said(tmp_path, monkeypatch):
-    said = []
-    monkeypatch.setattr(
-        training_loop.logging,
-        "warning",
-        lambda text, *values: said.append(text % values),
-    )
-    _diverging(monkeypatch, {10})
-    _train(_config(), tmp_path)
     assert said == [
         "Diverged in epoch 1, at update 9: a training loss of nan nats. Back "
         "to update 7, with half the rate: time 1 of 3."
@@ -664,21 +676,19 @@ def test_best_weights_that_are_damaged_are_not_replaced_by_older(tmp_path):
         training_files.best_arrays(tmp_path)
 
 
-def test_what_killed_writers_left_is_removed(tmp_path):
-    _train(_config(), tmp_path)
+def test_what_killed_writers_left_is_removed(workdir):
     for folder in (".", "best", "checkpoints"):
-        (tmp_path / folder / ".step_1.npz.7.tmp").touch()
-    _train(_config(), tmp_path)
-    assert not list(tmp_path.rglob(".*.tmp"))
+        (workdir / folder / ".step_1.npz.7.tmp").touch()
+    _train(_config(), workdir)
+    assert not list(workdir.rglob(".*.tmp"))
 
 
-def test_another_backend_may_not_go_on(tmp_path, monkeypatch):
-    _train(_config(), tmp_path)
+def test_another_backend_may_not_go_on(workdir, monkeypatch):
     monkeypatch.setattr(
         language_model_epochs.keras.backend, "backend", lambda: "jax"
     )
     with pytest.raises(ValueError, match="backend was 'tensorflow', is 'jax'"):
-        _train(_config(), tmp_path)
+        _train(_config(), workdir)
 
 
 def test_first_weights_that_are_of_no_use_end_it_at_once(tmp_path, monkeypatch):
@@ -709,17 +719,16 @@ def test_weights_that_are_not_finite_are_not_kept(tmp_path, monkeypatch):
 # Refusals.
 
 
-def test_a_workdir_of_another_configuration_is_refused(tmp_path):
-    _train(_config(), tmp_path)
-    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+def test_a_workdir_of_another_configuration_is_refused(workdir):
+    before = {p: p.read_bytes() for p in workdir.rglob("*") if p.is_file()}
     with pytest.raises(ValueError, match=re.escape(
         "settings.model.clip_norm was 0.5, is 0.25"
     )):  # fmt: skip
-        _train(_config({"clip_norm": 0.25}), tmp_path)
+        _train(_config({"clip_norm": 0.25}), workdir)
     with pytest.raises(ValueError, match="settings.cell.name was 'lstm'"):
-        _train(_config(cell="gru"), tmp_path)
+        _train(_config(cell="gru"), workdir)
     assert before == {
-        p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()
+        p: p.read_bytes() for p in workdir.rglob("*") if p.is_file()
     }
 
 

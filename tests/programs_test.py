@@ -33,19 +33,9 @@ def _environment():
 
 
 def _python(code, *arguments, cwd):
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *arguments],
-        capture_output=True, text=True, env=_environment(), cwd=cwd,
-    )  # fmt: skip
+    result = forked.run("-c", textwrap.dedent(code), *arguments, cwd=cwd)
     assert result.returncode == 0, result.stderr
     return result.stdout
-
-
-def _search(*arguments, cwd, **options):
-    return subprocess.run(
-        [sys.executable, str(_PROGRAM), *map(str, arguments)],
-        capture_output=True, text=True, env=_environment(), cwd=cwd, **options,
-    )  # fmt: skip
 
 
 def _tree(folder):
@@ -75,7 +65,10 @@ def _journal(path):
 def finished(tmp_path_factory):
     # The whole path, four models compiled: about 18 s.
     cwd = tmp_path_factory.mktemp("finished")
-    result = _search("--preset=tiny", "--workdir=run", cwd=cwd)
+    result = subprocess.run(
+        [sys.executable, str(_PROGRAM), "--preset=tiny", "--workdir=run"],
+        capture_output=True, text=True, env=_environment(), cwd=cwd,
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return cwd / "run", result
 
@@ -97,12 +90,12 @@ def test_a_search_leaves_its_files_and_prints_its_table(finished):
 
 
 def test_the_same_command_again_prints_the_result_and_evaluates_nothing(
-    finished,
+    finished, program
 ):
     workdir, first = finished
     before = _tree(workdir)
-    result = _search("--preset=tiny", "--workdir=run", cwd=workdir.parent)
-    assert result.returncode == 0, result.stderr
+    result = program.run("--preset=tiny", "--workdir=run", cwd=workdir.parent)
+    assert (result.returncode, result.stderr) == (0, "")
     assert _table(result.stdout) == _table(first.stdout)
     after = _tree(workdir)
     for name in _FILES:
@@ -110,26 +103,37 @@ def test_the_same_command_again_prints_the_result_and_evaluates_nothing(
             assert after[name] == before[name], name
 
 
-def test_an_interrupted_search_is_completed_by_the_same_command(
-    finished, tmp_path
-):
-    # Two processes that import TensorFlow and compile: about 25 s.
-    arguments = ["--preset=tiny", "--workdir=run"]
-    process = subprocess.Popen(
-        [sys.executable, str(_PROGRAM), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=_environment(),
-        cwd=tmp_path,
-    )
-    journal = tmp_path / "run" / "trials.jsonl"
-    deadline = time.monotonic() + 100
-    while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
+def _await(process, condition):
+    deadline = time.monotonic() + 600
+    while not condition():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def _children_of(pid):
+    """Returns the process ids below a process."""
+    path = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
+    return list(map(int, path.read_text().split()))
+
+
+@pytest.mark.skipif(
+    not pathlib.Path("/proc/self/task").exists(), reason="needs Linux's /proc"
+)
+def test_a_search_that_is_interrupted_and_killed_ends_as_if_it_were_not(
+    finished, program, tmp_path
+):
+    """Interrupted alone; one of two local workers killed after that."""
+    want, _ = finished
+    arguments = ["--preset=tiny", "--workdir=run", "--noreport"]
+    run = tmp_path / "run"
+    journal = run / "trials.jsonl"
+    process = forked.start(_PROGRAM, *arguments, cwd=tmp_path)
+    _await(
+        process,
+        lambda: journal.exists() and journal.read_bytes().count(b"\n") > 1,
+    )
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate()
     assert process.returncode == 130, errors
     lines = [line for line in errors.splitlines() if "nas-search" in line]
     assert lines == [
@@ -138,18 +142,51 @@ def test_an_interrupted_search_is_completed_by_the_same_command(
     ]
     assert "Traceback" not in errors
     begun = _journal(journal)
-    assert 2 <= len(begun)
-    result = _search(*arguments, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    workdir, _ = finished
+    assert 2 <= len(begun) < 6
+
+    # As in an allocation of Slurm's, or where TF_CONFIG is not for this.
+    process = subprocess.Popen(
+        [sys.executable, str(_PROGRAM), *arguments, "--local_workers=2",
+         "--cluster=none"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=_environment(),
+    )  # fmt: skip
+    _await(process, (run / "workers.jsonl").exists)
+    os.kill(_children_of(process.pid)[1], signal.SIGKILL)
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    assert "starting all again (restart 1 of 10)" in errors
+    assert "worker 1 is lost: its connection was closed" in errors
     for name in ("trials.jsonl", "random/trials.jsonl", "retrained.jsonl"):
-        assert _journal(tmp_path / "run" / name) == _journal(workdir / name)
+        assert _journal(run / name) == _journal(want / name)
+    for folder in ("", "random"):
+        names = ["steps.jsonl", f"checkpoints/{_last_snapshot(want / folder)}"]
+        for name in names:
+            got, wanted = (f / folder / name for f in (run, want))
+            assert got.read_bytes() == wanted.read_bytes()
+    best, want_best = (f / "best_cell.json" for f in (run, want))
+    assert best.read_bytes() == want_best.read_bytes()
+    assert _journal(journal)[: len(begun)] == begun
+    # The command to repeat is what was given, not that of a worker.
+    config = json.loads((run / "random" / "config.json").read_text())
+    assert config["command"].endswith(" --local_workers=2 --cluster=none")
+    assert re.search("(?m)^search 6/6 ", output)  # One display of both.
+    assert re.search(r"(?m)^2 workers were busy .* waited .* s for", output)
+    # Once more: nothing is to be done, nor any TensorFlow to be loaded.
+    again = program.run(*arguments, cwd=tmp_path)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.splitlines()[0].startswith("cell ")
+
+
+def _last_snapshot(folder):
+    (*_, path) = sorted((folder / "checkpoints").glob("*.npz"))
+    return path.name
 
 
 def test_the_best_cell_runs_in_a_keras_model_in_a_fresh_process(
     finished, tmp_path
 ):
-    # Two processes, as the cell's user would start them: about 15 s.
+    # Two processes, as the cell's user would start them.
     workdir, _ = finished
     _python(
         """
@@ -313,7 +350,7 @@ def _shared(*more):
 def test_a_search_with_shared_weights_derives_retrains_and_goes_on(
     program, tmp_path
 ):
-    first = _search(*_shared(), cwd=tmp_path)
+    first = forked.run(_PROGRAM, *_shared(), cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     run = tmp_path / "run"
     for folder, num in (
@@ -335,8 +372,8 @@ def test_a_search_with_shared_weights_derives_retrains_and_goes_on(
     ]
     assert records[0]["reward"] == max(derived)
     before = _tree(run)
-    again = _search(*_shared(), cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
+    again = program.run(*_shared(), cwd=tmp_path)
+    assert (again.returncode, again.stderr) == (0, "")
     assert _table(again.stdout) == _table(first.stdout)
     after = _tree(run)
     assert before.keys() == after.keys()

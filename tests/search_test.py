@@ -9,8 +9,6 @@ import pathlib
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import textwrap
 import time
 
@@ -19,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import forked
 from nas_keras.cells.spec import load_spec
 from nas_keras.controllers import EMABaseline
 from nas_keras.controllers import PolicyGradientController
@@ -917,37 +916,38 @@ _PROGRAM = """
         return sum(value == 2 for value in spec.values()) / len(spec)
 
     space = Space([Choice(f"choice_{k}", (0, 1, 2, 3)) for k in range(6)])
-    controller = PolicyGradientController(space, units=8)
+    controller = PolicyGradientController(space, units=8, num_layers=1)
     evaluator = FunctionEvaluator(space, slow)
-    for trial in search(controller, evaluator, 40, sys.argv[1], batch_size=4):
-        print(trial.id, flush=True)
+    list(search(controller, evaluator, 40, sys.argv[1], batch_size=4))
 """
 
 
 def _start(workdir):
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(_PROGRAM), str(workdir)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(_ROOT)},
-    )
+    return forked.start("-c", textwrap.dedent(_PROGRAM), workdir)
+
+
+def _num_lines(path):
+    return path.read_bytes().count(b"\n")
 
 
 def test_a_search_killed_at_any_moment_equals_one_that_was_not(tmp_path):
-    # Four processes, each of which imports TensorFlow: about 15 s. Nothing
-    # short of a process can be killed.
+    # Nothing short of a process can be killed.
     whole = _start(tmp_path / "whole")
+    journal = tmp_path / "killed" / "trials.jsonl"
+    num_lines = 0
     for moment in np.random.default_rng(0).uniform(0.0, 0.6, size=2):
         killed = _start(tmp_path / "killed")
-        killed.stdout.readline()  # The first trial is finished.
+        while not journal.exists() or _num_lines(journal) < num_lines + 2:
+            assert killed.poll() is None, killed.communicate()
+            time.sleep(0.005)
         time.sleep(moment)
         killed.kill()
         killed.communicate()
         assert killed.returncode == -signal.SIGKILL
+        num_lines = _num_lines(journal)
     assert 2 < len(_records(tmp_path / "killed")) < 40
     for process in (_start(tmp_path / "killed"), whole):
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate()
         assert process.returncode == 0, errors
     folders = [tmp_path / "killed", tmp_path / "whole"]
     assert _records(folders[0]) == _records(folders[1])

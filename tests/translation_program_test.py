@@ -19,17 +19,6 @@ _PROGRAM = _ROOT / "train" / "translation.py"
 _WORDS = {"one": "eins", "two": "zwei", "red": "rot", "cat": "Katze"}
 
 
-def _environment(**variables):
-    return {**os.environ, "PYTHONPATH": str(_ROOT), **variables}
-
-
-def _run(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, str(_PROGRAM), *map(str, arguments)],
-        capture_output=True, text=True, env=_environment(), cwd=cwd,
-    )  # fmt: skip
-
-
 def _write_pairs(folder):
     """Writes 40, 12 and 12 pairs; those for training compressed."""
     folder.mkdir(exist_ok=True)
@@ -71,7 +60,11 @@ def finished(tmp_path_factory):
     # TensorFlow, and the traces of a training, its scores and searches: 15 s.
     cwd = tmp_path_factory.mktemp("finished")
     _write_pairs(cwd / "pairs")
-    result = _run(*_ARGUMENTS, cwd=cwd)
+    result = subprocess.run(
+        [sys.executable, str(_PROGRAM), *_ARGUMENTS],
+        capture_output=True, text=True, cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return cwd, result
 
@@ -100,26 +93,26 @@ def test_a_training_leaves_its_files_and_says_what_it_came_to(finished):
     }
 
 
-def test_the_same_command_again_prints_the_result(finished):
+def test_the_same_command_again_prints_the_result(finished, program):
     cwd, first = finished
-    result = _run(*_ARGUMENTS, cwd=cwd)
-    assert result.returncode == 0, result.stderr
+    result = program.run(*_ARGUMENTS, cwd=cwd)
+    assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout in first.stdout
 
 
 def test_a_file_is_translated_line_by_line(finished):
     cwd, _ = finished
     arguments = ["--model=run/model", "--translate=pairs/test_2016.en"]
-    result = _run(
-        *arguments, "--beam=2", "--alignment=first.png", cwd=cwd
-    )  # fmt: skip
+    result = forked.run(
+        _PROGRAM, *arguments, "--beam=2", "--alignment=first.png", cwd=cwd
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout == (cwd / "run" / "test.beam.de").read_text()
     assert (cwd / "first.png").read_bytes()[1:4] == b"PNG"
 
 
 def test_workers_train_together(finished, tmp_path):
-    # Two processes that import TensorFlow and trace a training: 20 s.
+    # Two processes that trace a training: 15 s.
     cwd, _ = finished
     _write_pairs(tmp_path / "pairs")
     ports = []
@@ -135,16 +128,14 @@ def test_workers_train_together(finished, tmp_path):
             "task": {"type": "worker", "index": index},
         }
         processes.append(
-            subprocess.Popen(
-                [sys.executable, str(_PROGRAM), *_ARGUMENTS],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=_environment(TF_CONFIG=json.dumps(config)),
+            forked.start(
+                _PROGRAM,
+                *_ARGUMENTS,
                 cwd=tmp_path,
-            )  # fmt: skip
+                env={**os.environ, "TF_CONFIG": json.dumps(config)},
+            )
         )
-    outputs = [process.communicate(timeout=200) for process in processes]
+    outputs = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         assert process.returncode == 0, errors[-3_000:]
     assert "epoch 2  training" in outputs[0][0]

@@ -5,13 +5,12 @@ import itertools
 import json
 import math
 import shutil
-import subprocess
-import sys
 import textwrap
 
 import numpy as np
 import pytest
 
+import forked
 from interruption import Stop
 from interruption import snapshot
 from interruption import stop_at
@@ -313,10 +312,7 @@ def test_replicas_are_one_device(tmp_path):
             np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
         assert found[0][0][0] != found[0][0][1]
     """
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True, text=True,
-    )  # fmt: skip
+    result = forked.run("-c", textwrap.dedent(code))
     assert result.returncode == 0, result.stderr[-2_000:]
 
 
