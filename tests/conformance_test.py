@@ -258,7 +258,7 @@ def other_lengths_and_batch_sizes(name):
         near(results(fast, x), results(plain, x))
 
 
-@use
+@feature
 def lengths_unknown_to_the_graph(name):
     fast, plain = pair(name)
     traces = []
@@ -467,7 +467,7 @@ def second_derivatives_of(layer, x):
 
 
 def test_second_derivatives():
-    fast, plain = pair("ugrnn", dtype="float64")
+    fast, plain = pair("gru", dtype="float64")
     want = second_derivatives(plain)
     near([second_derivatives(fast)], [want], TOLERANCE["float64"])
 
