@@ -90,11 +90,16 @@ def python(wheel, tmp_path_factory):
     return _install(wheel, tmp_path_factory.mktemp("environment") / "new")
 
 
+def _environment(home):
+    """Returns the variables of a process that knows of no other Python."""
+    return {"PATH": os.environ["PATH"], "HOME": str(home)}
+
+
 def _run(python, code, *arguments, cwd):
     result = subprocess.run(
         [python, "-W", "error", "-c", f"import sys\n{code}", *arguments],
         capture_output=True, text=True, cwd=cwd,
-        env={"PATH": os.environ["PATH"], "HOME": str(cwd)},
+        env=_environment(cwd),
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -146,7 +151,10 @@ def test_a_program_shows_its_help_and_loads_nothing_heavy(
 
 def test_a_program_runs_in_another_folder(python, tmp_path):
     draw = python.with_name("nas-draw")
-    subprocess.run([draw, "lstm", "out.svg"], cwd=tmp_path, check=True)
+    subprocess.run(
+        [draw, "lstm", "out.svg"],
+        cwd=tmp_path, check=True, env=_environment(tmp_path),
+    )  # fmt: skip
     assert "</svg>" in (tmp_path / "out.svg").read_text("utf-8")
 
 
