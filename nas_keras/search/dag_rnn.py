@@ -24,6 +24,7 @@ from nas_keras.search.dag_cell import backward_step
 from nas_keras.search.dag_cell import forward_step
 from nas_keras.search.token_rnn import TokenRNN
 from nas_keras.search.token_rnn import masked
+from nas_keras.search.token_rnn import over_steps
 from nas_keras.spaces.enas_recurrent import ACTIVATIONS
 from nas_keras.spaces.enas_recurrent import RecurrentDag
 
@@ -250,12 +251,6 @@ def _loops(units: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return _compiled_forward, _compiled_backward
 
 
-def _over_steps(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    """Returns the product of two [T, B, ...] over all steps."""
-    left, right = (tf.reshape(a, [-1, a.shape[-1]]) for a in (left, right))
-    return tf.matmul(left, right, transpose_a=True)
-
-
 def _recurrence(
     arch: Architecture,
     products: tf.Tensor,
@@ -297,7 +292,7 @@ def _recurrence(
                 arch, recurrent, kernels, mask, read, node_products, d_hs, d_h
             )
             d_recurrent, *d_kernels = (
-                _over_steps(masked(operand, mask), d_product)
+                over_steps(masked(operand, mask), d_product)
                 for operand, d_product in zip(read, d_products, strict=True)
             )
             return d_products[0], d_recurrent, tf.stack(d_kernels), d_first

@@ -122,3 +122,9 @@ class TokenRNN(keras.layers.Layer, abc.ABC):
 def masked(h: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
     """Returns what of h is not dropped."""
     return h if mask is None else h * mask
+
+
+def over_steps(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """Returns left^T right, [K, W], of [T, B, K] and [T, B, W]."""
+    left, right = (tf.reshape(a, [-1, a.shape[-1]]) for a in (left, right))
+    return tf.matmul(left, right, transpose_a=True)

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from nas_keras.search.token_rnn import TokenRNN
 from nas_keras.search.token_rnn import masked
+from nas_keras.search.token_rnn import over_steps
 from nas_keras.search.tree_cell import Architecture
 from nas_keras.search.tree_cell import backward_step
 from nas_keras.search.tree_cell import forward_step
@@ -213,11 +214,8 @@ def _recurrence(
                 arch, recurrent, mask, (products, ms, cs), *d_outputs
             )
             previous = masked(tf.concat([h[None], hs[:-1]], axis=0), mask)
-            units, width = recurrent.shape
-            d_recurrent = tf.matmul(
-                tf.reshape(previous, [-1, units]),
-                tf.reshape(d_ms, [-1, width]),
-                transpose_a=True,
+            d_recurrent = over_steps(
+                previous, tf.reshape(d_ms, [-1, recurrent.shape[1]])
             )
             d_products = tf.reshape(d_xs, tf.shape(products))
             return d_products, d_recurrent, d_h, d_c

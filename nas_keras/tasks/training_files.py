@@ -68,9 +68,11 @@ def save_model(model: Any, path: str | os.PathLike) -> None:
     """Writes a Keras model as a `.keras` file, whole or not at all."""
     path = Path(path)
     temporary = path.with_name(".temporary.keras")
-    model.save(temporary)
-    data = temporary.read_bytes()
-    temporary.unlink()
+    try:
+        model.save(temporary)
+        data = temporary.read_bytes()
+    finally:
+        temporary.unlink(missing_ok=True)
     files.write_atomically(path, data)
 
 
