@@ -1,6 +1,7 @@
 """Settings that hold for every test."""
 
 import os
+import sys
 
 # Before TensorFlow is imported: its log would hide that of the tests.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -16,6 +17,19 @@ hypothesis.settings.register_profile(
     "nas_keras", deadline=None, derandomize=True, max_examples=50
 )
 hypothesis.settings.load_profile("nas_keras")
+
+
+def pytest_collection_finish():
+    """Has TensorFlow run graphs as they are traced, here in this process.
+
+    To rewrite a graph takes longer than to run it a few times. The processes
+    that tests begin, among them all programs, do rewrite theirs.
+    """
+    tf = sys.modules.get("tensorflow")
+    if tf:
+        tf.config.optimizer.set_experimental_options(
+            {"disable_meta_optimizer": True}
+        )
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`PolicyGradientController`: a policy, a loss and Adam."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 from typing import NoReturn
@@ -155,9 +156,10 @@ class PolicyGradientController(Controller):
         tokens = tf.TensorSpec([None, num_choices], tf.int32)
         advantage = tf.TensorSpec([None], tf.float32)
         noise = tf.TensorSpec([None, num_choices], tf.float32)
-        self._sample = tf.function(self._policy.call, input_signature=[noise])
-        self._score = tf.function(self._forced, input_signature=[tokens])
-        self._update = tf.function(
+        compiled = functools.partial(tf.function, autograph=False)
+        self._sample = compiled(self._policy.call, input_signature=[noise])
+        self._score = compiled(self._forced, input_signature=[tokens])
+        self._update = compiled(
             self._step, input_signature=[tokens, noise, advantage]
         )
 

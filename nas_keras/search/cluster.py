@@ -336,7 +336,9 @@ def _summation(strategy: Any) -> Callable:
         # All-reduce of a raw argument fails: it has no device.
         return replica_context().all_reduce("SUM", tf.identity(values))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.int32)], autograph=False
+    )
     def summed(values: Any) -> Any:
         return strategy.run(add, args=(values,))
 

@@ -124,7 +124,7 @@ class ScoredImages:
         self._order = np.random.default_rng(0).permutation(total)
         self._batch_size = min(task.config.batch_size, total)
         self.num_windows = -(-total // self._batch_size)
-        self._score = tf.function(self._scored)
+        self._score = tf.function(self._scored, autograph=False)
 
     def metrics(
         self, tokens: tuple[int, ...], first: int, num: int

@@ -49,7 +49,9 @@ class TrainedOnText(TrainedWeights):
         self._streams = self._all_streams[rows[0] : rows[-1] + 1]
         self._local = dataclasses.replace(self._config, batch_size=len(rows))
         self._compiled = tf.function(
-            self._differentiated, jit_compile=self._config.uses_xla
+            self._differentiated,
+            jit_compile=self._config.uses_xla,
+            autograph=False,
         )
 
     def _begin(self, seed: int) -> list[np.ndarray]:
@@ -139,7 +141,9 @@ class ScoredText:
         self._data = training.streams(tokens, task.config)
         self.num_windows = training.num_windows(self._data, task.config)
         self._losses = tf.function(
-            self._sum_of_losses, jit_compile=task.config.uses_xla
+            self._sum_of_losses,
+            jit_compile=task.config.uses_xla,
+            autograph=False,
         )
 
     def metrics(

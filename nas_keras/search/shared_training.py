@@ -98,7 +98,7 @@ class TrainedWeights(abc.ABC):
         if was_alone and cluster.size == 1:
             return  # What is compiled is the same.
         self._take(list(cluster.share(range(self._batch_size))))
-        self._update = tf.function(self._apply)
+        self._update = tf.function(self._apply, autograph=False)
 
     def begin(self, seed: int) -> None:
         """Sets weights, optimizer and random generators to their beginning."""

@@ -54,7 +54,9 @@ class LanguageModelTrainer:
         self._optimizer.build(model.trainable_variables)
         self._slots = [np.array(v) for v in self._optimizer.variables]
         jit_compile = config.uses_xla
-        self._train = tf.function(self._updates, jit_compile=jit_compile)
+        self._train = tf.function(
+            self._updates, jit_compile=jit_compile, autograph=False
+        )
         # Once for all parts of the corpus, which differ in length.
         self._score = compilation.compiled(
             self._losses, [], jit_compile, num_varying=1
