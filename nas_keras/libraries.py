@@ -4,6 +4,11 @@ import contextlib
 from collections.abc import Iterator
 
 
+def installation(extra: str) -> str:
+    """Returns the command that installs an extra of this package."""
+    return f"pip install 'nas_keras[{extra}]'"
+
+
 @contextlib.contextmanager
 def needed(what: str, extra: str) -> Iterator[None]:
     """Has an import that fails say what to install.
@@ -19,5 +24,5 @@ def needed(what: str, extra: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ImportError(
-            f"{what}: pip install 'nas_keras[{extra}]'. Import failed: {error}."
+            f"{what}: {installation(extra)}. Import failed: {error}."
         ) from error

@@ -47,16 +47,10 @@ def _write(arguments: Sequence[str]) -> None:
             "WORKDIR must be the folder of a search. Received: "
             f"{arguments[0]!r}: no such folder."
         )
-    path = report.write_report(workdir)
-    files = report.read_run(workdir)
-    rows = report.summarise_retrained(files.retrained)
-    ranking = report.describe_ranking(files.retrained)
+    lines = list(report.describe_result(workdir, is_reported=True))
     command_line.print_anything()
-    print(report.format_table(rows))
-    workers = report.describe_workers(report.summarise_workers(files.shares))
-    for line in [*workers, *ranking]:
+    for line in lines:
         print(line)
-    print(f"Report: {path}")
 
 
 def run() -> None:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+from nas_keras import libraries
 from nas_keras.search import stopping
 from nas_keras.storage import configuration
 
@@ -214,5 +215,5 @@ def check_library(flag: str, library: str, extra: str, hint: str = "") -> None:
     """
     if importlib.util.find_spec(library) is None:
         raise ValueError(
-            f"--{flag} needs {library}: pip install 'nas_keras[{extra}]'{hint}."
+            f"--{flag} needs {library}: {libraries.installation(extra)}{hint}."
         )

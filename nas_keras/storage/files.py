@@ -35,8 +35,9 @@ def sync_folder(folder: Path) -> None:
 
 def remove_temporary(folder: Path) -> None:
     """Removes what writers that were killed have left in a folder."""
-    for path in folder.glob(".*.*.tmp"):
-        path.unlink(missing_ok=True)
+    for suffix in ("tmp", "tmp.keras"):
+        for path in folder.glob(f".*.*.{suffix}"):
+            path.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:
