@@ -1,6 +1,5 @@
 """Tests of the Keras models of image networks against NumPy, and their cost."""
 
-import dataclasses
 import importlib.util
 import os
 import pathlib
@@ -14,11 +13,20 @@ import pytest
 
 import convnet_oracles as oracles
 import forked
+from convnet_testing import CLASSES
+from convnet_testing import CONCAT
+from convnet_testing import IMAGE
+from convnet_testing import LATE_INPUT
+from convnet_testing import MACRO
+from convnet_testing import MICRO
+from convnet_testing import RESIDUAL
+from convnet_testing import images
+from convnet_testing import near
+from convnet_testing import randomized
+from convnet_testing import weights_of
 from nas_keras.convnets import ConvLayer
 from nas_keras.convnets import ConvNetSpec
-from nas_keras.convnets import ConvNode
 from nas_keras.convnets import DropPath
-from nas_keras.convnets import MicroNetSpec
 from nas_keras.convnets import build_convnet
 from nas_keras.convnets import load_convnet
 from nas_keras.convnets import micro as micro_module
@@ -26,91 +34,6 @@ from nas_keras.convnets import multiply_adds
 from nas_keras.convnets import resnet_spec
 
 _TESTS = pathlib.Path(__file__).parent
-IMAGE = (7, 6, 3)
-CLASSES = 4
-CONCAT = ConvNetSpec(
-    "concat",
-    [
-        ConvLayer("conv", (3, 5), (2, 1), 4),
-        ConvLayer("conv", (4, 1), (1, 3), 3),  # No input: the image.
-        ConvLayer("max_pool", (3, 2), (2, 2), inputs=[0]),
-        ConvLayer("separable_conv", 3, (1, 2), 5, inputs=[0, 1, 2]),
-        ConvLayer("average_pool", 3, 1, inputs=[1]),
-        ConvLayer("conv", 1, 1, 2, inputs=[2]),
-    ],
-)
-MACRO = ConvNetSpec(
-    "macro",
-    [
-        ConvLayer("conv", 3, filters=5),
-        ConvLayer("separable_conv", 5, filters=5, inputs=[0]),
-        ConvLayer("max_pool", 3, 2, 6),
-        ConvLayer("average_pool", 3, filters=6, inputs=[0, 2]),
-        ConvLayer("separable_conv", 3, 2, 8, inputs=[0, 1]),
-        ConvLayer("conv", 5, filters=7, inputs=[3]),
-    ],
-    wiring="macro",
-    filters=3,
-)
-RESIDUAL = ConvNetSpec(
-    "residual",
-    [
-        ConvLayer("conv", 3, filters=4),
-        ConvLayer("conv", 3, (2, 1), 4),
-        ConvLayer("separable_conv", 3, filters=4, inputs=[0, 1]),
-        ConvLayer("max_pool", 3, 2, inputs=[0]),
-        ConvLayer("conv", 3, filters=6, inputs=[2]),
-    ],
-    wiring="residual",
-)
-MICRO = MicroNetSpec(
-    "micro",
-    normal=[
-        ConvNode((0, 0), ("separable_conv_3x3", "identity")),
-        ConvNode((2, 0), ("average_pool_3x3", "max_pool_3x3")),
-    ],  # Loose ends: 1, 3.
-    reduction=[
-        ConvNode((0, 1), ("identity", "separable_conv_5x5")),
-        ConvNode((1, 2), ("average_pool_3x3", "identity")),
-        ConvNode((0, 2), ("max_pool_3x3", "separable_conv_3x3")),
-    ],
-    num_cells=3,
-    filters=2,
-)
-LATE_INPUT = dataclasses.replace(
-    MICRO,
-    name="late_input",
-    reduction=[ConvNode((0, 0), ("max_pool_3x3", "identity"))],
-)  # Node 1 is a loose end of the larger size.
-
-
-def randomized(model, seed=1):
-    """Gives a model unequal weights, and batch norm positive variances."""
-    rng = np.random.default_rng(seed)
-    for layer in model.layers:
-        arrays = [rng.normal(size=w.shape) for w in layer.weights]
-        if isinstance(layer, keras.layers.BatchNormalization):
-            arrays[3] = rng.uniform(0.5, 2, size=arrays[3].shape)
-        if not isinstance(layer, DropPath):
-            layer.set_weights(arrays)
-    return model
-
-
-def weights_of(model):
-    return {
-        layer.name: [np.asarray(w, "float64") for w in layer.weights]
-        for layer in model.layers
-    }
-
-
-def images(shape=IMAGE, batch=2, seed=0):
-    values = np.random.default_rng(seed).normal(size=(batch, *shape))
-    return values.astype("float32")
-
-
-def near(value, want):
-    scale = np.abs(want).max()
-    np.testing.assert_allclose(value, want, rtol=1e-4, atol=1e-5 * scale)
 
 
 # The numbers.
@@ -316,11 +239,12 @@ def test_network_is_built_and_trained_on_jax():
         pytest.skip("jax is not installed.")
     program = (
         "import sys, keras, numpy as np\n"
-        "import convnet_test as here\n"
-        "model = here.build_convnet(here.MICRO, (8, 8, 1), 2, drop_path=0.1)\n"
+        "import convnet_oracles, convnet_testing as here\n"
+        "from nas_keras.convnets import build_convnet\n"
+        "model = build_convnet(here.MICRO, (8, 8, 1), 2, drop_path=0.1)\n"
         "model = here.randomized(model)\n"
-        "x = here.images((8, 8, 1))\n"
-        "want, _ = here.oracles.micro(here.MICRO, x, here.weights_of(model))\n"
+        "x, weights = here.images((8, 8, 1)), here.weights_of(model)\n"
+        "want, _ = convnet_oracles.micro(here.MICRO, x, weights)\n"
         "here.near(np.asarray(model(x)), want)\n"
         "model.compile('sgd', 'mse')\n"
         "model.fit(x, np.ones((2, 2)), verbose=0)\n"
@@ -332,81 +256,3 @@ def test_network_is_built_and_trained_on_jax():
         env={**os.environ, "PYTHONPATH": path, "KERAS_BACKEND": "jax"},
         check=True,
     )
-
-
-# Errors.
-
-
-def replaced(spec, number, **changes):
-    layers = list(spec.layers)
-    layers[number] = dataclasses.replace(layers[number], **changes)
-    return dataclasses.replace(spec, layers=layers)
-
-
-@pytest.mark.parametrize(
-    ("spec", "shape", "message"),
-    [
-        (
-            replaced(CONCAT, 2, stride=(2, 7)),
-            IMAGE,
-            "network 'concat': layer_2: stride must be at most the height and "
-            "width of the map that is read, (4, 6). Received: stride=(2, 7).",
-        ),
-        (MACRO, (1, 4, 3), "layer_2: stride must be at most"),
-        (RESIDUAL, (1, 4, 3), "layer_1: stride must be at most"),
-        (MICRO, (2, 2, 3), "network 'micro': cell_3: stride must be at most"),
-    ],
-)
-def test_stride_that_empties_the_map_is_refused(spec, shape, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        build_convnet(spec, shape, 2)
-
-
-def test_auxiliary_head_needs_a_map_for_its_pool():
-    message = (
-        "auxiliary_head must be False if the map behind the second reduction "
-        "is smaller than (5, 5). Received: auxiliary_head=True with a map of "
-        "(4, 5)."
-    )
-    with pytest.raises(ValueError, match=re.escape(message)):
-        build_convnet(MICRO, (16, 20, 3), 2, auxiliary_head=True)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"spec": "resnet_20"}, "spec must be a ConvNetSpec or a MicroNetSpec"),
-        ({"input_shape": (8, 8)}, "input_shape must be (height, width, chan"),
-        ({"input_shape": 8}, "input_shape must be a list. Received: input_sh"),
-        ({"input_shape": (8, 0, 1)}, "input_shape must be an int of at least"),
-        ({"classes": 0}, "classes must be an int of at least 1. Received: cl"),
-        ({"dropout": 1}, "dropout must be in [0, 1). Received: dropout=1."),
-        ({"drop_path": -0.1}, "drop_path must be in [0, 1)."),
-        ({"dropout": "half"}, "dropout must be in [0, 1)."),
-        ({"epsilon": 0}, "epsilon must be positive. Received: epsilon=0."),
-        ({"seed": -1}, "seed must be an int of at least 0. Received: seed=-1"),
-        (
-            {"drop_path": 0.1},
-            "drop_path must be 0.0 for a network of layers: only one of cells, "
-            "a MicroNetSpec, can have it. Received: drop_path=0.1.",
-        ),
-        ({"auxiliary_head": True}, "auxiliary_head must be False for a netw"),
-    ],
-)
-def test_bad_argument_is_named(arguments, message):
-    given = {"spec": CONCAT, "input_shape": IMAGE, "classes": 2} | arguments
-    with pytest.raises(ValueError, match=re.escape(message)):
-        build_convnet(**given)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"depth": 21}, "depth must be 6n + 2, of n blocks a stage. Received:"),
-        ({"depth": 2}, "depth must be an int of at least 8. Received: depth=2"),
-        ({"filters": 0}, "filters must be an int of at least 1."),
-    ],
-)
-def test_bad_resnet_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        resnet_spec(**arguments)
