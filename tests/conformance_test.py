@@ -7,7 +7,6 @@ on them, one cell. `NASRNN` is held against
 and in the gradients of inputs, first states and weights.
 """
 
-import gc
 import inspect
 import json
 
@@ -18,17 +17,24 @@ import tensorflow as tf
 
 import nas_keras.cells
 import oracles
+from conformance_testing import MASK
+from conformance_testing import B
+from conformance_testing import D
+from conformance_testing import H
+from conformance_testing import P
+from conformance_testing import T
+from conformance_testing import compare
+from conformance_testing import first_states
+from conformance_testing import near
+from conformance_testing import pair
+from conformance_testing import random
+from conformance_testing import results
 from nas_keras.cells import NASRNN
-from nas_keras.cells import CellSpec
 from nas_keras.cells import NASCell
-from nas_keras.cells import fast_path
 from nas_keras.cells import load_spec
 from nas_keras.cells import published_cells
 from nas_keras.cells.graph import WidthError
-from nas_keras.spaces import tree_space
 
-B, T, D, H, P = 3, 4, 5, 3, 2
-TOLERANCE = {"float64": 1e-11, "float32": 1e-5}
 # Each a function and the cells that it is held for.
 FEATURES = {}
 ALL = tuple(sorted(oracles.CELLS))
@@ -52,105 +58,6 @@ def use(function):
 def use_of_any(function):
     """Adds a column that no equation changes: Keras does it to any layer."""
     return feature(function, ("gru",))
-
-
-def random(*shape, seed=0, dtype="float32"):
-    values = np.random.default_rng(seed).normal(size=shape)
-    return (values * 0.7).astype(dtype)
-
-
-def pair(name, layer_arguments=None, **cell_arguments):
-    """Returns a `NASRNN` and a plain `RNN` with the same random weights."""
-    layer_arguments = {"return_sequences": True, **(layer_arguments or {})}
-    spec = load_spec(name) if isinstance(name, str) else name
-    dtype = cell_arguments.get("dtype")
-    fast = NASRNN(
-        H,
-        spec,
-        **{"jit_compile": False, **layer_arguments},
-        **cell_arguments,
-    )
-    plain = {k: v for k, v in layer_arguments.items() if k != "jit_compile"}
-    cell = NASCell(H, spec, **cell_arguments)
-    plain = keras.layers.RNN(cell, dtype=dtype, **plain)
-    for layer in (fast, plain):
-        layer.build((B, T, D))
-    weights = [
-        random(*w.shape, seed=k, dtype=w.dtype)
-        for k, w in enumerate(fast.cell.weights)
-    ]
-    fast.cell.set_weights(weights)
-    plain.cell.set_weights(weights)
-    return fast, plain
-
-
-def results(layer, *inputs, compiled=False, **call):
-    """Returns the outputs of a layer, and the gradients of all it depends on.
-
-    Args:
-        layer: What is called.
-        *inputs: x [B, T, D], then the first states if they are given.
-        compiled: Whether an XLA-compiled function calls the layer.
-        **call: Further arguments of the call.
-    """
-    inputs = [tf.constant(value) for value in inputs]
-    weights = [weight.value for weight in layer.trainable_weights]
-
-    def run():
-        with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            x, *states = inputs
-            given = {"initial_state": states} if states else {}
-            outputs = layer(x, **given, **call)
-            outputs = list(outputs) if isinstance(outputs, tuple) else [outputs]
-            loss = sum(
-                tf.reduce_sum(
-                    output
-                    * tf.cast(random(*output.shape, seed=9 + k), output.dtype)
-                )
-                for k, output in enumerate(outputs)
-            )
-        gradients = tape.gradient(
-            loss, [*inputs, *weights], unconnected_gradients="zero"
-        )
-        return outputs, gradients
-
-    outputs, gradients = (
-        tf.function(run, jit_compile=True)() if compiled else run()
-    )
-    return [np.asarray(tf.cast(v, "float64")) for v in [*outputs, *gradients]]
-
-
-def near(values, want, tolerance=TOLERANCE["float32"]):
-    assert len(values) == len(want)
-    for value, expected in zip(values, want, strict=True):
-        scale = max(np.abs(expected).max(), 1)
-        np.testing.assert_allclose(value, expected, 0, tolerance * scale)
-
-
-def compare(name, *states, layer_arguments=None, call=None, **cell_arguments):
-    """Checks that the two layers of `pair` agree."""
-    fast, plain = pair(name, layer_arguments, **cell_arguments)
-    dtype = cell_arguments.get("dtype", "float32")
-    tolerance = TOLERANCE.get(dtype, TOLERANCE["float32"])
-    dtype = dtype if dtype in TOLERANCE else "float32"
-    inputs = [random(B, T, D, seed=20, dtype=dtype), *states]
-    near(
-        results(fast, *inputs, **(call or {})),
-        results(plain, *inputs, **(call or {})),
-        tolerance,
-    )
-
-
-def first_states(name, width=H):
-    spec = load_spec(name) if isinstance(name, str) else name
-    return [
-        random(B, width if state == "h" else H, seed=30 + k)
-        for k, state in enumerate(spec.states)
-    ]
-
-
-MASK = np.array([[1, 1, 0, 1], [0, 0, 1, 1], [0, 0, 0, 0]], bool)
 
 
 class Stack(keras.layers.Layer):
@@ -429,191 +336,3 @@ def test_every_public_layer_is_what_the_table_compares():
         and issubclass(thing, keras.layers.Layer)
     }
     assert public == {"NASCell", "NASRNN"}
-
-
-def test_fit_and_predict_of_a_stack_of_every_kind():
-    name = "gru"
-    found = []
-    for make in (
-        lambda: NASRNN(H, name, True),
-        lambda: NASRNN(H, name, True, jit_compile=False),
-        lambda: keras.layers.RNN(NASCell(H, name), return_sequences=True),
-    ):
-        model = keras.Sequential([keras.Input((T, D)), make(), make()])
-        model.set_weights(
-            [random(*w.shape, seed=k) for k, w in enumerate(model.weights)]
-        )
-        model.compile("sgd", "mse")
-        x, y = random(5, T, D, seed=20), random(5, T, H, seed=25)
-        model.fit(x, y, batch_size=2, epochs=2, shuffle=False, verbose=0)
-        found.append([*model.get_weights(), model.predict(x, verbose=0)])
-    near(found[0], found[2])
-    near(found[1], found[2])
-
-
-def second_derivatives(layer):
-    x = tf.constant(random(B, T, D, seed=20, dtype="float64"))
-    return second_derivatives_of(layer, x).numpy()
-
-
-def second_derivatives_of(layer, x):
-    with tf.GradientTape() as outer:
-        outer.watch(x)
-        with tf.GradientTape() as inner:
-            inner.watch(x)
-            loss = tf.reduce_sum(layer(x) ** 2)
-        penalty = tf.reduce_sum(inner.gradient(loss, x) ** 2)
-    return outer.gradient(penalty, x)
-
-
-def test_second_derivatives():
-    fast, plain = pair("gru", dtype="float64")
-    want = second_derivatives(plain)
-    near([second_derivatives(fast)], [want], TOLERANCE["float64"])
-
-
-def test_second_derivatives_in_a_function():
-    fast, plain = pair("ugrnn", {"jit_compile": "auto"}, dtype="float64")
-    found = tf.function(second_derivatives_of, autograph=False)
-    x = tf.constant(random(B, T, D, seed=20, dtype="float64"))
-    want = second_derivatives(plain)
-    near([found(fast, x).numpy()], [want], TOLERANCE["float64"])
-
-
-def test_second_derivatives_under_xla_are_not_numbers():
-    fast, plain = pair("ugrnn", {"jit_compile": True}, dtype="float64")
-    assert np.isnan(second_derivatives(fast)).all()
-    x = random(B, T, D, seed=20, dtype="float64")
-    near(results(fast, x), results(plain, x), TOLERANCE["float64"])
-
-
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_two_tapes_at_once(jit_compile):
-    found = []
-    for layer in pair("lstm", {"jit_compile": jit_compile}):
-        x = tf.constant(random(B, T, D, seed=20))
-        weights = [weight.value for weight in layer.weights]
-        with tf.GradientTape() as one, tf.GradientTape() as two:
-            two.watch(x)
-            output = layer(x)
-            losses = tf.reduce_sum(output**2), tf.reduce_sum(output**3)
-        gradients = one.gradient(losses[0], weights)
-        gradients.append(two.gradient(losses[1], x))
-        found.append([gradient.numpy() for gradient in gradients])
-    near(*found)
-
-
-@pytest.mark.parametrize(
-    "mask",
-    [MASK[..., None], MASK.astype("float32"), MASK.astype("int32"), MASK[:1]],
-    ids=["last axis", "float", "int", "one row for all"],
-)
-def test_masks_of_other_forms(mask):
-    compare("lstm", call={"mask": tf.constant(mask)})
-
-
-def test_loop_in_plain_tensorflow_within_an_xla_compiled_function():
-    fast, plain = pair("nascell", {"jit_compile": False})
-    x = random(B, T, D, seed=20)
-    near(results(fast, x, compiled=True), results(plain, x))
-
-
-def test_compiled_functions_may_be_dropped_before_the_backward_pass():
-    found = []
-    for layer in pair("ugrnn"):
-        weights = [weight.value for weight in layer.weights]
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(layer(random(B, T, D, seed=20)) ** 2)
-        fast_path.loop_function.cache_clear()
-        gc.collect()
-        found.append([g.numpy() for g in tape.gradient(loss, weights)])
-    near(*found)
-
-
-def test_layers_of_one_cell_keep_the_lengths_of_their_own_inputs():
-    for length in (4, 6, 8, 4):
-        model = keras.Sequential(
-            [
-                keras.Input((length, D)),
-                NASRNN(H, "simple_rnn", True, jit_compile=False),
-                keras.layers.LSTM(2, unroll=True),  # Asks for a known length.
-            ]
-        )
-        model.compile("sgd", "mse")
-        data = random(5, length, D, seed=20), random(5, 2, seed=25)
-        assert np.isfinite(model.train_on_batch(*data))
-
-
-# Cells that nobody published.
-
-
-@pytest.mark.parametrize(
-    ("states", "equations"),
-    [
-        (["h"], ["next_h = linear(x)"]),
-        (["h"], ["next_h = tanh(linear(tanh(x)) + linear(linear(x)))"]),
-        (["h", "c"], ["next_c = h", "next_h = linear(c) * linear(x)"]),
-        (["h", "c"], ["f = linear(x)", "next_c = f", "next_h = tanh(f) + h"]),
-        (["a", "h"], ["next_h = a", "next_a = h + sin(linear(x))"]),
-        (["h"], ["next_h = mean(h, max(linear(h), linear(x)), 0.5, h * h)"]),
-        (["h"], ["n = linear(h)", "next_h = -n * n + sigmoid(linear(n)) - n"]),
-        (["h", "c"], ["n = tanh(linear(c))", "next_c = n", "next_h = n - c"]),
-        (["h"], ["next_h = tanh(linear(linear(linear(h) * linear(x))))"]),
-    ],
-)
-def test_unusual_cells(states, equations):
-    spec = CellSpec("unusual", equations, states)
-    compare(
-        spec,
-        *(s.astype("float64") for s in first_states(spec)),
-        layer_arguments={"return_state": True},
-        call={"mask": MASK, "training": True},
-        use_bias=True,
-        recurrent_dropout=0.3,
-        dropout=0.2,
-        seed=1,
-        dtype="float64",
-    )
-
-
-def test_input_outside_linear():
-    spec = CellSpec("wide", ["next_h = tanh(linear(x * h)) * x + h"], ["h"])
-    fast, plain = NASRNN(H, spec), keras.layers.RNN(NASCell(H, spec))
-    x = random(B, T, H, seed=20)
-    fast(x)
-    plain(x)
-    fast.set_weights(plain.get_weights())
-    near(results(fast, x), results(plain, x))
-
-
-def random_spec(seed):
-    """Returns a cell of random equations over every operation."""
-    draw = np.random.default_rng(seed)
-    names, equations = ["linear(x)", "linear(h)", "h", "c"], []
-    forms = ("{} + {}", "{} - {}", "{} * {}", "max({}, {})", "mean({}, {}, {})")
-    forms += ("linear({})", "linear({})", "tanh({})", "sigmoid({})", "-{}")
-    forms += ("relu({})", "sin({})", "0.5 * {}")
-    for k in range(6):
-        form = forms[draw.integers(len(forms))]
-        operands = [names[draw.integers(len(names))] for _ in range(3)]
-        equations.append(f"n{k} = {form.format(*operands)}")
-        names.append(f"n{k}")
-    ends = [n for n in names[4:] if not any(f"{n}" in e[3:] for e in equations)]
-    equations.append(f"next_c = tanh({' + '.join(ends)})")
-    equations.append(f"next_h = tanh(mean(next_c, linear({ends[0]}), h))")
-    return CellSpec(f"random{seed}", equations)
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_random_cells(seed):
-    spec = random_spec(seed)
-    states = [s.astype("float64") for s in first_states(spec)]
-    compare(spec, *states, dtype="float64", use_bias=True)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_random_trees(seed):
-    space = tree_space(4, activations=("identity", "tanh", "sigmoid", "relu"))
-    draw = np.random.default_rng(seed)
-    tokens = [int(draw.integers(len(c.options))) for c in space.choices]
-    compare(space.decode(tokens), dtype="float64")
