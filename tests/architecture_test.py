@@ -328,3 +328,22 @@ def test_build_deps_of_a_program_or_a_test_have_all_that_it_imports():
                 if package in set(_ALLOWED) - found and package != imported:
                     missing.add((label, package))
     assert missing == set()
+
+
+def test_build_deps_have_the_modules_beside_them_that_sources_import():
+    targets, missing = _targets(), set()
+
+    def sources(arguments):
+        names = _strings(arguments.get("srcs", ast.List([])))
+        return [name for name in names if name.endswith(".py")]
+
+    for label, (folder, arguments) in targets.items():
+        given = set(sources(arguments))
+        for dep in _strings(arguments.get("deps", ast.List([]))):
+            given.update(sources(targets[_absolute(dep, folder)][1]))
+        for name in sources(arguments):
+            for imported in _imports(_ROOT / folder / name):
+                file = imported.split(".")[0] + ".py"
+                if (_ROOT / folder / file).is_file() and file not in given:
+                    missing.add((label, file))
+    assert missing == set()
