@@ -1,0 +1,55 @@
+"""What tests of language models share: a text, configurations, trainings."""
+
+from nas_keras.cells.spec import load_spec
+from nas_keras.data.text import build_corpus
+from nas_keras.tasks import LanguageModelConfig
+from nas_keras.tasks import LanguageModelTask
+from nas_keras.tasks import TrainingConfig
+from nas_keras.tasks import train_language_model
+from nas_keras.tasks.language_model_steps import LanguageModelSteps
+
+
+def sentences():
+    sentence = "a cell that reads, writes and forgets; in that order. "
+    text = "\n".join(sentence[k % 9 :] for k in range(40))
+    return build_corpus(text, name="sentences", fractions=(0.8, 0.1, 0.1))
+
+
+def model_config(**changes):
+    arguments = {
+        "units": 4,
+        "batch_size": 4,
+        "num_steps": 12,
+        "num_updates": 0,
+        "num_epochs": 2,
+        "optimizer": "sgd",
+        "learning_rate": 0.5,
+        "init_scale": 0.5,
+        "clip_norm": 0.5,
+        "jit_compile": False,  # Compiling would take longer than running.
+        **changes,
+    }
+    return LanguageModelConfig(**arguments)
+
+
+def training_config(model=None, **changes):
+    arguments = {
+        "preset": "test",
+        "dataset": "embedded",
+        "level": "char",
+        "model": model_config(**(model or {})),
+        "snapshot_updates": 7,
+        "num_threads": 1,
+        **changes,
+    }
+    return TrainingConfig(**arguments)
+
+
+def steps_of(config):
+    spec, corpus = load_spec("lstm"), sentences()
+    task = LanguageModelTask(config.sized(spec, corpus), corpus)
+    return LanguageModelSteps(task, spec, config)
+
+
+def train(config, workdir, **options):
+    return list(train_language_model(config, sentences(), workdir, **options))
