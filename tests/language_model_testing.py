@@ -4,15 +4,45 @@ from nas_keras.cells.spec import load_spec
 from nas_keras.data.text import build_corpus
 from nas_keras.tasks import LanguageModelConfig
 from nas_keras.tasks import LanguageModelTask
+from nas_keras.tasks import LanguageModelTrainer
 from nas_keras.tasks import TrainingConfig
 from nas_keras.tasks import train_language_model
 from nas_keras.tasks.language_model_steps import LanguageModelSteps
 
 
-def sentences():
+def sentences(fractions=(0.8, 0.1, 0.1)):
     sentence = "a cell that reads, writes and forgets; in that order. "
     text = "\n".join(sentence[k % 9 :] for k in range(40))
-    return build_corpus(text, name="sentences", fractions=(0.8, 0.1, 0.1))
+    return build_corpus(text, name="sentences", fractions=fractions)
+
+
+# Children of a search.
+
+
+def child_config(**changes):
+    arguments = {
+        "units": 4,
+        "batch_size": 3,
+        "num_steps": 5,
+        "num_updates": 3,
+        "init_scale": 0.5,
+        "jit_compile": False,  # Compiling would take longer than running.
+        **changes,
+    }
+    return LanguageModelConfig(**arguments)
+
+
+def child_task(corpus=None, **changes):
+    corpus = corpus or sentences((0.9, 0.05, 0.05))
+    return LanguageModelTask(child_config(**changes), corpus)
+
+
+def child_trainer(corpus=None, **changes):
+    task = child_task(corpus, **changes)
+    return LanguageModelTrainer(task, task.model(load_spec("lstm")))
+
+
+# Long trainings.
 
 
 def model_config(**changes):
