@@ -1,0 +1,59 @@
+"""What tests of trainings of image networks share: images, a small network."""
+
+import numpy as np
+
+from nas_keras.convnets import ConvLayer
+from nas_keras.convnets import ConvNetSpec
+from nas_keras.data.images import Images
+from nas_keras.data.images import image_set
+from nas_keras.tasks.image_classification import train_images
+from nas_keras.tasks.image_config import ImageConfig
+
+NETWORK = ConvNetSpec(
+    "small",
+    [
+        ConvLayer("conv", filters=4),
+        ConvLayer("max_pool", kernel=2, stride=2, inputs=[0]),
+        ConvLayer("conv", filters=8, inputs=[1]),
+    ],
+)
+
+
+def corners(num_validation=16):
+    """Returns bright squares on noise; the corner they are in is the class."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 90, (100, 6, 6, 1), dtype=np.uint8)
+    labels = rng.integers(0, 3, 100).astype(np.int32)
+    for image, label in zip(pixels, labels, strict=True):
+        row, column = divmod(label, 2)
+        image[3 * row : 3 * row + 3, 3 * column : 3 * column + 3] += 120
+    parts = Images(pixels, labels)
+    return image_set(
+        parts.take(np.arange(70)),
+        parts.take(np.arange(70, 100)),
+        ("left", "right", "below"),
+        name="corners",
+        num_validation=num_validation,
+    )
+
+
+def image_config(**changes):
+    return ImageConfig(
+        "test",
+        **{
+            "batch_size": 10,
+            "num_epochs": 3,
+            "padding": 1,
+            "flip": False,
+            "dropout": 0.1,
+            "snapshot_updates": 2,
+            **changes,
+        },
+    )
+
+
+def train(config, workdir, images=None, **options):
+    images = images or corners()
+    return list(
+        train_images(config, images, workdir, network=NETWORK, **options)
+    )
