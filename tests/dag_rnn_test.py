@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import strategies
 
+from layer_testing import random_tokens
 from nas_keras.cells import NASRNN
 from nas_keras.cells import load_spec
 from nas_keras.search.dag_rnn import DagRNN
@@ -18,11 +19,6 @@ _PUBLISHED = {
 }
 # Four nodes, with each activation; 1 and 4 are the loose ends.
 _TOKENS = (0, 0, 0, 1, 2, 2, 3, 3)
-
-
-def _random_tokens(space, seed):
-    rng = np.random.default_rng(seed)
-    return tuple(int(rng.integers(num)) for num in space.num_options)
 
 
 def _layer(space, tokens, shared, units=3, width=4, seed=0, **arguments):
@@ -291,7 +287,7 @@ def test_matrices_of_other_cells_do_not_matter():
 @pytest.mark.parametrize("jit_compile", [True, False])
 def test_one_trace_runs_the_cells_that_a_loop_assigns(jit_compile):
     space = enas_recurrent_space(3)
-    of_each = [_random_tokens(space, seed) for seed in range(6)]
+    of_each = [random_tokens(space, seed) for seed in range(6)]
     assert len(set(of_each)) == 6
     layer = _layer(space, of_each[0], shared=True)
     x, h, *_ = map(tf.constant, _arrays())

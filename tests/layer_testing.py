@@ -1,4 +1,4 @@
-"""What tests of layers share: random values, random weights, near equality."""
+"""What tests of layers share: random values, weights, tokens; near equality."""
 
 import numpy as np
 
@@ -17,6 +17,11 @@ def randomize(layer, seed=1):
         ]
     )
     return layer
+
+
+def random_tokens(space, seed):
+    rng = np.random.default_rng(seed)
+    return tuple(int(rng.integers(num)) for num in space.num_options)
 
 
 def near(values, want, tolerance=1e-5):
