@@ -1,23 +1,17 @@
-"""Tests of long trainings of translation models: what they leave, recovery."""
+"""Tests of long trainings of translation models: what they leave and refuse."""
 
 import dataclasses
-import itertools
 import json
 import math
 import shutil
-import textwrap
 
 import numpy as np
 import pytest
 
-import forked
 from interruption import Stop
 from interruption import snapshot
 from interruption import stop_at
-from nas_keras.data import parallel_corpus
 from nas_keras.storage import checkpoints
-from nas_keras.tasks import TranslationConfig
-from nas_keras.tasks import TranslationModelConfig
 from nas_keras.tasks import Translator
 from nas_keras.tasks import train_translation
 from nas_keras.tasks import translation
@@ -25,55 +19,20 @@ from nas_keras.tasks import translation_task
 from nas_keras.tasks.replicas import OneReplica
 from nas_keras.tasks.training_files import best_arrays
 from nas_keras.tasks.translation_scores import scores_of
-from nas_keras.tasks.translation_steps import TranslationSteps
 from nas_keras.tasks.translation_task import TranslationTask
-
-_WORDS = {"one": "eins", "two": "zwei", "red": "rot", "cat": "Katze"}
-
-
-def _corpus():
-    """Returns all phrases of three words, and their words' translations."""
-    phrases = list(itertools.product(_WORDS, repeat=3))
-    pairs = [
-        (" ".join(words), " ".join(_WORDS[word] for word in words))
-        for words in phrases
-    ]
-    order = np.random.default_rng(0).permutation(len(pairs))
-    pairs = [pairs[k] for k in order]
-    parts = {
-        "train": pairs[:48],
-        "validation": pairs[48:56],
-        "test": pairs[56:],
-    }
-    return parallel_corpus(parts, "en", "de", name="phrases")
-
-
-def _config(model=None, **changes):
-    arguments = {
-        "preset": "test",
-        "vocabulary_size": 40,
-        "model": TranslationModelConfig(
-            **{"units": 6, "num_layers": 1, "init_scale": 0.3, **(model or {})}
-        ),
-        "batch_tokens": 60,
-        "num_epochs": 3,
-        "learning_rate": 0.02,
-        "beam": 2,
-        "snapshot_updates": 2,
-        **changes,
-    }
-    return TranslationConfig(**arguments)
+from translation_testing import phrases
+from translation_testing import translation_config
 
 
 def _train(config, workdir, **options):
-    return list(train_translation(config, _corpus(), workdir, **options))
+    return list(train_translation(config, phrases(), workdir, **options))
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     # Its model is traced five times: about 20 s.
     workdir = tmp_path_factory.mktemp("finished") / "whole"
-    config = _config(
+    config = translation_config(
         {"output_dropout": 0.1}, average_epochs=2, warmup_updates=3
     )
     return config, workdir, _train(config, workdir)
@@ -110,7 +69,7 @@ def test_a_finished_training_says_what_it_came_to(finished):
     assert result["training_pairs"] == 48
     assert result["signatures"]["bleu"].startswith("nrefs:1|case:mixed")
     texts = (workdir / "test.beam.de").read_text().split("\n")[:-1]
-    references = [target for _, target in _corpus().test]
+    references = [target for _, target in phrases().test]
     scores = scores_of(texts, references, "de")
     assert result["metrics"]["test_beam_bleu"] == scores.bleu
     assert result["metrics"]["test_beam_chrf"] == scores.chrf
@@ -124,7 +83,7 @@ def test_a_finished_training_says_what_it_came_to(finished):
 def test_the_folder_of_a_model_translates_alike(finished, tmp_path):
     _, workdir, _ = finished
     translator = Translator.load(workdir / "model")
-    sources = [source for source, _ in _corpus().test]
+    sources = [source for source, _ in phrases().test]
     for name, options in (
         ("greedy", {"beam": 1}),
         ("beam", {"beam": 2, "length_penalty": 1.0}),
@@ -168,7 +127,7 @@ def test_the_weights_are_those_of_the_best_epoch_or_a_mean(
 ):
     config, workdir, epochs = finished
     shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
-    task = TranslationTask.of(config, _corpus())
+    task = TranslationTask.of(config, phrases())
     training = translation._Training(
         config,
         config.model,
@@ -208,114 +167,6 @@ def test_the_weights_are_those_of_the_best_epoch_or_a_mean(
         training._choose_weights()
 
 
-def test_dropout_is_a_function_of_seed_and_update():
-    config = _config({"dropout": 0.25})
-    steps = _steps(config, TranslationTask.of(config, _corpus()))
-
-    def masks(seed, number, rows=400):
-        found = steps._masks(rows, np.array([seed, number], np.int32))
-        return {name: np.array(mask) for name, mask in found.items()}
-
-    first = masks(0, 0)
-    assert first.keys() == steps.model.dropout_widths().keys()
-    for name, mask in first.items():
-        assert mask.shape == (400, steps.model.dropout_widths()[name][0])
-        assert set(np.unique(mask)) == {0.0, np.float32(1 / 0.75)}
-        assert np.mean(mask == 0) == pytest.approx(0.25, abs=0.05)
-        np.testing.assert_array_equal(masks(0, 0)[name], mask)
-        assert (masks(0, 1)[name] != mask).any()
-        assert (masks(1, 0)[name] != mask).any()
-    same_width = first["encoder_forward"], first["encoder_backward"]
-    assert (same_width[0] != same_width[1]).any()
-
-
-def _steps(config, task):
-    spec = translation.load_spec(config.cell)
-    return TranslationSteps(
-        lambda: translation.TranslationModel(config.model, spec, *task.sizes),
-        config,
-    )
-
-
-def test_the_gradient_is_clipped_and_a_mean():
-    corpus = _corpus()
-    moved = []
-    for changes in (
-        {"clip_norm": 1e-3},
-        {"clip_norm": 1e6, "loss_mean": "sentences"},
-    ):
-        config = _config(
-            {"dropout": 0.0}, optimizer="sgd", label_smoothing=0.0, **changes
-        )
-        task = TranslationTask.of(config, corpus)
-        steps = _steps(config, task)
-        source, target = task.encoded(corpus.train).batch([0, 1, 2])
-        start = steps.weights()
-        steps.update(source, target, 0.5, 0)
-        end = steps.weights()
-        moved.append(
-            np.concatenate(
-                [(w - v).ravel() / 0.5 for w, v in zip(start, end, strict=True)]
-            )
-        )
-    clipped, whole = moved
-    assert np.linalg.norm(clipped) == pytest.approx(1e-3, rel=1e-2)
-    np.testing.assert_allclose(
-        clipped / np.linalg.norm(clipped),
-        whole / np.linalg.norm(whole),
-        rtol=1e-2,
-        atol=1e-3,
-    )
-    # Along the gradient of a mean over sentences, the sum of the losses falls
-    # by its squared norm for each sentence.
-    rate = 1e-3
-    steps.set_weights(start)
-    first, _ = steps.score(source, target)
-    steps.set_weights(
-        [w - rate * (w - v) / 0.5 for w, v in zip(start, end, strict=True)]
-    )
-    second, _ = steps.score(source, target)
-    fall = rate * np.linalg.norm(whole) ** 2 * len(target)
-    assert first - second == pytest.approx(fall, rel=0.05)
-
-
-def test_replicas_are_one_device(tmp_path):
-    # Two processors that TensorFlow takes for two: a process of its own.
-    code = """
-        import sys
-        import numpy as np
-        import tensorflow as tf
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        two = [tf.config.LogicalDeviceConfiguration()] * 2
-        tf.config.set_logical_device_configuration(cpu, two)
-        from nas_keras.search.cluster import Cluster
-        from nas_keras.search.replicas import replicas_of
-        from nas_keras.tasks import *
-        from nas_keras.cells.spec import load_spec
-        from nas_keras.tasks.translation_steps import TranslationSteps
-
-        shape = TranslationModelConfig(units=4, num_layers=1, dropout=0.3)
-        config = TranslationConfig("test", model=shape)
-        rng = np.random.default_rng(0)
-        source = rng.integers(4, 9, (5, 4)).astype(np.int32)
-        target = rng.integers(4, 9, (5, 6)).astype(np.int32)
-        target[1, 3:] = 0
-        found = []
-        for devices in ([], ["CPU:0", "CPU:1"]):
-            steps = TranslationSteps(
-                lambda: TranslationModel(shape, load_spec("gru"), 9, 9),
-                config, replicas_of(Cluster(), devices))
-            losses = [steps.update(source, target, 0.05, k) for k in range(3)]
-            losses.append(steps.update(source[:1], target[:1], 0.05, 3))
-            found.append([np.array(losses), *steps.weights()])
-        for one, two in zip(*found, strict=True):
-            np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
-        assert found[0][0][0] != found[0][0][1]
-    """
-    result = forked.run("-c", textwrap.dedent(code))
-    assert result.returncode == 0, result.stderr[-2_000:]
-
-
 def test_long_pairs_are_left_out_and_counted(monkeypatch):
     said = []
     monkeypatch.setattr(
@@ -323,8 +174,8 @@ def test_long_pairs_are_left_out_and_counted(monkeypatch):
         "warning",
         lambda text, *values: said.append(text % values),
     )
-    corpus = _corpus()
-    task = TranslationTask.of(_config(), corpus)
+    corpus = phrases()
+    task = TranslationTask.of(translation_config(), corpus)
     pairs = task.encoded(corpus.train)
     lengths = [
         max(map(len, (task.source_subwords.encode([a])[0],
@@ -344,7 +195,7 @@ def test_long_pairs_are_left_out_and_counted(monkeypatch):
 
 
 def test_a_vocabulary_that_the_pairs_do_not_have_is_refused(tmp_path):
-    config = _config(vocabulary_size=4_000)
+    config = translation_config(vocabulary_size=4_000)
     with pytest.raises(ValueError, match="`vocabulary_size` must be at most"):
         _train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -372,18 +223,18 @@ def test_a_vocabulary_that_the_pairs_do_not_have_is_refused(tmp_path):
 )
 def test_a_training_is_checked(changes, message):
     with pytest.raises(ValueError, match=message):
-        _config(**changes)
+        translation_config(**changes)
 
 
 def test_parameters_decide_the_units():
     spec = translation.load_spec("nascell")
-    config = _config(parameters=5_000)
+    config = translation_config(parameters=5_000)
     model = config.sized(spec, 40, 40)
     assert model.num_parameters(spec, 40, 40) <= 5_000
     larger = dataclasses.replace(model, units=model.units + 1)
     assert larger.num_parameters(spec, 40, 40) > 5_000
     with pytest.raises(ValueError, match="A model of one unit of cell"):
-        _config(parameters=20).sized(spec, 40, 40)
+        translation_config(parameters=20).sized(spec, 40, 40)
 
 
 def test_scores_are_those_of_sacrebleu():
