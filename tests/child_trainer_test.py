@@ -132,7 +132,7 @@ def test_rewards_are_of_the_validation_perplexity(
         {"init_scale": 1e25},
     ],
 )
-def test_a_diverging_child_is_infeasible_and_the_next_is_not(changes):
+def test_a_diverging_child_is_infeasible(changes):
     space = tree_space(2)
     children = ChildTrainer(space, _task(**changes))
     relu = (0, 3, 1, 3, 1, 3, 1, 3, 1, 0)
@@ -188,9 +188,12 @@ def test_a_keyboard_interrupt_is_not_a_reason(children, of_each, monkeypatch):
         children.evaluate(of_each, seed=0)
 
 
-@pytest.mark.parametrize("tokens", [[[0] * 9], [[9] * 10]])
-def test_tokens_of_another_space_are_an_error(tokens, children):
-    with pytest.raises(ValueError, match="takes 10 tokens|must be an int in"):
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [([[0] * 9], "takes 10 tokens"), ([[9] * 10], "must be an int in")],
+)
+def test_tokens_of_another_space_are_an_error(tokens, message, children):
+    with pytest.raises(ValueError, match=message):
         children.evaluate(np.array(tokens), seed=0)
 
 

@@ -87,7 +87,6 @@ def test_streams_cover_all_tokens_and_begin_with_zeros(
 
 
 def test_dynamic_evaluation_scores_before_it_learns():
-    # Oracle: a gradient step of clipped norm, by finite differences along it.
     steps = _with_random_weights(steps_of(training_config({"clip_norm": 1e-3})))
     tokens = sentences().test[:25]
     before = [np.array(w) for w in steps.model.trainable_variables]
@@ -104,7 +103,6 @@ def test_dynamic_evaluation_scores_before_it_learns():
     assert norm == pytest.approx(0.5 * 1e-3, rel=1e-3)
     after = _oracle_losses(_named(steps.model), tokens[:13]).mean()
     assert after < want.mean()
-    # A descent of rate * norm for a step of this norm, to first order.
     adapted = loss_of_text(steps, tokens, 1, dynamic_rate=0.5, num_steps=12)
     assert adapted != loss_of_text(steps, tokens)
 

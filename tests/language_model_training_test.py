@@ -24,8 +24,8 @@ def test_num_epochs_counts_passes_over_the_training_text():
     assert child_trainer(num_updates=7).num_updates == 7
 
 
-def _first_step(trainer):
-    """Returns the largest step of a weight, and its norm, in one training."""
+def _distance(trainer):
+    """Returns the norm of how far a training moves the weights."""
     trainer.train(0)
     shapes = [v.shape for v in trainer.model.trainable_variables]
     before = initial_weights(shapes, trainer.task.config.init_scale, 0)
@@ -36,7 +36,7 @@ def _first_step(trainer):
 
 def test_the_gradient_is_clipped_by_its_global_norm():
     def norm(clip_norm):
-        return _first_step(
+        return _distance(
             child_trainer(
                 optimizer="sgd", learning_rate=1.0, num_updates=1,
                 clip_norm=clip_norm,
@@ -97,7 +97,7 @@ def test_the_schedule_reaches_the_training():
             decay_epoch=1,
         )
         assert trainer.num_windows == 2
-        norms.append(_first_step(trainer))
+        norms.append(_distance(trainer))
     # Almost parallel clipped steps: 4 of 1e-3; 2 of 1e-3 and 2 of 2.5e-4.
     assert norms[0] == pytest.approx(4e-3, rel=0.1)
     assert norms[1] == pytest.approx(2.5e-3, rel=0.1)

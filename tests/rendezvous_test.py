@@ -133,7 +133,7 @@ def test_the_chief_waits_no_longer_than_it_was_told_to():
     start_s = time.monotonic()
     with raises(message, PeerLostError):
         meet(Topology(addresses, 0), 0.4, pytest.fail)
-    assert 0.4 <= time.monotonic() - start_s < 3.0
+    assert 0.4 <= time.monotonic() - start_s < LIMIT_S
 
 
 def test_the_chief_names_only_those_that_have_not_come(workers):
@@ -151,7 +151,7 @@ def test_a_worker_waits_for_the_chief_no_longer_than_it_was_told_to():
     start_s = time.monotonic()
     with raises(message, PeerLostError):
         meet(Topology(addresses, 1), 0.4, pytest.fail)
-    assert 0.4 <= time.monotonic() - start_s < 3.0
+    assert 0.4 <= time.monotonic() - start_s < LIMIT_S
 
 
 def test_a_worker_waits_for_the_others_no_longer_than_it_was_told_to(workers):

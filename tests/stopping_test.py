@@ -107,13 +107,11 @@ def test_a_signal_ends_a_process_wherever_its_main_thread_is(
 ):
     with python(_WAITING.format(wait=wait)) as process:
         assert process.stdout.readline() == "ready\n"
-        start_s = time.monotonic()
         process.send_signal(number)
         output, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == status
     assert errors == f"program: {reason}; {_LEFT}"
     assert output == ""
-    assert time.monotonic() - start_s < 3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="FIONREAD of a pipe")

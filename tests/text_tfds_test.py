@@ -3,7 +3,6 @@
 import contextlib
 import re
 import socket
-import time
 from unittest import mock
 
 import numpy as np
@@ -59,7 +58,6 @@ class TestTinyShakespeare:
     def test_unprepared_data_is_an_error_at_once(self, tmp_path, caplog):
         import tensorflow_datasets as tfds
 
-        start_s = time.monotonic()
         with mock.patch.object(
             tfds.download.DownloadManager, "download"
         ) as download:
@@ -71,7 +69,6 @@ class TestTinyShakespeare:
                 "download_and_prepare()\"; or use dataset='embedded'."
             ):
                 sources.open_corpus("tiny_shakespeare", data_dir=tmp_path)
-        assert time.monotonic() - start_s < 10  # A download takes 205 offline.
         download.assert_not_called()
         assert not caplog.records
 
@@ -240,10 +237,9 @@ class TestTfdsParts:
 
 @contextlib.contextmanager
 def _offline():
-    """Fails if there is a download, a connection, or a wait for one."""
+    """Fails if there is a download or a connection."""
     import tensorflow_datasets as tfds
 
-    start_s = time.monotonic()
     with (
         mock.patch.object(
             tfds.download.DownloadManager, "download"
@@ -252,6 +248,5 @@ def _offline():
         mock.patch.object(socket, "getaddrinfo") as look_up,
     ):
         yield
-    assert time.monotonic() - start_s < 10  # A download takes 205 offline.
     for call in (download, connect, look_up):
         call.assert_not_called()
