@@ -75,9 +75,9 @@ bazel: .venv $(BAZEL) $(BUILDIFIER)
 
 # What touches the most of what the package requires; deprecations of old
 # versions are no error.
-LOWEST_TESTS := choice dependencies drawing examples image_sources journal \
-	nas_cell packaging published_cells report_tables space subwords \
-	subwords_training translation_model
+LOWEST_TESTS := choice dependencies diagram drawing examples image_sources \
+	journal layout nas_cell packaging published_cells report_tables scene \
+	space subwords subwords_training translation_model
 
 lowest:
 	$(PYTHON) -m venv --clear .venv-lowest
