@@ -53,6 +53,15 @@ def test_records_may_be_appended_several_at_once(batches):
         assert told == []
 
 
+def test_a_journal_line_is_on_disk_when_append_returns(tmp_path):
+    journal = Journal(tmp_path / "x.jsonl", {"number": (int,)})
+    for number in range(3):
+        journal.append({"number": number, "text": "ä\u2028b"})
+        again = Journal(tmp_path / "x.jsonl", {"number": (int,)})
+        assert again.records == journal.records
+    assert len(again.records) == 3
+
+
 def test_what_is_appended_is_copied(tmp_path):
     journal = Journal(tmp_path / "x.jsonl", _REQUIRED)
     record = {"id": 1}
@@ -196,6 +205,16 @@ def test_a_journal_without_a_guard_is_taken_as_it_is(tmp_path):
         journal = Journal(path, _REQUIRED)
     assert told == [f"{path} has no guard; taken as it is."]
     assert journal.records == want
+
+
+@pytest.mark.parametrize(
+    "line", ["{}", '{"number": "1"}', '{"number": true}', "[1]", "3"]
+)
+def test_a_journal_line_of_another_shape_is_damage(tmp_path, line):
+    path = tmp_path / "x.jsonl"
+    path.write_text(f'{{"number": 0}}\n{line}\n')
+    with pytest.raises(ValueError, match=r"x.jsonl: line 2 is damaged"):
+        Journal(path, {"number": (int,)})
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"id', b'{"id": 9}'])
