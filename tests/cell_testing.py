@@ -5,6 +5,11 @@ from pathlib import Path
 from nas_keras.cells.spec import CellSpec
 
 RNN = ("next_h = tanh(linear(x) + linear(h))",)
+# A cell with a weight of every role.
+EVERY_ROLE = CellSpec(
+    "every_role",
+    ["next_c = tanh(linear(x) + linear(h) * linear(c))", "next_h = next_c - c"],
+)
 # Their fingerprints.
 PUBLISHED = {
     "darts_v1": (

@@ -19,6 +19,12 @@ def randomize(layer, seed=1):
     return layer
 
 
+def built(layer, *shape):
+    """Builds a layer for inputs of a shape; gives it random weights."""
+    layer.build((None, *shape))
+    return randomize(layer)
+
+
 def random_tokens(space, seed):
     rng = np.random.default_rng(seed)
     return tuple(int(rng.integers(num)) for num in space.num_options)
