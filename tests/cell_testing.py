@@ -5,7 +5,7 @@ from pathlib import Path
 from nas_keras.cells.spec import CellSpec
 
 RNN = ("next_h = tanh(linear(x) + linear(h))",)
-# A cell with a weight of every role.
+# A weight of every role, and a state and a kernel of its own.
 EVERY_ROLE = CellSpec(
     "every_role",
     ["next_c = tanh(linear(x) + linear(h) * linear(c))", "next_h = next_c - c"],

@@ -124,6 +124,22 @@ def test_saved_model_loads_in_processes_that_only_import(saved_model):
     assert [output_of(process) for process in processes] == ["", "", ""]
 
 
+def test_cell_may_be_the_first_import_of_a_program():
+    program = (
+        "from nas_keras import NASCell\n"
+        "NASCell(4)\n"
+        "import keras\n"
+        "keras.saving.get_registered_object('nas_keras>NASRNN')(4)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+
+
 def test_specs_spaces_and_loop_import_neither_keras_nor_tensorflow():
     process = start_python(
         "import sys",
