@@ -89,7 +89,7 @@ def names_of_weights(state):
 
 
 def of_oracle(state):
-    """Returns the weights as `oracles.policy` takes them; float64."""
+    """Returns the weights as `policy_oracles.policy` takes them; float64."""
     weights, layers = {}, {"kernel": [], "recurrent_kernel": [], "bias": []}
     for name in names_of_weights(state):
         array = np.asarray(state[name], np.float64)

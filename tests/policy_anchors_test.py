@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 
-import oracles
+import policy_oracles
 from controller_testing import EAGERLY
 from controller_testing import all_tokens
 from controller_testing import log_prob_and_entropy
@@ -68,7 +68,7 @@ def test_the_policy_equals_numpy(
     squash = {"temperature": temperature, "bound": tanh_constant}
     shapes = shapes_of(controller.space)
     samples = controller.sample(noise)
-    tokens, distributions = oracles.policy(
+    tokens, distributions = policy_oracles.policy(
         shapes, weights, noise=noise, **squash
     )
     np.testing.assert_array_equal(samples.tokens, tokens)
@@ -80,7 +80,9 @@ def test_the_policy_equals_numpy(
         controller.space.num_options, size=noise.shape
     )
     scored = controller.score(tokens)
-    _, distributions = oracles.policy(shapes, weights, tokens=tokens, **squash)
+    _, distributions = policy_oracles.policy(
+        shapes, weights, tokens=tokens, **squash
+    )
     log_prob, entropy = log_prob_and_entropy(tokens, distributions)
     np.testing.assert_allclose(scored.log_prob, log_prob, rtol=2e-4, atol=1e-5)
     np.testing.assert_allclose(scored.entropy, entropy, rtol=2e-4, atol=1e-5)

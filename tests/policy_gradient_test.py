@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import oracles
+import policy_oracles
 from controller_testing import EAGERLY
 from controller_testing import batch_of
 from controller_testing import log_prob_and_entropy
@@ -73,7 +73,7 @@ def test_the_gradient_of_an_update_is_that_of_the_objective(loss, bonus):
     samples, state = controller.score(tokens), controller.state()
 
     def objective(weights):
-        _, distributions = oracles.policy(
+        _, distributions = policy_oracles.policy(
             shapes_of(controller.space), weights, tokens=tokens, bound=1.5
         )
         log_prob, entropy = log_prob_and_entropy(tokens, distributions)
@@ -97,7 +97,7 @@ def test_the_exact_bonus_has_the_gradient_of_the_true_entropy():
     state = controller.state()
 
     def entropy(weights):
-        _, [[probs]] = oracles.policy([(5, None)], weights, tokens=[[0]])
+        _, [[probs]] = policy_oracles.policy([(5, None)], weights, tokens=[[0]])
         return -(probs * np.log(probs)).sum()
 
     want = _numeric_gradient(entropy, state)
