@@ -3,6 +3,8 @@
 import copy
 import dataclasses
 import json
+import os
+import pathlib
 import pickle
 import re
 import subprocess
@@ -25,6 +27,7 @@ from nas_keras.convnets.spec import MicroNetSpec
 from nas_keras.convnets.spec import loose_ends
 from nas_keras.convnets.spec import spec_from_dict
 
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
 LAYERS = ConvNetSpec(
     "layers",
     [
@@ -372,5 +375,6 @@ def test_specs_load_no_keras():
         capture_output=True,
         text=True,
         check=True,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
     )
     assert done.stdout.strip() == "set()"

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 
 import pytest
 from hypothesis import given
@@ -200,11 +199,9 @@ WORDS = st.sampled_from(
     )
 )
 def test_random_text_is_refused_by_a_value_error_or_is_a_cell(texts):
-    begin = time.perf_counter()
     try:
         fingerprint = CellSpec("toy", texts, ["h"]).fingerprint
     except ValueError as error:
         assert "toy" in str(error)
     else:
         assert re.fullmatch("[0-9a-f]{64}", fingerprint)
-    assert time.perf_counter() - begin < 1

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 import layer_testing
 import oracles
+from layer_testing import built
 from layer_testing import near
-from layer_testing import randomize
 from nas_keras.cells import NASRNN
 from nas_keras.cells import CellSpec
 from nas_keras.cells import NASCell
@@ -26,11 +26,6 @@ _ROW = re.compile(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.M)
 
 
 normal = functools.partial(layer_testing.normal, dtype="float64")
-
-
-def built(layer, *shape):
-    layer.build((None, *(shape or (D,))))
-    return randomize(layer)
 
 
 def weights_of(layer):
@@ -54,7 +49,7 @@ def test_every_published_cell_has_an_oracle():
 @pytest.mark.parametrize("use_bias", [False, True])
 @pytest.mark.parametrize("name", published_cells())
 def test_cell_matches_numpy(name, use_bias, dtype, tolerance):
-    cell = built(NASCell(H, name, use_bias=use_bias, dtype=dtype))
+    cell = built(NASCell(H, name, use_bias=use_bias, dtype=dtype), D)
     assert ("bias" in weights_of(cell)) == use_bias
     x, states = normal(B, D), states_of(cell.spec)
     want = oracles.CELLS[name](x, *states, weights_of(cell))
@@ -67,7 +62,7 @@ def test_cell_matches_numpy(name, use_bias, dtype, tolerance):
 
 @pytest.mark.parametrize("name", ["lstm", "nascell"])
 def test_projected_cell_matches_numpy(name):
-    cell = built(NASCell(H, name, 2, use_bias=True, dtype="float64"))
+    cell = built(NASCell(H, name, 2, use_bias=True, dtype="float64"), D)
     x, h, c = normal(B, D), normal(B, 2, seed=7), normal(B, H, seed=8)
     _, new_states = cell(x, [h, c])
     want = oracles.CELLS[name](x, h, c, weights_of(cell))
@@ -193,7 +188,7 @@ def test_bias_of_gru_reset_after_is_that_of_keras_for_products_with_h():
 
 
 def test_mut2_is_gru_with_the_weights_of_z_negated():
-    gru = built(NASCell(H, "gru", use_bias=True, dtype="float64"))
+    gru = built(NASCell(H, "gru", use_bias=True, dtype="float64"), D)
     mut2 = NASCell(H, "mut2", use_bias=True, dtype="float64")
     mut2.build((None, D))
     weights = weights_of(gru)

@@ -95,7 +95,10 @@ def test_failures_that_are_not_in_a_row_do_not_add_up():
     evaluator = FunctionEvaluator(
         small_space(), lambda spec: math.nan if next(outcomes) else 1.0
     )
-    trials, *_ = run_search(None, 21, evaluator, max_consecutive_failures=3)
+    trials, *_ = run_search(
+        None, 21, evaluator, max_consecutive_failures=3,
+        controller=RandomController(small_space()),
+    )  # fmt: skip
     assert len(trials) == 21
 
 

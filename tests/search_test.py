@@ -96,7 +96,11 @@ def test_the_evaluation_seed_is_given_to_the_evaluator():
 
     for arguments in ({"seed": 3}, {"seed": 3, "evaluation_seed": 8}):
         run_search(
-            None, 1, evaluator=Recording(one_max_evaluator()), **arguments
+            None,
+            1,
+            evaluator=Recording(one_max_evaluator()),
+            controller=RandomController(small_space()),
+            **arguments,
         )
     assert seeds == [3, 8]
 

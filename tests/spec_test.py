@@ -7,7 +7,6 @@ import math
 import os
 import pickle
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -123,7 +122,7 @@ BAD_FILES = {
     "empty": ("", "not JSON"),
     "no JSON": ("schema: 1", "not JSON"),
     "null byte": (b'{"schema": \x00}', "not JSON"),
-    "big int": ('{"schema": ' + "1" * 9_999 + "}", ""),
+    "big int": ('{"schema": ' + "1" * 9_999 + "}", "limit .4300 digits"),
     "deep list": ("[" * 200_000, "nested too deeply"),
     "deep object": ('{"a":' * 100_000, "nested too deeply"),
     "wide number": (
@@ -161,11 +160,9 @@ def test_large_file_is_refused_unread(tmp_path, monkeypatch):
     with open(path, "wb") as file:
         file.truncate(10_000_000)
     monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("read"))
-    begin = time.perf_counter()
     message = rf"{re.escape(str(path))}: .*at most 1000000 bytes.*: 10000000 by"
     with pytest.raises(ValueError, match=message):
         load_spec(path)
-    assert time.perf_counter() - begin < 1
 
 
 def test_saved_cell_loads_equal(tmp_path):
