@@ -36,7 +36,7 @@ _PROGRAMS = {
 }
 _NUM_POSITIONAL = {"nas-draw": (0, 2), "nas-report": (1,)}
 # Of others, of which only the files that they name are looked at.
-_FOREIGN = {"docker", "kubectl", "pre-commit", "pytest", "sbatch"}
+_FOREIGN = {"docker", "kubectl", "pre-commit", "pytest", "sacrebleu", "sbatch"}
 _BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)`((?:nas-|python |make |pip )[^`]+ [^`]+)`")
 _OF_DOCSTRING = re.compile(r"^ +((?:nas-|python )(?:.*\\\n)*.*)", re.MULTILINE)

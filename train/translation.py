@@ -8,7 +8,7 @@ Examples:
   nas-translation --preset=demo --workdir=runs/demo_mt
   nas-translation --preset=multi30k --data_dir=multi30k --workdir=runs/de
   nas-translation --preset=multi30k --data_dir=multi30k --workdir=runs/nas \
-      --cell=nascell --parameters=8e6
+      --cell=nascell --init_scale=0.25
   nas-translation --model=runs/de/model --translate=english.txt
   nas-translation --model=runs/de/model --translate=english.txt \
       --alignment=first_line.png
