@@ -137,6 +137,7 @@ def test_only_what_killed_writers_left_is_removed(tmp_path):
     ]
     removed = [
         ".a.json.12.tmp",
+        ".m.keras.12.tmp.keras",
         "checkpoints/.x.npz.3.tmp",
         "random/pending/.y.json.4.tmp",
     ]
