@@ -1,9 +1,12 @@
 """`NASRNN` and a plain `RNN` of one cell and the same weights, compared."""
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
 
+import layer_testing
 from nas_keras.cells import NASRNN
 from nas_keras.cells import NASCell
 from nas_keras.cells import load_spec
@@ -12,9 +15,7 @@ B, T, D, H, P = 3, 4, 5, 3, 2
 TOLERANCE = {"float64": 1e-11, "float32": 1e-5}
 
 
-def random(*shape, seed=0, dtype="float32"):
-    values = np.random.default_rng(seed).normal(size=shape)
-    return (values * 0.7).astype(dtype)
+random = functools.partial(layer_testing.normal, scale=0.7)
 
 
 def pair(name, layer_arguments=None, **cell_arguments):

@@ -9,11 +9,11 @@ from controller_testing import BOTH
 from controller_testing import NUM_OPTIONS
 from controller_testing import batch_of
 from controller_testing import noise_of
-from controller_testing import raises
 from controller_testing import small_space
 from nas_keras.controllers import PolicyGradientController
 from nas_keras.controllers import RandomController
 from nas_keras.spaces import Choice
+from raising import raises
 
 
 @BOTH

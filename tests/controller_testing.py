@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import re
 
 import numpy as np
 import pytest
@@ -60,10 +59,6 @@ def trained(steps=6, **arguments):
 def kept():
     """Returns a trained controller that no test updates."""
     return trained()
-
-
-def raises(message):
-    return pytest.raises(ValueError, match=re.escape(message))
 
 
 def shapes_of(space):

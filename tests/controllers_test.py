@@ -12,11 +12,11 @@ from controller_testing import all_tokens
 from controller_testing import batch_of
 from controller_testing import kept
 from controller_testing import noise_of
-from controller_testing import raises
 from controller_testing import small_space
 from controller_testing import trained
 from nas_keras.controllers import PolicyGradientController
 from nas_keras.controllers import RandomController
+from raising import raises
 
 
 @BOTH

@@ -9,15 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_keras.data import text
+from raising import raises
 
 _WORDS = st.lists(
     st.lists(st.sampled_from(["to", "be", "or", "not"]), min_size=1),
     min_size=1,
 )
-
-
-def _raises(message):
-    return pytest.raises(ValueError, match=re.escape(message))
 
 
 def _ids(*values):
@@ -77,7 +74,7 @@ class TestEncode:
         assert corpus.encode("azb").tolist() == [1, 0, 2]
         corpus = text.corpus_of_parts(_parts(), name="x", has_unknown=False)
         assert corpus.encode("ab").tolist() == [0, 1]
-        with _raises(
+        with raises(
             "`text` must be of characters that are in the vocabulary. "
             "Received: text=['z']."
         ):
@@ -86,7 +83,7 @@ class TestEncode:
     @pytest.mark.parametrize("value", [b"ab", ["a", "b"], None])
     def test_text_must_be_a_str(self, value):
         corpus = text.corpus_of_parts(_parts(), name="x")
-        with _raises(f"`text` must be a str. Received: text={type(value)!r}."):
+        with raises(f"`text` must be a str. Received: text={type(value)!r}."):
             corpus.encode(value)
 
 
@@ -146,9 +143,9 @@ class TestCorpus:
         ],
     )
     def test_parts_must_be_ids_of_the_vocabulary(self, ids, message):
-        with _raises(f"`test` must be {message}"):
+        with raises(f"`test` must be {message}"):
             text.Corpus("x", "char", ("<unk>", "a"), _ids(1), _ids(1), ids)
 
     def test_level_must_be_known(self):
-        with _raises("`level` must be one of ('char', 'word'). Received"):
+        with raises("`level` must be one of ('char', 'word'). Received"):
             text.Corpus("x", "byte", ("<unk>",), _ids(0), _ids(0), _ids(0))

@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import re
 import threading
 
 import numpy as np
@@ -16,6 +15,7 @@ from nas_keras.search import SearchError
 from nas_keras.search import search
 from nas_keras.search.trial import architecture_key
 from nas_keras.spaces import tree_space
+from raising import raises
 from recorded_search import BATCH_SIZE
 from recorded_search import NUM_TRIALS
 from recorded_search import Learning
@@ -34,10 +34,6 @@ def _records(workdir):
     for record in records:
         assert (record.pop("elapsed_s") == 0) == (record["same_as"] is not None)
     return records
-
-
-def _raises(message, error=ValueError):
-    return pytest.raises(error, match=re.escape(message))
 
 
 def _assert_reused(trials, evaluator, key):
@@ -171,14 +167,14 @@ def test_a_journal_from_before_repetitions_were_known_is_refused(tmp_path):
         "was written by another configuration: evaluate_again was None, is "
         "False. Choose another workdir, or the old values; nothing was changed."
     )
-    with _raises(message):
+    with raises(message):
         run_search(Learning(space_of_nine()), workdir=tmp_path)
     assert (tmp_path / "trials.jsonl").read_bytes() == before
 
 
 def test_evaluating_again_is_part_of_the_configuration(tmp_path):
     stop_after(5, Learning(space_of_nine()), tmp_path)
-    with _raises("evaluate_again was False, is True"):
+    with raises("evaluate_again was False, is True"):
         run_search(
             Learning(space_of_nine()), workdir=tmp_path, evaluate_again=True
         )
@@ -221,7 +217,7 @@ def test_what_is_infeasible_is_so_again_and_counts(value):
         "3 architectures in a row were infeasible; the last: the reward is "
         f"{value}."
     )
-    with _raises(message, SearchError):
+    with raises(message, SearchError):
         for trial in search(
             controller, evaluator, 8, batch_size=4, max_consecutive_failures=3
         ):

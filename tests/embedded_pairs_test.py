@@ -9,10 +9,7 @@ import pytest
 from nas_keras.data import embedded_pairs
 from nas_keras.data import parallel_sources
 from nas_keras.data import text
-
-
-def _raises(message):
-    return pytest.raises(ValueError, match=re.escape(message))
+from raising import raises
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +105,7 @@ def test_embedded_parts_for_scores_keep_their_size_if_pairs_are_few():
     ],
 )
 def test_languages_of_embedded_pairs_are_locales(languages, argument, received):
-    with _raises(
+    with raises(
         f"`{argument}` must be a locale that Babel knows, such as 'de', 'en', "
         "'ja' or 'pt_BR'; all of them: python -c \"from babel import "
         'localedata; print(sorted(localedata.locale_identifiers()))". '
@@ -118,7 +115,7 @@ def test_languages_of_embedded_pairs_are_locales(languages, argument, received):
 
 
 def test_a_wrong_locale_is_told_its_neighbours():
-    with _raises("Received: target='pt-BR', near ['pt_BR']."):
+    with raises("Received: target='pt-BR', near ['pt_BR']."):
         embedded_pairs.embedded_pairs("en", "pt-BR")
 
 

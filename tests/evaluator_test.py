@@ -8,8 +8,8 @@ import pytest
 
 from nas_keras.search import Evaluation
 from nas_keras.search import FunctionEvaluator
+from raising import raises
 from search_testing import one_max
-from search_testing import raises
 from search_testing import small_space
 
 

@@ -11,12 +11,7 @@ from nas_keras.report import curves
 from nas_keras.report import ranking
 from nas_keras.report import summary
 from nas_keras.report.measure import ACCURACY
-
-
-def _write(path, records):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(record) for record in records]
-    path.write_text("".join(f"{line}\n" for line in lines))
+from report_testing import write_lines
 
 
 def _trials(rewards):
@@ -83,13 +78,13 @@ def workdir(tmp_path):
     for folder in ("", "random/"):
         for depth, rewards in (("02", [0.1, 0.2, 0.1]), ("04", [0.3, 0.4])):
             path = tmp_path / f"{folder}depth_{depth}"
-            _write(path / "trials.jsonl", _trials(rewards))
+            write_lines(path / "trials.jsonl", _trials(rewards))
             steps = [
                 {"step": step, "loss": 0.1, "entropy_nats": 2.0, "baseline": 0}
                 for step in range(2)
             ]
-            _write(path / "steps.jsonl", steps)
-    _write(tmp_path / "retrained.jsonl", _records())
+            write_lines(path / "steps.jsonl", steps)
+    write_lines(tmp_path / "retrained.jsonl", _records())
     settings = {"images": {"name": "digits"}, "evaluator": "scratch"}
     config = {"run": {"settings": settings}, "environment": {}, "command": "x"}
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -155,13 +150,13 @@ def test_the_network_found_is_compared_with_the_matched_resnet(workdir):
         *_records(),
         _trained(resnet_spec(14, 9), "matched", None, 0, 0.75),
     ]
-    _write(workdir / "retrained.jsonl", records)
+    write_lines(workdir / "retrained.jsonl", records)
     text = " ".join(summary.describe(report.read_run(workdir)))
     part = "against the resnet_14_9 of about equal cost (validation 75.00 %"
     assert part in text
     assert "its test accuracy is 17.0 higher." in text
     # One alone is no network of the search.
-    _write(workdir / "retrained.jsonl", records[-1:])
+    write_lines(workdir / "retrained.jsonl", records[-1:])
     text = " ".join(summary.describe(report.read_run(workdir)))
     assert "No network of the search was retrained." in text
 

@@ -1,7 +1,6 @@
 """Tests of nas_keras.data.image_sources: digits, folders, sets of TFDS."""
 
 import pathlib
-import re
 
 import numpy as np
 import pytest
@@ -9,12 +8,9 @@ import pytest
 import forked
 from nas_keras.data import image_folder
 from nas_keras.data import image_sources
+from raising import raises
 
 Image = pytest.importorskip("PIL.Image")
-
-
-def _raises(message):
-    return pytest.raises(ValueError, match=re.escape(message))
 
 
 def _pixels(seed, shape=(4, 5, 3)):
@@ -144,7 +140,7 @@ class TestFolder:
     def test_a_file_of_too_many_points_is_named(self, tmp_path, monkeypatch):
         _write(tmp_path, _FILES | {"train/dog/9.png": _pixels(1, (9, 9, 3))})
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
-        with _raises("train/dog/9.png', which cannot be read: Image size (81"):
+        with raises("train/dog/9.png', which cannot be read: Image size (81"):
             image_sources.open_images(image_dir=tmp_path)
 
     def test_a_file_that_may_not_be_read_is_named(self, tmp_path):
@@ -152,18 +148,18 @@ class TestFolder:
         path = tmp_path / "test" / "dog" / "1.png"
         path.unlink()
         path.symlink_to("nowhere.png")
-        with _raises("1.png', which cannot be read: No such file or directory"):
+        with raises("1.png', which cannot be read: No such file or directory"):
             image_sources.open_images(image_dir=tmp_path)
 
     def test_folders_that_are_not_there_are_errors(self, tmp_path):
-        with _raises("`image_dir` must be a folder. Received: image_dir='no'"):
+        with raises("`image_dir` must be a folder. Received: image_dir='no'"):
             image_folder.read_image_folder("no")
-        with _raises("must have one folder of the train images, named one of "
+        with raises("must have one folder of the train images, named one of "
                      "['train', 'training']"):  # fmt: skip
             image_sources.open_images(image_dir=tmp_path)
         (tmp_path / "train").mkdir()
         (tmp_path / "test").mkdir()
-        with _raises("a folder whose 'train' has a folder for each class"):
+        with raises("a folder whose 'train' has a folder for each class"):
             image_sources.open_images(image_dir=tmp_path)
 
 
@@ -208,7 +204,7 @@ _ARGUMENTS = [
 
 @pytest.mark.parametrize(("arguments", "message"), _ARGUMENTS)
 def test_arguments_are_checked(arguments, message):
-    with _raises(message):
+    with raises(message):
         image_sources.open_images(**arguments)
 
 

@@ -19,11 +19,11 @@ from nas_keras.search import FunctionEvaluator
 from nas_keras.search import journal as journal_module
 from nas_keras.search import search
 from nas_keras.search.journal import Journal
+from raising import raises_first as raises
 from storage_testing import RECORD
 from storage_testing import changed
 from storage_testing import logged_warnings
 from storage_testing import new_folder
-from storage_testing import raises
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _REQUIRED = {"id": (int,)}

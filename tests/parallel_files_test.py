@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nas_keras.data import parallel
 from nas_keras.data import parallel_sources
 from nas_keras.data import text
+from raising import raises
 
 # Letters, and what `str.strip` or `str.splitlines` knows.
 _LINE = st.text(" \t\r\x0b\x1c\x85\xa0\u2028aé漢🙂<", max_size=5)
@@ -21,10 +22,6 @@ _LAYOUTS = {
     "language, stem": "{language}.{stem}.txt",
     "language, stem, compressed": "{language}.{stem}.txt.gz",
 }
-
-
-def _raises(message):
-    return pytest.raises(ValueError, match=re.escape(message))
 
 
 def _bytes(name, content):
@@ -149,7 +146,7 @@ def test_a_lone_test_set_may_be_named(tmp_path):
 def test_a_test_set_must_be_there_in_both_languages(tmp_path, test_set):
     files = _files("train", "val", "test_one", "test_two")
     folder = _write(tmp_path, files | {"test_2018.en": "alone"})
-    with _raises(
+    with raises(
         f"`test_set` must be one of the test sets in data_dir={str(folder)!r}: "
         f"['test_one', 'test_two']. Received: test_set={test_set!r}."
     ):
@@ -215,7 +212,7 @@ def test_each_part_has_one_file_of_each_language(
 )
 def test_a_file_of_each_name_is_there_once(tmp_path, others):
     folder = _write(tmp_path, _files() | dict.fromkeys(others, "to be"))
-    with _raises(
+    with raises(
         f"`data_dir` must be a folder with {others[0]!r} or {others[1]!r}, not "
         f"with both. Received: data_dir={str(folder)!r}."
     ):
@@ -228,7 +225,7 @@ def test_a_file_of_each_name_is_there_once(tmp_path, others):
 )
 def test_languages_are_those_of_files(tmp_path, languages, argument, received):
     folder = _write(tmp_path, _files() | {"fr.test.txt.gz": "x", "a.md": "x"})
-    with _raises(
+    with raises(
         f"`{argument}` must be the language of files in "
         f"data_dir={str(folder)!r}: one of ['de', 'en', 'fr']. "
         f"Received: {argument}={received!r}."
@@ -239,14 +236,14 @@ def test_languages_are_those_of_files(tmp_path, languages, argument, received):
 @pytest.mark.parametrize("name", ["missing", "train.en"])
 def test_data_dir_must_be_a_folder(tmp_path, name):
     path = str(_write(tmp_path, _files()) / name)
-    with _raises(f"`data_dir` must be a folder. Received: data_dir={path!r}."):
+    with raises(f"`data_dir` must be a folder. Received: data_dir={path!r}."):
         _open(path)
 
 
 def test_files_of_a_part_have_as_many_lines(tmp_path):
     folder = _write(tmp_path, _files() | {"val.de.gz": "a\nb\n"})
     (folder / "val.de").unlink()
-    with _raises(
+    with raises(
         "The two files of a part must have a line for each sentence. Received: "
         f"1 lines in {str(folder / 'val.en')!r}, 2 in "
         f"{str(folder / 'val.de.gz')!r}."
@@ -257,7 +254,7 @@ def test_files_of_a_part_have_as_many_lines(tmp_path):
 def test_a_part_needs_a_pair_with_text_on_both_sides(tmp_path):
     files = _files() | {"val.en": "a\n\n", "val.de": "\nb\n"}
     folder = _write(tmp_path / "mine", files)
-    with _raises(
+    with raises(
         "`validation` must be pairs of which one has text on both sides, with "
         "data 'mine'. Received: validation='2 pairs'."
     ):
@@ -287,7 +284,7 @@ def test_files_hold_text(tmp_path, name, data, problem):
     folder = _write(tmp_path, _files())
     (folder / "val.de").unlink()
     (folder / name).write_bytes(data)
-    with _raises(
+    with raises(
         "`data_dir` must be UTF-8 text. Received: "
         f"data_dir={str(folder / name)!r}, which {problem}"
     ):
@@ -298,5 +295,5 @@ def test_a_folder_of_a_files_name_cannot_be_read(tmp_path):
     folder = _write(tmp_path, _files())
     (folder / "val.de").unlink()
     (folder / "val.de").mkdir()
-    with _raises("val.de', which cannot be read: Is a directory."):
+    with raises("val.de', which cannot be read: Is a directory."):
         _open(folder)

@@ -1,17 +1,12 @@
 """Tests of opening pairs of sentences by name: arguments, and sets of TFDS."""
 
 import pathlib
-import re
 
 import pytest
 
 from nas_keras.data import parallel_sources
 from nas_keras.data import text
-
-
-def _raises(message):
-    return pytest.raises(ValueError, match=re.escape(message))
-
+from raising import raises
 
 # Arguments.
 
@@ -79,7 +74,7 @@ def test_is_pairs_dataset_knows_the_names_of_data_sets(name, want):
     ],
 )
 def test_bad_arguments_are_errors(options, message):
-    with _raises(message):
+    with raises(message):
         parallel_sources.open_pairs(**options)
 
 
@@ -130,7 +125,7 @@ def test_pairs_of_tfds_are_those_of_its_splits_in_order(own_set):
 def test_languages_are_features_of_a_set_of_tfds(
     own_set, languages, argument, received
 ):
-    with _raises(
+    with raises(
         f"`{argument}` must be one of the features of tfds:{_OWN}: "
         f"['de', 'en']. Received: {argument}={received!r}."
     ):
@@ -138,7 +133,7 @@ def test_languages_are_features_of_a_set_of_tfds(
 
 
 def test_an_unknown_set_of_tfds_is_an_error(tmp_path):
-    with _raises(
+    with raises(
         "dataset='tfds:no_such_set': TensorFlow Datasets has none of this name"
     ):
         parallel_sources.open_pairs("tfds:no_such_set", tmp_path)

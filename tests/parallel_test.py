@@ -12,14 +12,11 @@ from hypothesis import strategies as st
 
 from nas_keras.data import parallel
 from nas_keras.data import text
+from raising import raises
 
 _PAIRS = (("a cat", "eine Katze"), ("a dog", "ein Hund"))
 # Letters, and what `str.strip` or `str.splitlines` knows.
 _LINE = st.text(" \t\r\x0b\x1c\x85\xa0\u2028aé漢🙂<", max_size=5)
-
-
-def _raises(message):
-    return pytest.raises(ValueError, match=re.escape(message))
 
 
 def _corpus(**changed):
@@ -70,7 +67,7 @@ def test_the_repr_of_a_corpus_leaves_its_pairs_out():
 def test_parts_of_a_corpus_are_pairs_of_lines(part, value, rule, received):
     if rule == "pairs of text":
         rule = "pairs of text, each one line without blanks around it"
-    with _raises(f"`{part}` must be {rule}. Received: {part}={received}."):
+    with raises(f"`{part}` must be {rule}. Received: {part}={received}."):
         _corpus(**{part: value})
 
 
@@ -101,7 +98,7 @@ def test_parts_of_a_corpus_are_pairs_of_lines(part, value, rule, received):
 )
 def test_languages_of_a_corpus_are_two_names(languages, message):
     source, target = languages
-    with _raises(message):
+    with raises(message):
         _corpus(source_language=source, target_language=target)
 
 
@@ -118,7 +115,7 @@ def test_languages_of_a_corpus_are_two_names(languages, message):
     ],
 )
 def test_dropped_is_a_count_for_each_part(dropped):
-    with _raises(
+    with raises(
         "`dropped` must be a count for each of ('train', 'validation', "
         f"'test'). Received: dropped={dropped!r}."
     ):
@@ -207,12 +204,12 @@ def test_a_corpus_of_parts_tells_what_it_left_out(caplog):
 )
 def test_a_corpus_of_parts_needs_a_pair_in_each_of_three(changed, message):
     parts = dict.fromkeys(text.PARTS, [("a", "b")])
-    with _raises(message):
+    with raises(message):
         parallel.parallel_corpus(parts | changed, "en", "de", name="x")
 
 
 def test_parts_must_be_a_mapping():
-    with _raises("`parts` must be a mapping. Received: parts=<class 'list'>."):
+    with raises("`parts` must be a mapping. Received: parts=<class 'list'>."):
         parallel.parallel_corpus([("a", "b")], "en", "de", name="x")
 
 

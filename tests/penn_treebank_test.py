@@ -1,7 +1,6 @@
 """Tests of nas_keras.data.penn_treebank and of its builders for TFDS."""
 
 import hashlib
-import re
 from unittest import mock
 
 import pytest
@@ -10,6 +9,7 @@ import tensorflow_datasets as tfds
 from nas_keras.data import builders
 from nas_keras.data import penn_treebank
 from nas_keras.data import sources
+from raising import raises
 
 # What the standard files look like: a blank at both ends of a line.
 _TEXTS = {
@@ -27,10 +27,6 @@ _NAMES = {
     "validation": "ptb.valid.txt",
     "test": "ptb.test.txt",
 }
-
-
-def _raises(message):
-    return pytest.raises(ValueError, match=re.escape(message))
 
 
 def _standard(texts):
@@ -109,7 +105,7 @@ class TestRead:
 
     @pytest.mark.parametrize("level", ["byte", "Word", None])
     def test_level_must_be_known(self, data_dir, level):
-        with _raises(
+        with raises(
             "`level` must be one of ('char', 'word'). "
             f"Received: level={level!r}."
         ):
@@ -118,7 +114,7 @@ class TestRead:
     @pytest.mark.parametrize("part", _TEXTS)
     def test_a_missing_file_is_an_error(self, data_dir, part):
         (data_dir / _NAMES[part]).unlink()
-        with _raises(
+        with raises(
             "data_dir must be a folder with ptb.train.txt, ptb.valid.txt, "
             f"ptb.test.txt. Received: data_dir={str(data_dir)!r}, where "
             f"{_NAMES[part]} cannot be read: No such file or directory."
@@ -126,7 +122,7 @@ class TestRead:
             penn_treebank.read(data_dir)
 
     def test_a_file_in_place_of_the_folder_is_an_error(self, data_dir):
-        with _raises("where ptb.train.txt cannot be read: Not a directory."):
+        with raises("where ptb.train.txt cannot be read: Not a directory."):
             penn_treebank.read(data_dir / "ptb.test.txt")
 
     @pytest.mark.parametrize("part", _TEXTS)
@@ -144,7 +140,7 @@ class TestRead:
         path = data_dir / _NAMES[part]
         path.write_bytes(data)
         want = _TEXTS[part].encode()
-        with _raises(
+        with raises(
             f"{path} must be the file of Penn Treebank as preprocessed by "
             f"Mikolov, {len(want)} bytes with SHA-256 "
             f"{hashlib.sha256(want).hexdigest()}. Received: {size} bytes with "
@@ -155,13 +151,13 @@ class TestRead:
 
     def test_a_size_in_a_message_has_its_thousands_apart(self, tmp_path):
         folder = _write(tmp_path, _TEXTS)
-        with _raises("by Mikolov, 5,101,618 bytes with SHA-256 fcea919f"):
+        with raises("by Mikolov, 5,101,618 bytes with SHA-256 fcea919f"):
             penn_treebank.read(folder)
 
     def test_one_changed_byte_is_another_file(self, data_dir):
         path = data_dir / "ptb.test.txt"
         path.write_text(" N b \n a \n", encoding="utf-8")
-        with _raises("Received: 10 bytes with SHA-256 "):
+        with raises("Received: 10 bytes with SHA-256 "):
             penn_treebank.read(data_dir)
 
 
@@ -192,7 +188,7 @@ class TestCorpora:
             "ptb", level="word", data_dir=data_dir, max_vocabulary=3
         )
         assert corpus.vocabulary == ("<unk>", "<eos>", "b")
-        with _raises(
+        with raises(
             "`train` must be without characters that the vocabulary lacks. "
             "Received: train=['<', '>', 'N', 'a', 'k']."
         ):
@@ -264,7 +260,7 @@ class TestBuilders:
 
     def test_files_are_checked(self, tmp_path):
         folder = _write(tmp_path / "files", _TEXTS)
-        with _raises(
+        with raises(
             f"{folder}/ptb.train.txt must be the file of Penn Treebank as "
             "preprocessed by Mikolov, 5,101,618 bytes with SHA-256 "
         ):

@@ -10,10 +10,10 @@ from nas_keras.search import FunctionEvaluator
 from nas_keras.search import search
 from nas_keras.spaces import Choice
 from nas_keras.spaces import Space
+from raising import raises
 from search_testing import files_in
 from search_testing import new_controller
 from search_testing import one_max_evaluator
-from search_testing import raises
 from search_testing import run_search
 from search_testing import small_space
 from search_testing import stop_after

@@ -9,12 +9,12 @@ import pytest
 from nas_keras.search import rendezvous
 from nas_keras.search.rendezvous import meet
 from nas_keras.search.topology import Topology
+from raising import raises_first as raises
 from rendezvous_testing import LIMIT_S
 from rendezvous_testing import connected
 from rendezvous_testing import free_addresses
 from rendezvous_testing import line_from
 from rendezvous_testing import port_of
-from rendezvous_testing import raises
 from rendezvous_testing import say_hello
 from rendezvous_testing import workers_in_threads
 

@@ -2,13 +2,10 @@
 
 import contextlib
 import json
-import re
 import socket
 import threading
 import time
 from concurrent import futures
-
-import pytest
 
 from nas_keras.search.rendezvous import meet
 from nas_keras.search.topology import Topology
@@ -96,10 +93,6 @@ def line_from(connection):
             break
         line += byte
     return line
-
-
-def raises(message, kind=ValueError):
-    return pytest.raises(kind, match="^" + re.escape(message))
 
 
 def _watchers():

@@ -8,6 +8,7 @@ import pytest
 
 from nas_keras import report
 from nas_keras.cells import load_spec
+from report_testing import write_lines
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _WIDTHS = (1280, 390)
@@ -78,11 +79,6 @@ def _contrast(one, other):
     return (high + 0.05) / (low + 0.05)
 
 
-def _write(path, records):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-
-
 def _trials(reward):
     return [
         {
@@ -124,14 +120,14 @@ def _retrained(cell, place, seed):
 def page(tmp_path_factory):
     """The path of a report that has every part."""
     folder = tmp_path_factory.mktemp("a_run_with_a_long_name")
-    _write(folder / "trials.jsonl", _trials(0.4))
-    _write(folder / "random" / "trials.jsonl", _trials(0.3))
+    write_lines(folder / "trials.jsonl", _trials(0.4))
+    write_lines(folder / "random" / "trials.jsonl", _trials(0.3))
     steps = [{"step": i, "entropy_nats": 9.0 - i} for i in range(6)]
-    _write(folder / "steps.jsonl", steps)
+    write_lines(folder / "steps.jsonl", steps)
     share = {"num_items": [3, 2], "busy_s": [9.0, 4.0], "waiting_s": [0.0, 5.0]}
-    _write(folder / "workers.jsonl", [share])
+    write_lines(folder / "workers.jsonl", [share])
     cells = ("tree8_char", "nascell", "enas_ptb", "lstm", "mut1")
-    _write(
+    write_lines(
         folder / "retrained.jsonl",
         [_retrained(c, i, s) for i, c in enumerate(cells) for s in range(2)],
     )

@@ -14,10 +14,10 @@ from nas_keras.search import search
 from nas_keras.search.evaluator import Evaluator
 from nas_keras.spaces import Choice
 from nas_keras.spaces import Space
+from raising import raises
 from search_testing import Counting
 from search_testing import one_max
 from search_testing import one_max_evaluator
-from search_testing import raises
 from search_testing import records_in
 from search_testing import run_search
 from search_testing import small_space

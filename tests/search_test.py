@@ -12,10 +12,10 @@ from nas_keras.controllers import RandomController
 from nas_keras.search import FunctionEvaluator
 from nas_keras.search import search
 from nas_keras.search.noise import noise
+from raising import raises
 from search_testing import Counting
 from search_testing import one_max
 from search_testing import one_max_evaluator
-from search_testing import raises
 from search_testing import run_search
 from search_testing import small_space
 from search_testing import without_time

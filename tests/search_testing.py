@@ -2,27 +2,18 @@
 
 import functools
 import json
-import re
 
-import pytest
-
+import controller_testing
 from nas_keras.controllers import PolicyGradientController
 from nas_keras.search import FunctionEvaluator
 from nas_keras.search import search
 from nas_keras.search.evaluator import Evaluator
-from nas_keras.spaces import Choice
-from nas_keras.spaces import Space
 
 NUM_TRIALS, BATCH_SIZE = 14, 4  # Three updates, and half a batch.
 
 
 def small_space(num_choices=6, num_options=4):
-    return Space(
-        [
-            Choice(f"choice_{place}", tuple(range(num_options)))
-            for place in range(num_choices)
-        ]
-    )
+    return controller_testing.small_space((num_options,) * num_choices)
 
 
 def one_max(spec):
@@ -106,7 +97,3 @@ def without_time(trials):
         (t.id, t.tokens, t.spec, t.evaluation.reward, t.evaluation.infeasible)
         for t in trials
     ]
-
-
-def raises(message):
-    return pytest.raises(ValueError, match=re.escape(message))

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import math
-import re
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from nas_keras.spaces import nas_conv_space
 from nas_keras.tasks.image_classification import train_images
 from nas_keras.tasks.image_config import ImageConfig
 from nas_keras.tasks.image_task import ImageTask
+from raising import raises
 from shared_images_testing import CLASSES
 from shared_images_testing import MACRO
 from shared_images_testing import SMALL_MACRO
@@ -68,10 +68,6 @@ def _kept():
     Each begins with `_begin`.
     """
     return _shared(SMALL_MACRO, task=_task(num_epochs=12))
-
-
-def _raises(message):
-    return pytest.raises(ValueError, match=re.escape(message))
 
 
 # Training networks that share weights, and scoring by them.
@@ -211,7 +207,7 @@ def test_a_search_goes_on_as_if_it_had_not_been_closed(tmp_path):
     ],
 )
 def test_what_cannot_be_shared_is_refused(space, changes, message):
-    with _raises(message):
+    with raises(message):
         _shared(space, **changes)
 
 
@@ -219,7 +215,7 @@ def test_a_task_needs_images_to_validate_on():
     images = _images()
     empty = Images(images.train.pixels[:0], images.train.labels[:0])
     images = dataclasses.replace(images, validation=empty)
-    with _raises(
+    with raises(
         "images must have a validation part, by which networks are compared. "
         "Received: none in 'bright'."
     ):

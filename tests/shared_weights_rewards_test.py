@@ -11,11 +11,11 @@ import pytest
 from nas_keras.controllers import RandomController
 from nas_keras.search.trial import Evaluation
 from nas_keras.tasks import LanguageModelTask
+from raising import raises
 from shared_weights_testing import ALL
 from shared_weights_testing import DAG
 from shared_weights_testing import TREE
 from shared_weights_testing import oracle_of
-from shared_weights_testing import raises
 from shared_weights_testing import random_tokens
 from shared_weights_testing import sentences
 from shared_weights_testing import sharing

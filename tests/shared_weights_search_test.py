@@ -11,10 +11,10 @@ from nas_keras.controllers import PolicyGradientController
 from nas_keras.controllers import RandomController
 from nas_keras.search import search
 from nas_keras.spaces import enas_recurrent_space
+from raising import raises
 from shared_weights_testing import ALL
 from shared_weights_testing import DAG
 from shared_weights_testing import TREE
-from shared_weights_testing import raises
 from shared_weights_testing import random_tokens
 from shared_weights_testing import sharing
 from shared_weights_testing import small_task

@@ -12,8 +12,8 @@ from nas_keras.search.noise import noise
 from nas_keras.spaces import Choice
 from nas_keras.spaces import Space
 from nas_keras.tasks import LanguageModelTask
+from raising import raises
 from shared_weights_testing import TREE
-from shared_weights_testing import raises
 from shared_weights_testing import sentences
 from shared_weights_testing import sharing
 from shared_weights_testing import small_task

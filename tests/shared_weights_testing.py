@@ -4,10 +4,7 @@ The other path: `NASRNN` in a tree space, the equations in that of ENAS, eager
 and dense.
 """
 
-import re
-
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from nas_keras.data.text import build_corpus
@@ -56,10 +53,6 @@ def random_tokens(space, num, seed=0):
 
 def weights_of(shared):
     return [np.array(v) for v in shared.model.trainable_variables]
-
-
-def raises(message, error=ValueError):
-    return pytest.raises(error, match=re.escape(message))
 
 
 def spoil(shared, value):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_keras.search.topology import from_environment
-from topology_testing import raises
+from raising import raises_first as raises
 from topology_testing import slurm
 
 

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import re
 import subprocess
 import sys
 
@@ -11,12 +10,9 @@ import pytest
 
 from nas_keras.data import sources
 from nas_keras.data import text
+from raising import raises
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
-
-
-def _raises(message):
-    return pytest.raises(ValueError, match=re.escape(message))
 
 
 def _write(folder, files):
@@ -220,5 +216,5 @@ class TestOpenCorpus:
         ],
     )
     def test_bad_arguments_are_errors(self, options, message):
-        with _raises(message):
+        with raises(message):
             sources.open_corpus(**options)

@@ -19,8 +19,8 @@ from nas_keras.search import workdir
 from nas_keras.storage import checkpoints
 from nas_keras.storage import files
 from nas_keras.storage import locks
+from raising import raises_first as raises
 from storage_testing import logged_warnings
-from storage_testing import raises
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 

@@ -3,11 +3,9 @@
 import contextlib
 import os
 import pathlib
-import re
 import tempfile
 from unittest import mock
 
-import pytest
 from absl import logging
 from hypothesis import strategies as st
 
@@ -21,11 +19,6 @@ _VALUE = st.one_of(
 RECORD = st.fixed_dictionaries(
     {"id": st.integers(0, 9)}, optional={"value": _VALUE, "ä": _VALUE}
 )
-
-
-def raises(message):
-    """Expects a ValueError that begins with a message."""
-    return pytest.raises(ValueError, match="^" + re.escape(message))
 
 
 @contextlib.contextmanager

@@ -12,12 +12,9 @@ from nas_keras.data.subwords import BEGIN
 from nas_keras.data.subwords import END
 from nas_keras.data.subwords import PADDING
 from nas_keras.data.subwords import UNKNOWN
+from raising import raises
 
 _KINDS = pytest.mark.parametrize("kind", subwords.KINDS)
-
-
-def _raises(message):
-    return pytest.raises(ValueError, match=re.escape(message))
 
 
 def _single_blanks(line):
@@ -68,7 +65,7 @@ def test_lines_of_any_length_are_learnt_from():
 
 @pytest.mark.parametrize("lines", [[], [""], [" ", "\u2581\0"]])
 def test_there_is_text_to_learn_from(lines):
-    with _raises(
+    with raises(
         "`lines` must be text to learn from. "
         f"Received: lines='{len(lines)} blank lines'."
     ):
@@ -81,7 +78,7 @@ def test_there_is_text_to_learn_from(lines):
 @_KINDS
 def test_a_vocabulary_is_too_small_without_each_character(kind):
     lines = ["to be", "or not"]  # t o b e r n, the blank, and four specials.
-    with _raises(
+    with raises(
         "`vocabulary_size` must be at least 11, one for each character of the "
         "lines and 4 special ids. Received: vocabulary_size=10."
     ):
@@ -110,7 +107,7 @@ def test_no_size_is_too_large_for_sentencepiece(size):
         mock.patch.object(
             sentencepiece.SentencePieceTrainer, "train", side_effect=error
         ) as train,
-        _raises(
+        raises(
             "`vocabulary_size` must be at most 12: the lines have no more "
             f"pieces. Received: vocabulary_size={size}."
         ),
@@ -137,7 +134,7 @@ def test_a_size_is_met_or_the_message_has_the_limit(kind, lines, size):
             assert limit == _fewest(lines)
         model = subwords.train_subwords(lines, limit, kind)
         assert model.vocabulary_size == limit
-        with _raises(f"at {found[1]} {limit}"):
+        with raises(f"at {found[1]} {limit}"):
             subwords.train_subwords(lines, beyond, kind)
     else:
         assert model.vocabulary_size == size
@@ -147,7 +144,7 @@ def test_a_size_is_met_or_the_message_has_the_limit(kind, lines, size):
 
 @pytest.mark.parametrize("size", [4, 0, -1, True, 20.0, "20", None])
 def test_vocabulary_size_is_an_int_above_the_specials(size):
-    with _raises(
+    with raises(
         "`vocabulary_size` must be an integer of at least 5. "
         f"Received: vocabulary_size={size!r}."
     ):
@@ -156,7 +153,7 @@ def test_vocabulary_size_is_an_int_above_the_specials(size):
 
 @pytest.mark.parametrize("kind", ["word", "BPE", None, ["bpe"]])
 def test_kind_must_be_known(kind):
-    with _raises(
+    with raises(
         f"`kind` must be one of ('bpe', 'unigram'). Received: kind={kind!r}."
     ):
         subwords.train_subwords(["to be"], 20, kind)
@@ -171,7 +168,7 @@ def test_what_else_sentencepiece_refuses_is_told():
             "train",
             side_effect=RuntimeError("no room"),
         ),
-        _raises(
+        raises(
             "`lines` must be text that sentencepiece can learn from. It says: "
             "no room. Received: vocabulary_size=20."
         ),

@@ -1,18 +1,13 @@
 """Tests of texts from files and folders, and of the embedded text."""
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_keras.data import sources
+from raising import raises
 
 _PARTS = ("train", "validation", "test")
-
-
-def _raises(message):
-    return pytest.raises(ValueError, match=re.escape(message))
 
 
 class TestReadTextFile:
@@ -46,16 +41,16 @@ class TestReadTextFile:
     def test_what_is_no_text_is_an_error(self, tmp_path, data, problem):
         path = tmp_path / "bad.txt"
         path.write_bytes(data)
-        with _raises(
+        with raises(
             "`text_file` must be UTF-8 text. "
             f"Received: text_file={str(path)!r}, which {problem}."
         ):
             sources.read_text_file(path)
 
     def test_missing_files_and_directories_are_errors(self, tmp_path):
-        with _raises("which cannot be read: No such file or directory."):
+        with raises("which cannot be read: No such file or directory."):
             sources.read_text_file(tmp_path / "missing.txt")
-        with _raises("which cannot be read: Is a directory."):
+        with raises("which cannot be read: Is a directory."):
             sources.read_text_file(tmp_path)
 
     def test_markup_that_does_not_begin_the_file_is_text(self, tmp_path):
@@ -128,7 +123,7 @@ class TestReadFolder:
     ):
         allowed = allowed or "['validation', 'valid', 'val', 'dev']"
         _write(tmp_path, dict.fromkeys(names, "to be"))
-        with _raises(
+        with raises(
             "`data_dir` must have exactly one file for each part of the text, "
             f"and none for two parts, with one of {allowed} in its name for "
             f"{part!r}. Received: data_dir={str(tmp_path)!r}, with {found} for "
@@ -139,7 +134,7 @@ class TestReadFolder:
     def test_a_message_names_ten_files_at_most(self, tmp_path):
         names = [f"part{k}.txt" for k in range(12)]
         _write(tmp_path, dict.fromkeys(names, "to be"))
-        with _raises(f"with [] for 'train', of {sorted(names)[:10]}."):
+        with raises(f"with [] for 'train', of {sorted(names)[:10]}."):
             sources.read_folder(tmp_path)
 
     @pytest.mark.parametrize(
@@ -158,7 +153,7 @@ class TestReadFolder:
         files = {"train.txt": "a", "valid.txt": data, "test.txt": "c"}
         _write(tmp_path, files)
         path = str(tmp_path / "valid.txt")
-        with _raises(
+        with raises(
             "`data_dir` must be UTF-8 text. "
             f"Received: data_dir={path!r}, which {problem}."
         ):
@@ -168,7 +163,7 @@ class TestReadFolder:
     def test_must_be_a_folder(self, tmp_path, name):
         _write(tmp_path, {"train.txt": "a"})
         path = str(tmp_path / name)
-        with _raises(
+        with raises(
             f"`data_dir` must be a folder. Received: data_dir={path!r}."
         ):
             sources.read_folder(path)

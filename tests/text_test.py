@@ -2,7 +2,6 @@
 
 import collections
 import doctest
-import re
 
 import numpy as np
 import pytest
@@ -10,15 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_keras.data import text
+from raising import raises
 
 _WORDS = st.lists(
     st.lists(st.sampled_from(["to", "be", "or", "not"]), min_size=1),
     min_size=1,
 )
-
-
-def _raises(message):
-    return pytest.raises(ValueError, match=re.escape(message))
 
 
 class TestBuildCorpus:
@@ -113,14 +109,14 @@ class TestBuildCorpus:
 
     @pytest.mark.parametrize("value", [0, 1, True, 2.5, "9"])
     def test_max_vocabulary_must_be_an_int_above_the_specials(self, value):
-        with _raises(
+        with raises(
             "`max_vocabulary` must be an integer of at least 2. "
             f"Received: max_vocabulary={value!r}."
         ):
             text.build_corpus("ab" * 50, name="x", max_vocabulary=value)
 
     def test_a_word_vocabulary_has_room_for_a_word(self):
-        with _raises("an integer of at least 3. Received: max_vocabulary=2."):
+        with raises("an integer of at least 3. Received: max_vocabulary=2."):
             text.build_corpus("a " * 50, "word", name="x", max_vocabulary=2)
 
     @pytest.mark.parametrize(
@@ -134,7 +130,7 @@ class TestBuildCorpus:
         ],
     )
     def test_fractions_must_be_three_with_sum_1(self, fractions):
-        with _raises(
+        with raises(
             "`fractions` must be three positive numbers with sum 1. "
             f"Received: fractions={fractions}."
         ):
@@ -145,18 +141,18 @@ class TestBuildCorpus:
         [("", "char", 0), ("abcdefghi", "char", 9), (" \n" * 99, "word", 0)],
     )
     def test_a_part_without_a_token_is_an_error(self, source, level, count):
-        with _raises(
+        with raises(
             "`text` must be long enough for a token in each part of "
             f"fractions=(0.9, 0.05, 0.05). Received: text='{count} tokens'."
         ):
             text.build_corpus(source, level, name="x")
 
     def test_text_must_be_a_str(self):
-        with _raises("`text` must be a str. Received: text=<class 'bytes'>."):
+        with raises("`text` must be a str. Received: text=<class 'bytes'>."):
             text.build_corpus(b"ab" * 50, name="x")
 
     def test_level_must_be_known(self):
-        with _raises(
+        with raises(
             "`level` must be one of ('char', 'word'). Received: level='byte'."
         ):
             text.build_corpus("ab" * 50, "byte", name="x")
@@ -221,7 +217,7 @@ class TestCorpusOfParts:
 
     @pytest.mark.parametrize("part", ["validation", "test"])
     def test_a_strange_character_is_refused_without_unk(self, part):
-        with _raises(
+        with raises(
             f"`{part}` must be without characters that the vocabulary lacks. "
             f"Received: {part}=['x', 'y']."
         ):
@@ -230,7 +226,7 @@ class TestCorpusOfParts:
             )
 
     def test_a_full_vocabulary_is_refused_without_unk(self):
-        with _raises(
+        with raises(
             "`train` must be without characters that the vocabulary lacks. "
             "Received: train=['b']."
         ):
@@ -245,7 +241,7 @@ class TestCorpusOfParts:
     def test_max_vocabulary_is_above_the_specials(
         self, level, has_unknown, least
     ):
-        with _raises(
+        with raises(
             f"`max_vocabulary` must be an integer of at least {least}. "
             f"Received: max_vocabulary={least - 1}."
         ):
@@ -262,7 +258,7 @@ class TestCorpusOfParts:
         ("level", "blank"), [("char", ""), ("word", " \n")]
     )
     def test_a_part_without_a_token_is_an_error(self, part, level, blank):
-        with _raises(
+        with raises(
             f"`{part}` must be a text with tokens. Received: {part}='0 tokens'."
         ):
             text.corpus_of_parts(_parts(**{part: blank}), level, name="x")
@@ -278,22 +274,22 @@ class TestCorpusOfParts:
         ],
     )
     def test_the_parts_are_three_and_have_their_names(self, keys):
-        with _raises(
+        with raises(
             "`parts` must be a mapping of ('train', 'validation', 'test'). "
             f"Received: parts={keys}."
         ):
             text.corpus_of_parts(dict.fromkeys(keys, "ab"), name="x")
 
     def test_parts_must_be_a_mapping_of_str(self):
-        with _raises(
+        with raises(
             "`parts` must be a mapping. Received: parts=<class 'list'>."
         ):
             text.corpus_of_parts(["ab", "a", "b"], name="x")
-        with _raises("`test` must be a str. Received: test=<class 'bytes'>."):
+        with raises("`test` must be a str. Received: test=<class 'bytes'>."):
             text.corpus_of_parts(_parts(test=b"ab"), name="x")
 
     def test_level_must_be_known(self):
-        with _raises(
+        with raises(
             "`level` must be one of ('char', 'word'). Received: level='byte'."
         ):
             text.corpus_of_parts(_parts(), "byte", name="x")

@@ -1,7 +1,6 @@
 """Tests of texts from TensorFlow Datasets: prepared, unprepared, unknown."""
 
 import contextlib
-import re
 import socket
 from unittest import mock
 
@@ -10,13 +9,10 @@ import pytest
 
 from nas_keras.data import sources
 from nas_keras.data import text
+from raising import raises
 
 _PARTS = ("train", "validation", "test")
 _OWN = "own_text_of_a_test"  # No code has a data set of this name.
-
-
-def _raises(message):
-    return pytest.raises(ValueError, match=re.escape(message))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +57,7 @@ class TestTinyShakespeare:
         with mock.patch.object(
             tfds.download.DownloadManager, "download"
         ) as download:
-            with _raises(
+            with raises(
                 "dataset='tiny_shakespeare' is not at "
                 f"{tmp_path}/tiny_shakespeare/1.0.0. Prepare it with: "
                 'python -c "import tensorflow_datasets as tfds; '
@@ -77,7 +73,7 @@ class TestTinyShakespeare:
 
         builder = mock.Mock(data_path=tmp_path / "missing")
         with mock.patch.object(tfds, "builder", return_value=builder) as make:
-            with _raises("tfds.builder('tiny_shakespeare').download_and"):
+            with raises("tfds.builder('tiny_shakespeare').download_and"):
                 sources.tiny_shakespeare()
         make.assert_called_once_with("tiny_shakespeare", data_dir=None)
 
@@ -171,7 +167,7 @@ class TestTfdsParts:
         ],
     )
     def test_a_set_needs_a_text_and_three_splits(self, own_sets, name, message):
-        with _raises(f"dataset='tfds:{name}' {message}"):
+        with raises(f"dataset='tfds:{name}' {message}"):
             sources.tfds_parts(name, own_sets)
 
     @pytest.mark.parametrize(
@@ -187,7 +183,7 @@ class TestTfdsParts:
     def test_an_unknown_name_is_an_error_at_once(self, tmp_path, name, reason):
         with (
             _offline(),
-            _raises(
+            raises(
                 f"dataset='tfds:{name}': TensorFlow Datasets has none of this "
                 f"name: {reason}"
             ),
@@ -200,7 +196,7 @@ class TestTfdsParts:
         error = ModuleNotFoundError("No module named 'hub'")
         with (
             mock.patch.object(tfds, "builder", side_effect=error),
-            _raises(
+            raises(
                 "dataset='tfds:hub:x': TensorFlow Datasets has none of this "
                 "name: No module named 'hub'"
             ),
@@ -210,7 +206,7 @@ class TestTfdsParts:
     def test_an_unprepared_set_is_an_error_at_once(self, tmp_path, caplog):
         with (
             _offline(),
-            _raises(
+            raises(
                 f"dataset='tfds:lm1b' is not at {tmp_path}/lm1b/1.1.0. "
                 'Prepare it with: python -c "import tensorflow_datasets as '
                 f"tfds; tfds.builder('lm1b', data_dir='{tmp_path}')."
@@ -225,7 +221,7 @@ class TestTfdsParts:
         # TFDS alone does not know the name, and cannot download the files.
         with (
             _offline(),
-            _raises(
+            raises(
                 f"dataset='tfds:{name}' is not at {tmp_path}/{name}/1.0.0. "
                 "Prepare it from your files as the docstring of "
                 "nas_keras.data.builders tells, or use them with "

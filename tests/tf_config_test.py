@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nas_keras.search.topology import Topology
 from nas_keras.search.topology import from_environment
-from topology_testing import raises
+from raising import raises_first as raises
 from topology_testing import read
 from topology_testing import tf_config
 

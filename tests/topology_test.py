@@ -9,7 +9,7 @@ from nas_keras.search.topology import RESOLVERS
 from nas_keras.search.topology import Topology
 from nas_keras.search.topology import from_environment
 from nas_keras.search.topology import split_address
-from topology_testing import raises
+from raising import raises_first as raises
 from topology_testing import read
 from topology_testing import slurm
 from topology_testing import tf_config

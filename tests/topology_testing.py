@@ -1,15 +1,8 @@
 """What tests of topologies share: what TF_CONFIG and Slurm's variables say."""
 
 import json
-import re
-
-import pytest
 
 from nas_keras.search.topology import from_environment
-
-
-def raises(message):
-    return pytest.raises(ValueError, match="^" + re.escape(message))
 
 
 def tf_config(workers=("a:1", "b:2", "c:3"), kind="worker", index=0, **jobs):

@@ -8,7 +8,7 @@ from typing import Any
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replaces a file whole: temporary file, fsync, rename, fsync."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     try:
         with open(temporary, "wb") as file:
             file.write(data)
@@ -22,6 +22,16 @@ def write_atomically(path: Path, data: bytes) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def temporary_path(path: Path, suffix: str = "") -> Path:
+    """Returns where to write what is to become a file.
+
+    Args:
+        path: Of the file.
+        suffix: What the writer wants the name to end in.
+    """
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp{suffix}")
 
 
 def sync_folder(folder: Path) -> None:

@@ -67,8 +67,7 @@ def load_weights(folder: Path, updates: int) -> list[np.ndarray] | None:
 def save_model(model: Any, path: str | os.PathLike) -> None:
     """Writes a Keras model as a `.keras` file, whole or not at all."""
     path = Path(path)
-    # Keras wants its suffix last.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp.keras")
+    temporary = files.temporary_path(path, ".keras")
     try:
         model.save(temporary)
         data = temporary.read_bytes()
