@@ -99,7 +99,10 @@ def main(argv: Sequence[str]) -> None:
         (trial for trial in trials if trial.evaluation.reward is not None),
         key=lambda trial: trial.evaluation.reward,
     )
-    print(f"best of {space.size}: {best.evaluation.reward:.4f}")
+    print(
+        f"best of {len(trials)}, in a space of {space.size}: "
+        f"{best.evaluation.reward:.4f}"
+    )
     print("\n".join(best.spec.equations))
 
 

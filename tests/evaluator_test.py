@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from nas_keras.search import Evaluation
 from nas_keras.search import FunctionEvaluator
@@ -20,7 +21,8 @@ def _evaluate(fn):
 
 
 @pytest.mark.parametrize(
-    "value", [0.25, -3, np.float32(0.5), np.int64(2), np.array(1.5)]
+    "value",
+    [0.25, -3, np.float32(0.5), np.int64(2), np.array(1.5), tf.constant(2.5)],
 )
 def test_a_number_is_the_reward(value):
     evaluation = _evaluate(lambda spec: value)
@@ -38,6 +40,8 @@ def test_a_number_is_the_reward(value):
         (None, "the reward is not a number: None"),
         (True, "the reward is not a number: True"),
         ("0.5", "the reward is not a number: '0.5'"),
+        (np.True_, "the reward is not a number: np.True_"),
+        (np.complex64(1), "the reward is not a number: "),
         (1j, "the reward is not a number: 1j"),
         ([1.0], r"the reward is not a number: \[1.0\]"),
         (np.zeros(2), "TypeError: "),
@@ -60,6 +64,16 @@ def test_an_exception_is_infeasible_with_its_first_line(error):
     assert evaluation.reward is None
     kind = type(error).__name__
     assert re.fullmatch(f"{kind}: '?no'?", evaluation.infeasible)
+
+
+def test_the_first_exception_is_logged_with_its_traceback(caplog):
+    def fn(spec):
+        raise RuntimeError("a mistake")
+
+    FunctionEvaluator(small_space(), fn).evaluate(np.zeros((3, 6), int), seed=0)
+    (record,) = (r for r in caplog.records if r.levelname == "WARNING")
+    assert record.message == "fn failed, for the first time."
+    assert record.exc_info[2].tb_next.tb_frame.f_code.co_name == "fn"
 
 
 def test_a_keyboard_interrupt_passes_through():

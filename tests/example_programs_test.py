@@ -57,7 +57,7 @@ def test_a_search_by_a_score_of_ones_own_prints_the_best(tmp_path):
     )
     rewards = [float(line.split()[-1]) for line in trials]
     assert len(rewards) == 2
-    assert best == f"best of 36: {max(rewards):.4f}"
+    assert best == f"best of 2, in a space of 36: {max(rewards):.4f}"
     assert gate.startswith("g = sigmoid(") and state.startswith("next_h = ")
     assert candidate.startswith("n = ")
 

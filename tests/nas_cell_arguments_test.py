@@ -66,7 +66,7 @@ def test_rates_must_be_in_the_unit_interval(argument, rate):
 def test_unknown_cell_lists_the_published_ones():
     with pytest.raises(ValueError, match=r"'lstmm'\. Published.*'lstm'"):
         NASRNN(4, "lstmm")
-    with pytest.raises(ValueError, match="by a name or a path. Received: 3"):
+    with pytest.raises(ValueError, match="spec must be a CellSpec.*spec=3"):
         NASCell(4, 3)
     with pytest.raises(ValueError, match=r"missing: \['equations', 'name'"):
         NASCell(4, {})

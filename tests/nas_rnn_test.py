@@ -12,6 +12,7 @@ from layer_testing import normal
 from layer_testing import randomize
 from nas_keras.cells import NASRNN
 from nas_keras.cells import NASCell
+from raising import raises
 
 B, T, D, H, P = 3, 5, 4, 6, 2
 
@@ -65,6 +66,24 @@ def test_initial_state_goes_in_as_h_then_c_and_last_states_come_out():
     weights = map(np.asarray, layer.weights)
     want = oracles.lstm(x[:, 0], *map(np.asarray, (h, c)), *weights)
     near(layer(x[:, :1], initial_state=[h, c])[1:], want)
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+def test_a_state_too_few_or_too_many_is_named(unroll):
+    layer = built(NASRNN(H, "lstm", unroll=unroll), T, D)
+    h = normal(B, H)
+    for states in [h], [h, h, h]:
+        message = f"must be ['h', 'c'], in this order. Received: {len(states)}"
+        with raises(message):
+            layer(normal(B, T, D), initial_state=states)
+
+
+@pytest.mark.parametrize("shape", [(B, D), (B, T, D, 1)])
+def test_what_is_no_sequence_is_refused_as_by_keras(shape):
+    with raises("expected ndim=3, found"):
+        NASRNN(H)(keras.Input(shape[1:]))
+    with raises("expected ndim=3, found"):
+        NASRNN(H)(normal(*shape))
 
 
 def test_initial_state_is_zero():

@@ -8,6 +8,7 @@ import numbers
 import re
 from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
@@ -52,6 +53,16 @@ def checked_bool(value: Any, name: str) -> bool:
             f"{name} must be True or False. Received: {name}={value!r:.80}."
         )
     return value
+
+
+def checked_states(states: Sequence[Any], names: Sequence[str]) -> list[Any]:
+    """Returns the states of a call, one for each name."""
+    if len(states) != len(names):
+        raise ValueError(
+            f"The states must be {list(names)}, in this order. Received: "
+            f"{len(states)} of them."
+        )
+    return list(states)
 
 
 def checked_rate(value: Any, name: str) -> float:

@@ -18,6 +18,7 @@ import tensorflow as tf
 # Of how many tapes watch, TensorFlow tells nobody but itself.
 from tensorflow.python.ops import gradients_util
 
+from nas_keras.cells.checks import checked_states
 from nas_keras.cells.graph import Graph
 from nas_keras.cells.graph import LinearGroup
 from nas_keras.cells.linearization import Partition
@@ -49,6 +50,7 @@ def inner_loop(
         The last output [B, P], the outputs [B, T, P] ([B, 1, P] without
         `return_sequences`), and the last states.
     """
+    first_states = checked_states(first_states, layer.cell.spec.states)
     dtype = layer.cell.compute_dtype
     x = _time_first(tf.cast(sequences, dtype), layer.go_backwards)
     # Those of a stateful layer are variables.

@@ -3,6 +3,7 @@
 Keras and NumPy only, so that every Keras backend can use them.
 """
 
+import os
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 from nas_keras.cells.checks import checked_bool
 from nas_keras.cells.checks import checked_int
 from nas_keras.cells.checks import checked_rate
+from nas_keras.cells.checks import checked_states
 from nas_keras.cells.graph import LinearGroup
 from nas_keras.cells.graph import WidthError
 from nas_keras.cells.spec import CellSpec
@@ -227,6 +229,7 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
         self, inputs: Any, states: Sequence[Any], training: bool = False
     ) -> tuple[Any, list[Any]]:
         names = self.spec.states
+        states = checked_states(states, names)
         values = {"x": inputs, **dict(zip(names, states, strict=True))}
         masks = self.dropout_masks(inputs, values["h"], training)
 
@@ -323,6 +326,11 @@ def _resolve(spec: CellSpec | str | Mapping[str, Any]) -> CellSpec:
         return spec
     if isinstance(spec, Mapping):
         return CellSpec.from_dict(spec)
+    if not isinstance(spec, str | os.PathLike):
+        raise ValueError(
+            "spec must be a CellSpec, its dict, the name of a cell or the path "
+            f"of its file. Received: spec={spec!r}."
+        )
     return load_spec(spec)
 
 

@@ -94,6 +94,7 @@ class NASRNN(keras.layers.RNN):
             zero_output_for_mask=zero_output_for_mask,
             **kwargs,
         )
+        self.input_spec = keras.layers.InputSpec(ndim=3)
         _check_jit_compile(jit_compile, unroll)
         self.jit_compile = jit_compile
 

@@ -7,12 +7,12 @@ a crash. Axes: B architectures, A decisions each.
 import abc
 import functools
 import math
-import numbers
 import time
 from collections.abc import Callable
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from typing import SupportsFloat
 
 import numpy as np
 from absl import logging
@@ -87,7 +87,9 @@ class FunctionEvaluator(Evaluator):
         space: The `Space` that decodes the tokens.
         fn: Takes a decoded architecture and returns a number to maximise. If
             it raises, or returns no finite number, the architecture is
-            infeasible.
+            infeasible; the first exception is logged with its traceback. A
+            workdir knows it by its name alone: use another workdir when what
+            it computes, or its data, has changed.
 
     Raises:
         ValueError: If `space` is not a `Space` or `fn` cannot be called.
@@ -110,12 +112,21 @@ class FunctionEvaluator(Evaluator):
             raise ValueError(f"fn must be callable. Received: fn={fn!r}.")
         self.space = space
         self.fn = fn
+        self._has_failed = False
 
     def evaluate(self, tokens: np.ndarray, seed: int) -> list[Evaluation]:
         return [guarded(functools.partial(self._score, row)) for row in tokens]
 
     def _score(self, row: Any) -> tuple[float, dict[str, float]]:
-        return self.fn(self.space.decode(row)), {}
+        architecture = self.space.decode(row)
+        try:
+            return self.fn(architecture), {}
+        except Exception:
+            # Every architecture meets a mistake in fn: once is enough.
+            if not self._has_failed:
+                logging.warning("fn failed, for the first time.", exc_info=True)
+            self._has_failed = True
+            raise
 
     def config(self) -> dict[str, Any]:
         name = getattr(self.fn, "__qualname__", type(self.fn).__name__)
@@ -138,9 +149,7 @@ def guarded(
     metrics: Mapping[str, float] = {}
     try:
         value, metrics = score()
-        if isinstance(value, bool) or not isinstance(
-            value, numbers.Real | np.ndarray
-        ):
+        if not _is_reward(value):
             reason = f"the reward is not a number: {value!r:.80}"
         elif abs(number := float(value)) <= _MAX_REWARD:
             reward = number
@@ -157,3 +166,10 @@ def guarded(
     }
     elapsed_s = time.perf_counter() - start
     return Evaluation(reward, metrics, elapsed_s, reason)
+
+
+def _is_reward(value: Any) -> bool:
+    """Returns whether a value is a real number, or an array or tensor."""
+    if isinstance(value, bool | np.generic):
+        return isinstance(value, np.integer | np.floating)
+    return isinstance(value, SupportsFloat)
