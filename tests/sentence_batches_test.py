@@ -1,5 +1,6 @@
 """Tests of nas_keras.tasks.sentence_batches: batches, padding, rates."""
 
+import itertools
 import math
 
 import numpy as np
@@ -250,3 +251,18 @@ def test_a_rate_never_rises(schedule, options):
     ]
     assert rates == sorted(rates, reverse=True)
     assert rates[0] == 1.0
+
+
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=40), st.integers(1, 100)
+)
+def test_sentences_of_like_length_stand_together(lengths, num_tokens):
+    batches = list(sentence_batches.places_of_like_length(lengths, num_tokens))
+    order = [place for batch in batches for place in batch]
+    assert sorted(order) == list(range(len(lengths)))
+    assert [lengths[k] for k in order] == sorted(lengths)
+    for batch, after in itertools.pairwise([*batches, None]):
+        longest = lengths[batch[-1]]
+        assert len(batch) == 1 or len(batch) * longest <= num_tokens
+        if after is not None:  # The next sentence did not fit.
+            assert (len(batch) + 1) * lengths[after[0]] > num_tokens

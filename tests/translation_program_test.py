@@ -103,9 +103,7 @@ def test_the_same_command_again_prints_the_result(finished, program):
 def test_a_file_is_translated_line_by_line(finished):
     cwd, _ = finished
     arguments = ["--model=run/model", "--translate=pairs/test_2016.en"]
-    result = forked.run(
-        _PROGRAM, *arguments, "--beam=2", "--alignment=first.png", cwd=cwd
-    )
+    result = forked.run(_PROGRAM, *arguments, "--alignment=first.png", cwd=cwd)
     assert result.returncode == 0, result.stderr
     assert result.stdout == (cwd / "run" / "test.beam.de").read_text()
     assert (cwd / "first.png").read_bytes()[1:4] == b"PNG"
@@ -184,6 +182,12 @@ def program():
          ["nowhere.txt", "No such file"]),
         (["--model=pairs", "--translate=pairs/val.en", "--workdir=run"],
          ["--workdir must be left out with --model"]),
+        (["--model=pairs", "--translate=pairs/val.en", "--cell=gru"],
+         ["--cell must be left out with --model. Received: --cell=gru."]),
+        (["--model=pairs", "--translate=pairs/val.en", "--num_threads=-5"],
+         ["num_threads must be"]),
+        (["--model=pairs", "--translate=pairs/val.en", "--alignment=a/b.png"],
+         ["--alignment must end in '.png', in a folder", "'a/b.png'"]),
         (["--model=pairs"], ["--translate must be given to translate"]),
         (["--model=pairs", "--translate=pairs/val.en"],
          ["with model.keras in it", "--model='pairs'"]),

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 import forked
+from nas_keras.search.cluster import Cluster
+from nas_keras.search.replicas import replicas_of
 from nas_keras.tasks import translation
 from nas_keras.tasks.translation_steps import TranslationSteps
 from nas_keras.tasks.translation_task import TranslationTask
+from raising import raises
 from translation_testing import phrases
 from translation_testing import translation_config
 
@@ -106,16 +109,25 @@ def test_replicas_are_one_device(tmp_path):
         target = rng.integers(4, 9, (5, 6)).astype(np.int32)
         target[1, 3:] = 0
         found = []
-        for devices in ([], ["CPU:0", "CPU:1"]):
+        for devices in ([], ["CPU:0", "CPU:1"], ["CPU:1"]):
             steps = TranslationSteps(
                 lambda: TranslationModel(shape, load_spec("gru"), 9, 9),
                 config, replicas_of(Cluster(), devices))
             losses = [steps.update(source, target, 0.05, k) for k in range(3)]
             losses.append(steps.update(source[:1], target[:1], 0.05, 3))
             found.append([np.array(losses), *steps.weights()])
-        for one, two in zip(*found, strict=True):
+        assert steps.model.weights[0].value.device.endswith("CPU:1")
+        for one, two, alone in zip(*found, strict=True):
             np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(alone, one, rtol=1e-5, atol=1e-6)
         assert found[0][0][0] != found[0][0][1]
     """
     result = forked.run("-c", textwrap.dedent(code))
     assert result.returncode == 0, result.stderr[-2_000:]
+
+
+@pytest.mark.parametrize("devices", [["GPU:9"], ["cpu"], ["CPU:0", "CPU:0"]])
+def test_devices_are_of_this_machine(devices):
+    message = f", each at most once. Received: devices={devices}."
+    with raises(message):
+        replicas_of(Cluster(), devices)

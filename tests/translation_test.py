@@ -15,11 +15,13 @@ from nas_keras.storage import checkpoints
 from nas_keras.tasks import Translator
 from nas_keras.tasks import train_translation
 from nas_keras.tasks import translation
+from nas_keras.tasks import translation_scores
 from nas_keras.tasks import translation_task
 from nas_keras.tasks.replicas import OneReplica
 from nas_keras.tasks.training_files import best_arrays
 from nas_keras.tasks.translation_scores import scores_of
 from nas_keras.tasks.translation_task import TranslationTask
+from raising import raises
 from translation_testing import phrases
 from translation_testing import translation_config
 
@@ -81,13 +83,12 @@ def test_a_finished_training_says_what_it_came_to(finished):
 
 
 def test_the_folder_of_a_model_translates_alike(finished, tmp_path):
-    _, workdir, _ = finished
+    config, workdir, _ = finished
     translator = Translator.load(workdir / "model")
+    for name in ("beam", "length_penalty", "coverage_penalty"):
+        assert getattr(translator, name) == getattr(config, name)
     sources = [source for source, _ in phrases().test]
-    for name, options in (
-        ("greedy", {"beam": 1}),
-        ("beam", {"beam": 2, "length_penalty": 1.0}),
-    ):
+    for name, options in (("greedy", {"beam": 1}), ("beam", {})):
         found = translator.translate(sources, **options)
         texts = (workdir / f"test.{name}.de").read_text().split("\n")[:-1]
         assert [translation.text for translation in found] == texts
@@ -118,8 +119,7 @@ def test_the_folder_of_a_model_translates_alike(finished, tmp_path):
         translator.translate(["one", " ", "two"])
     with pytest.raises(ValueError, match=r"must be a line to translate"):
         translator.translate([])
-    with pytest.raises(ValueError, match="translation must have text"):
-        translator.align("one", "")
+    assert translator.align("one", "").target == ["</s>"]
 
 
 def test_the_weights_are_those_of_the_best_epoch_or_a_mean(
@@ -190,6 +190,21 @@ def test_long_pairs_are_left_out_and_counted(monkeypatch):
         f"than max_length={longest} subwords."
     ]
     assert len(pairs) == 48
+    said.clear()
+    config = translation_config(max_length=longest, batch_tokens=200)
+    task = TranslationTask.of(config, corpus)
+    parts = {}
+    for name, of_part in (
+        ("validation", corpus.validation),
+        ("test", corpus.test),
+    ):
+        parts[name] = np.array(task.encoded(of_part).lengths) - 1
+    assert said[1:] == [
+        f"phrases: {(of_part > longest).sum()} of the {len(of_part)} {name} "
+        f"pairs are longer than max_length={longest} subwords; they are scored "
+        "like the others."
+        for name, of_part in parts.items()
+    ]
     with pytest.raises(ValueError, match="max_length must leave a pair"):
         pairs.up_to(0, corpus.name)
 
@@ -250,6 +265,30 @@ def test_scores_are_those_of_sacrebleu():
     )
     with pytest.raises(ValueError, match="must be as many.* 1 and 2"):
         scores_of(texts[:1], references)
+
+
+def test_the_language_decides_the_tokeniser_if_it_is_there(monkeypatch):
+    text = ["\u732b"]
+    for language in ("zh", "zh_Hant", "zh-CN"):
+        assert "tok:zh" in scores_of(text, text, language).bleu_signature
+
+    class NoTokeniser:
+        def BLEU(self, trg_lang):  # noqa: N802
+            raise RuntimeError(f"tokenization of {trg_lang}\nneeds more")
+
+    monkeypatch.setattr(translation_scores, "_metrics", NoTokeniser)
+    corpus = dataclasses.replace(phrases(), target_language="ja")
+    with raises("BLEU of 'ja': tokenization of ja needs more", ImportError):
+        TranslationTask.of(translation_config(), corpus)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"sha256": 3}'])
+def test_a_damaged_description_of_a_model_is_named(text, tmp_path):
+    for name in ("model.keras", "source.subwords", "target.subwords"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "config.json").write_text(text)
+    with raises("config.json: damaged, or not of a translator"):
+        Translator.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["model.keras", "source.subwords"])

@@ -29,7 +29,6 @@ there: 130 interrupted, 143 stopped by SIGTERM, 144 another worker was lost.
 
 import dataclasses
 import itertools
-import json
 import os
 import pathlib
 from collections.abc import Iterable
@@ -53,6 +52,7 @@ from nas_keras.search import topology
 from nas_keras.search.progress import Progress
 from nas_keras.search.progress import TrainingSpeed
 from nas_keras.storage import configuration
+from nas_keras.storage import files
 from nas_keras.tasks import image_grid
 from nas_keras.tasks.image_config import ImageConfig
 from nas_keras.tasks.image_config import NetSpec
@@ -213,8 +213,7 @@ def _train_together(job: _Job, joined: cluster.Cluster) -> None:
     console = rich.console.Console(
         soft_wrap=True, highlight=False, quiet=not joined.is_chief
     )
-    devices = replicas.devices_of(joined, _DEVICES.value)
-    together = replicas.replicas_of(joined, devices)
+    together = replicas.replicas_of(joined, _DEVICES.value)
     config, workdir = job.config, job.workdir
     total = config.num_epochs
     if job.grid:
@@ -285,7 +284,7 @@ def _line_of(epoch: Any) -> str:
 
 
 def _print_result(workdir: pathlib.Path) -> None:
-    result = json.loads((workdir / "result.json").read_text("utf-8"))
+    result = files.read_json(workdir / "result.json")
     metrics = result["metrics"]
     for number, row in enumerate(result.get("grid", [])):
         values = dict(row)

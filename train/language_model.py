@@ -21,7 +21,6 @@ bad input, 74 the disk failed. From 128 on, the same command goes on from
 there: 130 interrupted, 143 stopped by SIGTERM.
 """
 
-import json
 import logging
 import math
 import os
@@ -40,6 +39,7 @@ from nas_keras.search import stopping
 from nas_keras.search.progress import Progress
 from nas_keras.search.progress import TrainingSpeed
 from nas_keras.storage import configuration
+from nas_keras.storage import files
 from nas_keras.tasks.language_model_config import LanguageModelConfig
 from nas_keras.tasks.training_config import TrainingConfig
 from nas_keras.tasks.training_loop import TrainingError
@@ -237,7 +237,7 @@ def _score(loss_nats: float, level: str) -> str:
 
 
 def _print_result(workdir: pathlib.Path) -> None:
-    result = json.loads((workdir / "result.json").read_text("utf-8"))
+    result = files.read_json(workdir / "result.json")
     metrics = result["metrics"]
     level = result["config"]["level"]
     print(

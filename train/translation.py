@@ -24,9 +24,9 @@ bad input, 74 the disk failed. From 128 on, the same command goes on from
 there: 130 interrupted, 143 stopped by SIGTERM, 144 another worker was lost.
 """
 
-import json
 import os
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,6 +46,7 @@ from nas_keras.search import topology
 from nas_keras.search.progress import Progress
 from nas_keras.search.progress import TrainingSpeed
 from nas_keras.storage import configuration
+from nas_keras.storage import files
 from nas_keras.tasks.training_loop import TrainingError
 from nas_keras.tasks.translation_config import TranslationConfig
 from nas_keras.tasks.translation_config import TranslationModelConfig
@@ -109,6 +110,9 @@ _PARAMETERS = flags.DEFINE_float(
 )
 # Of two that say the same, the one that is given stands.
 _EITHER = (("num_updates", "num_epochs"), ("batch_tokens", "batch_sentences"))
+
+# Flags that also say how --model translates.
+_OF_SEARCH = ("beam", "length_penalty", "coverage_penalty")
 
 
 def config_from_flags() -> TranslationConfig:
@@ -205,8 +209,7 @@ def _train_together(
     console = rich.console.Console(
         soft_wrap=True, highlight=False, quiet=not joined.is_chief
     )
-    devices = replicas.devices_of(joined, _DEVICES.value)
-    together = replicas.replicas_of(joined, devices)
+    together = replicas.replicas_of(joined, _DEVICES.value)
     total = config.num_epochs or 1
     with Progress(
         load_spec(config.cell).name,
@@ -241,7 +244,7 @@ def _line_of(epoch: Any) -> str:
 
 
 def _print_result(workdir: pathlib.Path) -> None:
-    result = json.loads((workdir / "result.json").read_text("utf-8"))
+    result = files.read_json(workdir / "result.json")
     metrics = result["metrics"]
     print(
         f"{result['cell']['name']}, {result['units']} units, "
@@ -262,17 +265,14 @@ def _print_result(workdir: pathlib.Path) -> None:
 def _translate() -> None:
     """Prints the translation of each line of a file."""
     folder, lines = _checked_translation()
+    command_line.print_anything()
     process.quieten_tensorflow(has_peers=False)
     given = _OF_TRAINING.given()
     cluster.limit_threads(given.get("num_threads", 0))
     from nas_keras.tasks.translator import Translator
 
     translator = Translator.load(folder)
-    options = {
-        name: given[name]
-        for name in ("beam", "length_penalty", "coverage_penalty")
-        if name in given
-    }
+    options = {name: given[name] for name in _OF_SEARCH if name in given}
     found = translator.translate(lines, **options)
     for translation in found:
         print(translation.text)
@@ -297,16 +297,16 @@ def _checked_translation() -> tuple[str, list[str]]:
             f"--{name} must be given to translate: --model=FOLDER "
             "--translate=FILE."
         )
-    if _WORKDIR.value:
-        raise ValueError(
-            "--workdir must be left out with --model. Received: "
-            f"--workdir={_WORKDIR.value}."
-        )
-    if _ALIGNMENT.value and not _ALIGNMENT.value.endswith(".png"):
-        raise ValueError(
-            "--alignment must end in '.png'. Received: "
-            f"--alignment={_ALIGNMENT.value!r}."
-        )
+    ours = {"model", "translate", "alignment", "num_threads", *_OF_SEARCH}
+    for flag in flags.FLAGS.get_key_flags_for_module(sys.modules[__name__]):
+        if flag.present and flag.name not in ours:
+            raise ValueError(
+                f"--{flag.name} must be left out with --model. Received: "
+                f"--{flag.name}={flag.value}."
+            )
+    config_from_flags()  # Refuses a value that is out of range.
+    if _ALIGNMENT.value:
+        _check_picture(pathlib.Path(_ALIGNMENT.value))
     text = read_text_file(path, "translate")
     lines = [line.strip() for line in text.removesuffix("\n").split("\n")]
     if not all(lines):
@@ -321,6 +321,15 @@ def _checked_translation() -> tuple[str, list[str]]:
             f"model.keras in it. Received: --model={folder!r}."
         )
     return folder, lines
+
+
+def _check_picture(path: pathlib.Path) -> None:
+    """Refuses the path of an alignment before anything is translated."""
+    if path.suffix != ".png" or not path.parent.is_dir():
+        raise ValueError(
+            "--alignment must end in '.png', in a folder that is there. "
+            f"Received: --alignment={str(path)!r}."
+        )
 
 
 def run() -> None:

@@ -279,11 +279,14 @@ def mirrored_strategy(devices: Sequence[str]) -> Any:
     return tf.distribute.MirroredStrategy(list(devices))
 
 
-def gpus() -> list[str]:
-    """Returns the names of this machine's GPUs."""
+def devices_here() -> list[str]:
+    """Returns this machine's devices, such as `"GPU:0"`."""
     import tensorflow as tf
 
-    return [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
+    return [
+        device.name.removeprefix("/device:")
+        for device in tf.config.list_logical_devices()
+    ]
 
 
 def replica_context() -> Any:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from nas_keras.search.cluster import Cluster
-from nas_keras.search.cluster import gpus
+from nas_keras.search.cluster import devices_here
 from nas_keras.search.cluster import mirrored_strategy
 from nas_keras.search.cluster import replica_context
 from nas_keras.tasks.replicas import OneReplica
@@ -22,36 +22,32 @@ def replicas_of(cluster: Cluster, devices: Sequence[str] = ()) -> Replicas:
 
     Args:
         cluster: The processes that train together.
-        devices: Of this machine, such as `"GPU:0"`, if there are several and
-            no other process takes part.
+        devices: Of this machine, such as `"GPU:0"`, if no other process takes
+            part; by default its GPUs, if there are several.
 
     Raises:
-        ValueError: If there are several devices and several processes.
+        ValueError: If there are devices and several processes, or a device is
+            not of this machine.
     """
     if cluster.size > 1:
-        if len(devices) > 1:
+        if devices:
             raise ValueError(
                 "devices must be left out where several processes train "
                 "together: each has one. Received: "
                 f"devices={list(devices)}."
             )
         return _Mirrored(cluster.strategy, cluster)
-    if len(devices) > 1:
-        return _Mirrored(mirrored_strategy(devices), cluster)
-    return OneReplica()
-
-
-def devices_of(cluster: Cluster, devices: Sequence[str]) -> list[str]:
-    """Returns the devices of this machine that are to train together.
-
-    Args:
-        cluster: The processes that train together.
-        devices: Those that are asked for; if none are, and no other process
-            takes part, they are the machine's GPUs.
-    """
-    if devices or cluster.size > 1:
-        return list(devices)
-    return gpus()
+    here = devices_here()
+    if not set(devices) <= set(here) or len(set(devices)) < len(devices):
+        raise ValueError(
+            f"devices must be of {here}, each at most once. Received: "
+            f"devices={list(devices)}."
+        )
+    if not devices:
+        devices = [name for name in here if name.startswith("GPU:")]
+        if len(devices) < 2:
+            return OneReplica()
+    return _Mirrored(mirrored_strategy(devices), cluster)
 
 
 class _Mirrored:

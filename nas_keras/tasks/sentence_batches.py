@@ -4,6 +4,7 @@ Sentences of like length stand together, so that little is padding. Axes: N
 pairs, B pairs of a batch, S and T steps of source and target.
 """
 
+from collections.abc import Iterator
 from collections.abc import Sequence
 
 import numpy as np
@@ -59,6 +60,26 @@ def batches_of(
         longest, bucket = now, length // bucket_width
     batches.append(order[begin:])
     return [batches[k] for k in rng.permutation(len(batches))]
+
+
+def places_of_like_length(
+    lengths: Sequence[int], num_tokens: int
+) -> Iterator[list[int]]:
+    """Yields batches of sentences as their places, the shortest first.
+
+    Args:
+        lengths: Of each sentence.
+        num_tokens: Most tokens of a batch, padding included; a longer sentence
+            is a batch for itself.
+    """
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lambda k: lengths[k]):
+        if batch and (len(batch) + 1) * lengths[place] > num_tokens:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
 
 
 def padded(sentences: Sequence[Sequence[int]]) -> np.ndarray:

@@ -29,6 +29,7 @@ from nas_keras.tasks.replicas import OneReplica
 from nas_keras.tasks.replicas import Replicas
 from nas_keras.tasks.scores import perplexity
 from nas_keras.tasks.sentence_batches import batches_of
+from nas_keras.tasks.sentence_batches import places_of_like_length
 from nas_keras.tasks.sentence_batches import rate_at
 from nas_keras.tasks.training_files import exclusive_workdir
 from nas_keras.tasks.training_files import load_weights
@@ -47,7 +48,7 @@ from nas_keras.tasks.translation_steps import TranslationSteps
 from nas_keras.tasks.translation_task import TranslationTask
 from nas_keras.tasks.translator import Translator
 
-_SCORE_SENTENCES = 64  # Of a batch that is scored.
+_SCORE_TOKENS = 2_000  # Of a side of a batch that is scored.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +120,7 @@ def train_translation(
     recipe = config.sized(spec, *task.sizes)  # Refuses before any writing.
     held: AbstractContextManager[None] = contextlib.nullcontext()
     if replicas.is_chief:
-        folders = ("checkpoints", "best", "epochs")
+        folders = ("checkpoints", "best", "epochs", "model")
         held = exclusive_workdir(workdir, settings, folders)
     with held:
         training = _Training(
@@ -165,6 +166,9 @@ class _Training(TrainingLoop):
             task.target_subwords,
             corpus.source_language,
             corpus.target_language,
+            config.beam,
+            config.length_penalty,
+            config.coverage_penalty,
         )
         super().__init__(
             workdir,
@@ -238,12 +242,8 @@ class _Training(TrainingLoop):
     def _scored_texts(
         self, pairs: Sequence[Pair], beam: int
     ) -> tuple[TranslationScores, list[str]]:
-        found = self._translator.translate(
-            [source for source, _ in pairs],
-            beam,
-            self._config.length_penalty,
-            self._config.coverage_penalty,
-        )
+        sources = [source for source, _ in pairs]
+        found = self._translator.translate(sources, beam)
         texts = [translation.text for translation in found]
         references = [target for _, target in pairs]
         language = self._task.corpus.target_language
@@ -252,13 +252,9 @@ class _Training(TrainingLoop):
     def _loss_nats(self, pairs: Sequence[Pair]) -> float:
         """Returns the mean of -log p of a target subword, ends included."""
         encoded = self._task.encoded(pairs)
-        order = sorted(
-            range(len(encoded)), key=lambda k: len(encoded.target[k])
-        )
         total = count = 0.0
-        for begin in range(0, len(order), _SCORE_SENTENCES):
-            batch = encoded.batch(order[begin : begin + _SCORE_SENTENCES])
-            nats, num = self._steps.score(*batch)
+        for places in places_of_like_length(encoded.lengths, _SCORE_TOKENS):
+            nats, num = self._steps.score(*encoded.batch(places))
             total, count = total + nats, count + num
         return total / count
 

@@ -60,7 +60,8 @@ _MULTI30K = TranslationConfig(
 
 # N: github.com/tensorflow/nmt, standard_hparams/wmt16_gnmt_4_layer.json and
 # its programs. Its embeddings are of one joint BPE; ours of one for each
-# language. Its dropout is drawn anew for each step, ours once a sentence.
+# language. Its dropout is drawn anew for each step, ours once a sentence. Its
+# forget gates have a bias of 1 at first, ours of 0.
 _GNMT_WMT16_4 = TranslationConfig(
     preset="gnmt_wmt16_4",
     dataset="tfds:wmt16_translate/de-en",

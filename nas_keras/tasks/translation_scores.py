@@ -5,6 +5,7 @@ sacrebleu is imported when it is used first. No TensorFlow, no Keras.
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ def scores_of(
 
     Raises:
         ValueError: If there is another number of references, or none.
-        ImportError: If sacrebleu is not installed.
+        ImportError: As `check_language`.
 
     Reference:
         [Post, 2018](https://arxiv.org/abs/1804.08771).
@@ -51,11 +52,7 @@ def scores_of(
             "translations and references must be as many, and at least one. "
             f"Received: {len(translations)} and {len(references)}."
         )
-    metrics = _metrics()
-    # sacrebleu takes what sets the tokeniser from the language, "ja" and so
-    # on; of those it must not know it uses 13a.
-    bleu = metrics.BLEU(trg_lang=language.split("_")[0].lower())
-    chrf = metrics.CHRF()
+    bleu, chrf = _bleu(language), _metrics().CHRF()
     of_bleu = bleu.corpus_score(translations, [references])
     of_chrf = chrf.corpus_score(translations, [references])
     return TranslationScores(
@@ -64,6 +61,27 @@ def scores_of(
         bleu_signature=str(bleu.get_signature()),
         chrf_signature=str(chrf.get_signature()),
     )
+
+
+def check_language(language: str) -> None:
+    """Makes sure that translations into a language can be scored.
+
+    Raises:
+        ImportError: If sacrebleu is not installed, or what it needs for the
+            language.
+    """
+    _bleu(language)
+
+
+def _bleu(language: str) -> Any:
+    # sacrebleu takes the tokeniser from the language, "ja" and so on; of one
+    # that has none of its own it uses 13a.
+    code = re.split("[-_]", language)[0].lower()
+    try:
+        return _metrics().BLEU(trg_lang=code)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ImportError(f"BLEU of {language!r}: {reason}") from None
 
 
 def _metrics() -> Any:

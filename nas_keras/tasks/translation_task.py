@@ -18,6 +18,7 @@ from nas_keras.data.subwords import Subwords
 from nas_keras.data.subwords import train_subwords
 from nas_keras.tasks.sentence_batches import padded
 from nas_keras.tasks.translation_config import TranslationConfig
+from nas_keras.tasks.translation_scores import check_language
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,6 +36,12 @@ class EncodedPairs:
     def __len__(self) -> int:
         return len(self.source)
 
+    @property
+    def lengths(self) -> list[int]:
+        """Of the longer side of each pair, its end included."""
+        both = zip(self.source, self.target, strict=True)
+        return [max(map(len, pair)) for pair in both]
+
     def up_to(self, max_length: int, name: str) -> "EncodedPairs":
         """Returns the pairs without those of a side that is too long.
 
@@ -45,27 +52,25 @@ class EncodedPairs:
         Raises:
             ValueError: If no pair is short enough.
         """
-        both = [
-            pair
-            for pair in zip(self.source, self.target, strict=True)
-            if max(map(len, pair)) <= max_length + 1
-        ]
-        if not both:
+        places = [k for k, n in enumerate(self.lengths) if n <= max_length + 1]
+        if not places:
             raise ValueError(
                 "max_length must leave a pair to train on. Received: "
                 f"max_length={max_length}, of {len(self)} pairs that are all "
                 "longer."
             )
-        if len(both) < len(self):
+        if len(places) < len(self):
             logging.warning(
                 "%s: left out %d of the %d training pairs: longer than "
                 "max_length=%d subwords.",
                 name,
-                len(self) - len(both),
+                len(self) - len(places),
                 len(self),
                 max_length,
             )
-        return EncodedPairs(*(list(side) for side in zip(*both, strict=True)))
+        return EncodedPairs(
+            *([side[k] for k in places] for side in (self.source, self.target))
+        )
 
     def batch(self, places: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
         """Returns int32 [B, S] and [B, T] of some pairs."""
@@ -97,12 +102,15 @@ class TranslationTask:
     ) -> "TranslationTask":
         """Returns the task of a training, its subwords learnt from the pairs.
 
-        How many pairs are too long for it is logged as a warning.
+        How many pairs are too long for it is logged as a warning, and how
+        many such there are among those that are scored.
 
         Raises:
             ValueError: If the text allows no vocabulary of this size, or no
                 pair is short enough.
+            ImportError: If what scores translations is not installed.
         """
+        check_language(corpus.target_language)
         source, target = (
             [pair[side] for pair in corpus.train] for side in (0, 1)
         )
@@ -115,7 +123,10 @@ class TranslationTask:
             )
         pairs = encoded(corpus.train, ours, theirs)
         pairs = pairs.up_to(config.max_length, corpus.name)
-        return cls(corpus, ours, theirs, pairs)
+        task = cls(corpus, ours, theirs, pairs)
+        for part in ("validation", "test"):
+            task._tell_of_long_pairs(part, config.max_length)
+        return task
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -128,6 +139,16 @@ class TranslationTask:
     def encoded(self, pairs: Sequence[Pair]) -> EncodedPairs:
         """Returns pairs as ids."""
         return encoded(pairs, self.source_subwords, self.target_subwords)
+
+    def _tell_of_long_pairs(self, part: str, max_length: int) -> None:
+        lengths = self.encoded(getattr(self.corpus, part)).lengths
+        num = sum(length > max_length + 1 for length in lengths)
+        if num:
+            logging.warning(
+                "%s: %d of the %d %s pairs are longer than max_length=%d "
+                "subwords; they are scored like the others.",
+                *(self.corpus.name, num, len(lengths), part, max_length),
+            )
 
 
 def encoded(

@@ -8,7 +8,6 @@ TensorFlow only. Axes: S source subwords, T target subwords.
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from nas_keras.data.subwords import PADDING
 from nas_keras.data.subwords import Subwords
 from nas_keras.storage import files
 from nas_keras.tasks.sentence_batches import padded
+from nas_keras.tasks.sentence_batches import places_of_like_length
 from nas_keras.tasks.training_files import save_model
 from nas_keras.tasks.translation_model import TranslationModel
 from nas_keras.tasks.translation_steps import compiled_search
@@ -30,6 +30,7 @@ from nas_keras.tasks.translation_steps import shifted
 _BATCH_TOKENS = 8_000
 _SPARE = 8  # Subwords that a translation may have beyond twice its source's.
 _FILES = ("model.keras", "source.subwords", "target.subwords")
+_SEARCH = ("beam", "length_penalty", "coverage_penalty")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Translation:
     Attributes:
         text: Detokenised.
         log_prob_nats: Of its subwords and its end.
-        score: What it was chosen by, `log_prob_nats` with the penalties.
+        score: What it was chosen by: of a beam, `log_prob_nats` with the
+            penalties.
     """
 
     text: str
@@ -71,6 +73,13 @@ class Translator:
         target_subwords: What its target was made of.
         source_language: Names that the folder keeps.
         target_language: Likewise.
+        beam: Hypotheses that `translate` keeps if it is not told; 1 takes the
+            likeliest subword at each step.
+        length_penalty: Likewise, alpha of `translation_search.beam_search`.
+        coverage_penalty: Likewise, beta there.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
 
     def __init__(
@@ -80,50 +89,50 @@ class Translator:
         target_subwords: Subwords,
         source_language: str = "",
         target_language: str = "",
+        beam: int = 5,
+        length_penalty: float = 1.0,
+        coverage_penalty: float = 0.0,
     ):
+        _check_search(beam, length_penalty, coverage_penalty)
         self.model = model
         self.source_subwords = source_subwords
         self.target_subwords = target_subwords
         self.source_language = source_language
         self.target_language = target_language
+        self.beam = beam
+        self.length_penalty = length_penalty
+        self.coverage_penalty = coverage_penalty
         self._searches: dict[Any, Any] = {}
 
     def translate(
         self,
         lines: Sequence[str],
-        beam: int = 5,
-        length_penalty: float = 1.0,
-        coverage_penalty: float = 0.0,
+        beam: int | None = None,
+        length_penalty: float | None = None,
+        coverage_penalty: float | None = None,
     ) -> list[Translation]:
         """Returns the best translation of each line.
 
         Args:
             lines: Sentences.
-            beam: Hypotheses that are kept; 1 takes the likeliest subword at
-                each step.
-            length_penalty: alpha of `translation_search.beam_search`.
-            coverage_penalty: beta there.
+            beam: In the place of the attribute; so are the next two.
+            length_penalty: See `beam`.
+            coverage_penalty: See `beam`.
 
         Raises:
             ValueError: If a line is empty, or a number out of range.
         """
-        if isinstance(beam, bool) or not isinstance(beam, int) or beam < 1:
-            raise ValueError(
-                f"beam must be an int of at least 1. Received: beam={beam!r}."
-            )
-        for name, value in (
-            ("length_penalty", length_penalty),
-            ("coverage_penalty", coverage_penalty),
-        ):
-            if not 0 <= value < float("inf"):
-                raise ValueError(
-                    f"{name} must be finite and not negative. Received: "
-                    f"{name}={value!r}."
-                )
+        beam = self.beam if beam is None else beam
+        if length_penalty is None:
+            length_penalty = self.length_penalty
+        if coverage_penalty is None:
+            coverage_penalty = self.coverage_penalty
+        _check_search(beam, length_penalty, coverage_penalty)
         sentences = self._encoded(lines)
         found: dict[int, Translation] = {}
         search = self._search(beam, length_penalty, coverage_penalty)
-        for places in _batches(sentences, _BATCH_TOKENS // beam):
+        lengths = [len(ids) for ids in sentences]
+        for places in places_of_like_length(lengths, _BATCH_TOKENS // beam):
             source = padded([sentences[k] for k in places])
             limits = 2 * (source != PADDING).sum(axis=1) + _SPARE
             ids, log_probs, scores = map(
@@ -139,13 +148,15 @@ class Translator:
     def align(self, line: str, translation: str) -> Alignment:
         """Returns what a translation attends to when it is read out.
 
+        Args:
+            line: The source.
+            translation: May be empty.
+
         Raises:
-            ValueError: If a text is empty.
+            ValueError: If the source is empty.
         """
         (source,) = self._encoded([line])
         (target,) = self.target_subwords.encode([translation])
-        if not target:
-            raise ValueError("translation must have text. Received: ''.")
         target = [*target, END]
         ids = np.array([target], np.int32)
         memory, state = self.model.encode(np.array([source], np.int32))
@@ -197,6 +208,7 @@ class Translator:
         about = {
             "source_language": self.source_language,
             "target_language": self.target_language,
+            "search": {name: getattr(self, name) for name in _SEARCH},
             "sha256": {name: _digest(folder / name) for name in _FILES},
             "training": config,
         }
@@ -218,8 +230,16 @@ class Translator:
                     f"{name!r} in it. Received: model={str(folder)!r}."
                 )
         config = files.read_json(folder / "config.json")
-        for name in _FILES:
-            if config.get("sha256", {}).get(name) != _digest(folder / name):
+        try:
+            digests = {name: config["sha256"][name] for name in _FILES}
+            search = {name: config["search"][name] for name in _SEARCH}
+            languages = config["source_language"], config["target_language"]
+        except (KeyError, TypeError):
+            raise ValueError(
+                f"{folder / 'config.json'}: damaged, or not of a translator."
+            ) from None
+        for name, digest in digests.items():
+            if digest != _digest(folder / name):
                 raise ValueError(
                     f"{folder / name}: damaged, or not what config.json beside "
                     "it is of."
@@ -235,28 +255,25 @@ class Translator:
         source, target = (
             Subwords((folder / k).read_bytes()) for k in _FILES[1:]
         )
-        return cls(
-            model,
-            source,
-            target,
-            config.get("source_language", ""),
-            config.get("target_language", ""),
+        return cls(model, source, target, *languages, **search)
+
+
+def _check_search(
+    beam: int, length_penalty: float, coverage_penalty: float
+) -> None:
+    if isinstance(beam, bool) or not isinstance(beam, int) or beam < 1:
+        raise ValueError(
+            f"beam must be an int of at least 1. Received: beam={beam!r}."
         )
-
-
-def _batches(
-    sentences: Sequence[Sequence[int]], num: int
-) -> Iterator[list[int]]:
-    """Yields places of sentences of like length, of `num` ids or one each."""
-    order = sorted(range(len(sentences)), key=lambda k: len(sentences[k]))
-    batch: list[int] = []
-    for place in order:
-        if batch and (len(batch) + 1) * len(sentences[place]) > num:
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
+    for name, value in (
+        ("length_penalty", length_penalty),
+        ("coverage_penalty", coverage_penalty),
+    ):
+        if not 0 <= value < float("inf"):
+            raise ValueError(
+                f"{name} must be finite and not negative. Received: "
+                f"{name}={value!r}."
+            )
 
 
 def _digest(path: Path) -> str:
