@@ -10,6 +10,7 @@ from absl import flags as absl_flags
 
 from nas_keras.search import command_line
 from nas_keras.search.search_config import SearchConfig
+from raising import raises
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +161,18 @@ def test_a_path_must_be_printable(flags):
     message = r"--path must be printable text. Received: 'a\nb'."
     with pytest.raises(ValueError, match=re.escape(message)):
         command_line.check_printable(flags, ["path"])
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "3", "{}", '{"a": 1}', '{"a": {"b": "x"}}', "{"]
+)
+def test_a_result_that_lacks_what_is_read_is_named(text, tmp_path):
+    (tmp_path / "result.json").write_text(text)
+    with (
+        raises("result.json: damaged"),
+        command_line.reading_result(tmp_path) as result,
+    ):
+        f"{result['a']['b']:.2f}"
 
 
 def test_a_library_that_is_not_there_is_named_with_its_extra():

@@ -41,9 +41,8 @@ def test_stride_that_empties_the_map_is_refused(spec, shape, message):
 
 def test_auxiliary_head_needs_a_map_for_its_pool():
     message = (
-        "auxiliary_head must be False if the map behind the second reduction "
-        "is smaller than (5, 5). Received: auxiliary_head=True with a map of "
-        "(4, 5)."
+        "auxiliary_head=False) if the map behind the second reduction is "
+        "smaller than (5, 5). Received: a map of (4, 5)."
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         build_convnet(MICRO, (16, 20, 3), 2, auxiliary_head=True)

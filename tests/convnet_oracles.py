@@ -139,9 +139,7 @@ def macro(spec, images, weights):
                     outputs[k] = net.halved(outputs[k], half)
             if outputs:
                 outputs[-1] = x
-        x = net.relu_conv_norm(x, f"{name}_in")
-        if "conv" in layer.operation:
-            x = relu(x)
+        x = relu(net.relu_conv_norm(x, f"{name}_in"))
         x = net.operation(x, name, layer, (1, 1))
         if number:
             x = np.concatenate([*(outputs[k] for k in layer.inputs), x], -1)

@@ -22,12 +22,14 @@ from nas_keras.convnets import ConvNetSpec
 from nas_keras.convnets import load_convnet
 from nas_keras.storage import checkpoints
 from nas_keras.tasks.image_classification import train_images
+from nas_keras.tasks.image_config import rate_at
 from nas_keras.tasks.image_config import resized
 from nas_keras.tasks.image_presets import IMAGE_PRESETS
 from nas_keras.tasks.image_steps import ImageSteps
 from nas_keras.tasks.training_files import load_weights
 from nas_keras.tasks.training_files import save_weights
 from nas_keras.tasks.training_loop import TrainingError
+from raising import raises
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +216,14 @@ def test_filters_are_in_proportion():
     assert (macro.filters, macro.layers[0].filters) == (36, 36)
     assert max(layer.filters for layer in macro.layers) == 144
     assert resized(load_convnet("enas_micro"), 20).filters == 20
+    pools = ConvNetSpec("pools", [ConvLayer("max_pool", kernel=2)], "residual")
+    with raises("filters must be 0 for 'pools', which has no convolution"):
+        resized(pools, 4)
+
+
+def test_a_steep_schedule_ends_at_zero():
+    config = image_config(schedule="step", decay=1e200, decay_from=0.0)
+    assert rate_at(config, config.num_epochs - 0.01) == 0.0
 
 
 def test_presets_name_networks_that_there_are():
@@ -243,6 +253,8 @@ def test_presets_name_networks_that_there_are():
         ({"momentum": 1.0}, r"momentum must be in \[0, 1\)"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
         ({"decay_from": 1.0}, r"decay_from must be in \[0, 1\)"),
+        ({"decay": 0.5}, "decay must be at least 1"),
+        ({"num_threads": 1025}, "num_threads must be at most 1024"),
         ({"flip": 1}, "flip must be True or False"),
     ],
 )

@@ -17,6 +17,13 @@ from nas_keras.data.images import Images
 from nas_keras.data.images import ImageSet
 from nas_keras.search import configuration
 from nas_keras.search import image_kind
+from raising import raises
+
+# Of trainings that see images of any size whole.
+_WHOLE = {
+    part: dataclasses.replace(getattr(TINY, part), padding=0, cutout=0)
+    for part in ("child", "retrain")
+}
 
 
 def test_data_are_opened_and_known_by_what_they_hold(tmp_path):
@@ -105,7 +112,7 @@ def test_images_must_have_a_part_for_validation():
 def test_images_must_be_large_enough(changes, shape, message, monkeypatch):
     _opened(monkeypatch, shape)
     with pytest.raises(ValueError, match=re.escape(message)):
-        configuration.open_data(tiny_search(**changes))
+        configuration.open_data(tiny_search(**_WHOLE | changes))
 
 
 @pytest.mark.parametrize(
@@ -126,8 +133,22 @@ def test_images_must_be_large_enough(changes, shape, message, monkeypatch):
 )  # fmt: skip
 def test_images_that_are_large_enough_are_taken(changes, shape, monkeypatch):
     _opened(monkeypatch, shape)
-    data = configuration.open_data(tiny_search(**changes))
+    data = configuration.open_data(tiny_search(**_WHOLE | changes))
     assert data.image_shape == shape
+
+
+@pytest.mark.parametrize("name", ["padding", "cutout"])
+@pytest.mark.parametrize("part", ["child", "retrain"])
+def test_a_training_must_see_something_of_each_image(name, part, monkeypatch):
+    _opened(monkeypatch, (9, 6, 3))
+    for value in 5, 6:
+        training = dataclasses.replace(getattr(TINY, part), **{name: value})
+        search = tiny_search(**{part: training})
+        if value == 5:
+            configuration.open_data(search)
+            continue
+        with raises(f"{name} must be below 6, the shorter side of the images"):
+            configuration.open_data(search)
 
 
 def _opened(monkeypatch, shape):

@@ -27,6 +27,7 @@ from nas_keras.search.image_search import NetworkTrainings
 from nas_keras.search.retrain import Candidate
 from nas_keras.search.retrain import Trainings
 from nas_keras.search.retrain import best_distinct
+from nas_keras.search.retrain import remove_begun
 from nas_keras.search.retrain import retrain
 from nas_keras.search.searches import Searches
 from nas_keras.search.trial import Evaluation
@@ -36,6 +37,7 @@ from nas_keras.tasks.image_classification import train_images
 from nas_keras.tasks.image_config import ImageConfig
 from nas_keras.tasks.image_steps import ImageSteps
 from nas_keras.tasks.image_task import ImageTask
+from raising import raises
 
 
 def _images():
@@ -116,7 +118,30 @@ def test_every_network_is_trained_once_with_every_seed(tmp_path):
         _accuracy(first) + 0.01
     )
     assert records[3]["infeasible"] == "FloatingPointError: diverged"
+    assert not list((tmp_path / "retraining").iterdir())
+
+
+def test_what_another_phase_has_begun_is_left_until_all_is_done(tmp_path):
+    begun = tmp_path / "retraining" / "373a" / "checkpoints"
+    begun.mkdir(parents=True)
+    _retrained([Candidate(resnet_spec(8, 2), "drawn")], _Counted(), tmp_path)
+    assert begun.exists()
+    remove_begun(tmp_path)
     assert not (tmp_path / "retraining").exists()
+    remove_begun(tmp_path)
+
+
+def test_an_error_of_the_disk_is_not_of_the_network(tmp_path):
+    class Full(_Counted):
+        def train(self, spec, seed, folder):
+            raise OSError(28, "No space left on device")
+
+    candidates = [Candidate(resnet_spec(8, 2), "published")]
+    with raises("No space left", OSError):
+        _retrained(candidates, Full(), tmp_path)
+    trainings = _Counted()
+    records, _ = _retrained(candidates, trainings, tmp_path)
+    assert len(trainings.done) == 2 and not records[0]["infeasible"]
 
 
 def test_the_best_are_distinct_and_made_to_size():
@@ -140,20 +165,23 @@ def test_the_best_are_distinct_and_made_to_size():
     assert [candidate.spec.filters for candidate in found] == [8, 8]
 
 
-def test_what_is_of_cells_alone_is_left_out_for_layers(monkeypatch, tmp_path):
+def test_what_is_of_cells_alone_or_of_a_size_is_left_out(monkeypatch, tmp_path):
     seen = []
 
     class Asked(Exception):
         pass
 
     def train_images(config, images, folder, network):
+        assert config.filters == 0
         seen.append(
             (type(network).__name__, config.drop_path, config.seed, folder.name)
         )
         raise Asked
 
     monkeypatch.setattr(image_search, "train_images", train_images)
-    config = ImageConfig("x", drop_path=0.4, auxiliary_weight=0.4, batch_size=9)
+    config = ImageConfig(
+        "x", drop_path=0.4, auxiliary_weight=0.4, batch_size=9, filters=4
+    )
     subject = ImageSearch(TINY, _images())
     trainings = NetworkTrainings(subject.task(config))
     for spec in (load_convnet("enas_micro"), resnet_spec(8, 2)):

@@ -117,6 +117,8 @@ class TestFolder:
             ({"train/cow/x.png": _pixels(1)},
              ["`image_dir` must be a folder whose 'test' has the classes of "
               "'train', ['cat', 'cow', 'dog']", "with ['cat', 'dog']"]),
+            ({"train/caf\udce9/x.png": _pixels(1)},
+             ["whose classes have printable names.", "train/caf\\udce9'"]),
             ({"val/cat/x.png": _pixels(1), "dev/cat/x.png": _pixels(1)},
              ["must have one folder of the validation images", "['val', 'dev"]),
             ({"train/dog/9.png": _pixels(1, (4, 5)).astype(np.uint16)},

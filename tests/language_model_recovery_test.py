@@ -171,6 +171,13 @@ def test_after_three_times_the_training_ends(tmp_path, monkeypatch):
     assert number == 3
 
 
+@pytest.mark.parametrize("text", ["{}", "[]", "3", '{"number": "x"}'])
+def test_a_damaged_count_of_rollbacks_is_named(text, tmp_path):
+    (tmp_path / "rollbacks.json").write_text(text)
+    with pytest.raises(ValueError, match=r"rollbacks.json: damaged, it has no"):
+        train(training_config(), tmp_path)
+
+
 def test_a_snapshot_of_bad_weights_is_passed_over(tmp_path, monkeypatch):
     # The loss of update 15 is of the weights that the snapshot after 14 holds.
     _diverging(monkeypatch, {15})

@@ -1,5 +1,6 @@
 """Tests of the files of a workdir: JSON, locks, what is left, named arrays."""
 
+import errno
 import io
 import os
 import pathlib
@@ -41,12 +42,34 @@ def test_json_is_written_for_people_and_read_again(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"{} {}"])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"\xff\xfe", b"{} {}", b"[" * 99_999]
+)
 def test_json_that_is_damaged_is_named(data, tmp_path):
     path = tmp_path / "x.json"
     path.write_bytes(data)
     with raises(f"{path}: damaged, not JSON: "):
         files.read_json(path)
+
+
+def test_a_disk_that_may_not_be_written_says_so_itself(tmp_path, monkeypatch):
+    def refuse(path):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr("builtins.open", lambda path, mode: refuse(path))
+    monkeypatch.setattr(pathlib.Path, "unlink", refuse)
+    message = f"[Errno 30] Read-only file system: '{tmp_path / 'x'}'"
+    with raises(message, OSError):
+        files.write_atomically(tmp_path / "x", b"")
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "3", '["ab"]', "[[1, 2]]", '{"foo": "x"}', "[" * 99_999]
+)
+def test_a_list_of_snapshots_that_is_damaged_holds_none(text, tmp_path, caplog):
+    (tmp_path / "manifest.json").write_text(text)
+    assert checkpoints.newest_step(tmp_path) is None
+    assert "manifest.json is damaged; no snapshot is used." in caplog.text
 
 
 def test_json_that_cannot_be_read_is_named(tmp_path):
@@ -140,6 +163,7 @@ def test_only_what_killed_writers_left_is_removed(tmp_path):
         ".m.keras.12.tmp.keras",
         "checkpoints/.x.npz.3.tmp",
         "random/pending/.y.json.4.tmp",
+        "shared_weights/.z.npz.5.tmp",
     ]
     for name in (*kept, *removed):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -55,7 +55,6 @@ def _draw_or_list(arguments: Sequence[str]) -> None:
             f"{list(arguments)}. Example: nas-draw lstm lstm.svg"
         )
     draw(*arguments)
-    command_line.print_anything()
     print(f"Drawing: {arguments[1]}")
 
 

@@ -52,7 +52,6 @@ from nas_keras.search import topology
 from nas_keras.search.progress import Progress
 from nas_keras.search.progress import TrainingSpeed
 from nas_keras.storage import configuration
-from nas_keras.storage import files
 from nas_keras.tasks import image_grid
 from nas_keras.tasks.image_config import ImageConfig
 from nas_keras.tasks.image_config import NetSpec
@@ -284,28 +283,29 @@ def _line_of(epoch: Any) -> str:
 
 
 def _print_result(workdir: pathlib.Path) -> None:
-    result = files.read_json(workdir / "result.json")
-    metrics = result["metrics"]
-    for number, row in enumerate(result.get("grid", [])):
-        values = dict(row)
-        problem, accuracy = values.pop("problem"), values.pop("accuracy")
-        text = problem or f"validation {100 * accuracy:.2f} %"
-        mark = "*" if number == result["chosen"] else " "
-        print(f"{mark} {number:02d} {values}: {text}")
-    print(
-        f"{result['network']['name']}, {result['parameters']:,} weights, "
-        f"{result['multiply_adds']:,} multiply-adds, "
-        f"{result['config']['images']['num_train']:,} images, "
-        f"{result['epochs']} epochs; weights of {result['weights']}"
-    )
-    for part in ("validation", "test"):
-        if f"{part}_accuracy" in metrics:
-            print(
-                f"{part}: accuracy {100 * metrics[f'{part}_accuracy']:.2f} %"
-                f"  error {metrics[f'{part}_error_percent']:.2f} %"
-                f"  loss {metrics[f'{part}_loss_nats']:.4f} nats"
-            )
-    print(f"Model: {workdir / result.get('folder', '') / 'model.keras'}")
+    with command_line.reading_result(workdir) as result:
+        metrics = result["metrics"]
+        for number, row in enumerate(result.get("grid", [])):
+            values = dict(row)
+            problem, accuracy = values.pop("problem"), values.pop("accuracy")
+            text = problem or f"validation {100 * accuracy:.2f} %"
+            mark = "*" if number == result["chosen"] else " "
+            print(f"{mark} {number:02d} {values}: {text}")
+        print(
+            f"{result['network']['name']}, {result['parameters']:,} weights, "
+            f"{result['multiply_adds']:,} multiply-adds, "
+            f"{result['config']['images']['num_train']:,} images, "
+            f"{result['epochs']} epochs; weights of {result['weights']}"
+        )
+        for part in ("validation", "test"):
+            if f"{part}_accuracy" in metrics:
+                print(
+                    f"{part}: accuracy "
+                    f"{100 * metrics[f'{part}_accuracy']:.2f} %"
+                    f"  error {metrics[f'{part}_error_percent']:.2f} %"
+                    f"  loss {metrics[f'{part}_loss_nats']:.4f} nats"
+                )
+        print(f"Model: {workdir / result.get('folder', '') / 'model.keras'}")
 
 
 def run() -> None:

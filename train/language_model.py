@@ -39,7 +39,6 @@ from nas_keras.search import stopping
 from nas_keras.search.progress import Progress
 from nas_keras.search.progress import TrainingSpeed
 from nas_keras.storage import configuration
-from nas_keras.storage import files
 from nas_keras.tasks.language_model_config import LanguageModelConfig
 from nas_keras.tasks.training_config import TrainingConfig
 from nas_keras.tasks.training_loop import TrainingError
@@ -134,6 +133,12 @@ def _checked_arguments(
     )
     if _EXPORT.value:
         _check_export(_EXPORT.value)
+    for name in ("prompt", "temperature"):
+        if flags.FLAGS[name].present and not _GENERATE.value:
+            raise ValueError(
+                f"--{name} must be left out without --generate. Received: "
+                f"--{name}={flags.FLAGS[name].value}."
+            )
     if not math.isfinite(_TEMPERATURE.value):
         raise ValueError(
             "--temperature must be finite. Received: "
@@ -162,11 +167,16 @@ def _checked_arguments(
 
 
 def _check_export(path: str) -> None:
-    if not path.endswith(".keras"):
-        raise ValueError(f"--export must end in '.keras'. Received: {path!r}.")
-    if not pathlib.Path(path).parent.is_dir():
+    file = pathlib.Path(path)
+    if file.suffix != ".keras" or file.is_dir():
         raise ValueError(
-            f"--export must be in a folder that is there. Received: {path!r}."
+            "--export must be a file that ends in '.keras'. Received: "
+            f"{path!r}."
+        )
+    if not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
+        raise ValueError(
+            "--export must be in a folder that is there and may be written "
+            f"to. Received: {path!r}."
         )
 
 
@@ -237,19 +247,19 @@ def _score(loss_nats: float, level: str) -> str:
 
 
 def _print_result(workdir: pathlib.Path) -> None:
-    result = files.read_json(workdir / "result.json")
-    metrics = result["metrics"]
-    level = result["config"]["level"]
-    print(
-        f"{result['cell']['name']}, {result['units']} units, "
-        f"{result['parameters']:,} weights, best of {result['epochs']} epochs: "
-        f"{result['best_epoch']}"
-    )
-    for name in sorted(metrics, reverse=True):
-        if name.endswith("_loss_nats"):
-            part = name.removesuffix("_loss_nats").replace("_", ", ")
-            print(f"{part}: {_score(metrics[name], level)}")
-    print(f"Result: {workdir / 'result.json'}")
+    with command_line.reading_result(workdir) as result:
+        metrics = result["metrics"]
+        level = result["config"]["level"]
+        print(
+            f"{result['cell']['name']}, {result['units']} units, "
+            f"{result['parameters']:,} weights, best of {result['epochs']} "
+            f"epochs: {result['best_epoch']}"
+        )
+        for name in sorted(metrics, reverse=True):
+            if name.endswith("_loss_nats"):
+                part = name.removesuffix("_loss_nats").replace("_", ", ")
+                print(f"{part}: {_score(metrics[name], level)}")
+        print(f"Result: {workdir / 'result.json'}")
 
 
 def _use(
@@ -265,7 +275,6 @@ def _use(
         language_model_use.export(model, _EXPORT.value)
         print(f"Model: {_EXPORT.value}")
     if _GENERATE.value:
-        command_line.print_anything()
         text = language_model_use.generate(
             model,
             corpus,

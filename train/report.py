@@ -48,7 +48,6 @@ def _write(arguments: Sequence[str]) -> None:
             f"{arguments[0]!r}: no such folder."
         )
     lines = list(report.describe_result(workdir, is_reported=True))
-    command_line.print_anything()
     for line in lines:
         print(line)
 

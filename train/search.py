@@ -23,6 +23,7 @@ worker was lost.
 """
 
 import dataclasses
+import math
 import os
 import pathlib
 import sys
@@ -183,6 +184,10 @@ def _checked_arguments(
     if not _WORKDIR.value:
         raise ValueError("--workdir must be given.")
     command_line.check_printable(flags, ("workdir", "text_file", "image_dir"))
+    if not math.isfinite(_WAIT_S.value):
+        raise ValueError(
+            f"--wait_s must be finite. Received: --wait_s={_WAIT_S.value}."
+        )
     for library in ("matplotlib", "scipy"):
         if _REPORT.value:
             command_line.check_library(
@@ -219,7 +224,8 @@ def _checked_workers(config: SearchConfig) -> topology.Topology | None:
 def _supervise() -> int:
     # Of two values of a flag the last counts.
     own = ["--local_workers=0", "--cluster=tf_config"]
-    command = [sys.executable, __file__, *sys.argv[1:], *own]
+    given = [argument for argument in sys.argv[1:] if argument != "--"]
+    command = [sys.executable, __file__, *given, *own]
     return supervisor.Supervisor(
         command, _LOCAL_WORKERS.value, _MAX_RESTARTS.value
     ).run()

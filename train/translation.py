@@ -46,7 +46,6 @@ from nas_keras.search import topology
 from nas_keras.search.progress import Progress
 from nas_keras.search.progress import TrainingSpeed
 from nas_keras.storage import configuration
-from nas_keras.storage import files
 from nas_keras.tasks.training_loop import TrainingError
 from nas_keras.tasks.translation_config import TranslationConfig
 from nas_keras.tasks.translation_config import TranslationModelConfig
@@ -244,28 +243,27 @@ def _line_of(epoch: Any) -> str:
 
 
 def _print_result(workdir: pathlib.Path) -> None:
-    result = files.read_json(workdir / "result.json")
-    metrics = result["metrics"]
-    print(
-        f"{result['cell']['name']}, {result['units']} units, "
-        f"{result['parameters']:,} weights, {result['training_pairs']:,} "
-        f"pairs, {result['epochs']} epochs; weights of {result['weights']}"
-    )
-    for part in ("validation", "test"):
+    with command_line.reading_result(workdir) as result:
+        metrics = result["metrics"]
         print(
-            f"{part}: perplexity {metrics[f'{part}_perplexity']:.2f}"
-            f"  BLEU greedy {metrics[f'{part}_greedy_bleu']:.2f}"
-            f"  beam {metrics[f'{part}_beam_bleu']:.2f}"
-            f"  chrF beam {metrics[f'{part}_beam_chrf']:.2f}"
+            f"{result['cell']['name']}, {result['units']} units, "
+            f"{result['parameters']:,} weights, {result['training_pairs']:,} "
+            f"pairs, {result['epochs']} epochs; weights of {result['weights']}"
         )
-    print(f"BLEU: {result['signatures']['bleu']}")
-    print(f"Model: {workdir / 'model'}")
+        for part in ("validation", "test"):
+            print(
+                f"{part}: perplexity {metrics[f'{part}_perplexity']:.2f}"
+                f"  BLEU greedy {metrics[f'{part}_greedy_bleu']:.2f}"
+                f"  beam {metrics[f'{part}_beam_bleu']:.2f}"
+                f"  chrF beam {metrics[f'{part}_beam_chrf']:.2f}"
+            )
+        print(f"BLEU: {result['signatures']['bleu']}")
+        print(f"Model: {workdir / 'model'}")
 
 
 def _translate() -> None:
     """Prints the translation of each line of a file."""
     folder, lines = _checked_translation()
-    command_line.print_anything()
     process.quieten_tensorflow(has_peers=False)
     given = _OF_TRAINING.given()
     cluster.limit_threads(given.get("num_threads", 0))

@@ -81,9 +81,9 @@ def auxiliary_logits(x: Any, classes: int, blocks: Blocks) -> Any:
     size = size_of(x)
     if any(s < p for s, p in zip(size, _AUXILIARY_POOL, strict=True)):
         raise ValueError(
-            "auxiliary_head must be False if the map behind the second "
-            f"reduction is smaller than {_AUXILIARY_POOL}. Received: "
-            f"auxiliary_head=True with a map of {size}."
+            "The auxiliary head must be left out (auxiliary_weight=0, "
+            "auxiliary_head=False) if the map behind the second reduction is "
+            f"smaller than {_AUXILIARY_POOL}. Received: a map of {size}."
         )
     name = "auxiliary"
     x = blocks.relu(x, f"{name}_relu")

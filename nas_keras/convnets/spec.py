@@ -121,11 +121,11 @@ class ConvNetSpec(NetSpec):
       classifier reads, joined in the same way, all layers that no other does.
       [Zoph & Le, 2017](https://arxiv.org/abs/1611.01578), section 3.2.
     - `"macro"`: a layer reads the one before it, the first one the stem. It
-      has a 1x1 convolution to its filters, then its operation. Its inputs are
-      skip connections: they are concatenated with that and brought back to
-      the filters by a 1x1 convolution. Before a layer of stride (2, 2) all
-      that it and later ones read is brought to half the size and to its
-      filters. The retrained networks of [Pham et al.,
+      has a 1x1 convolution to its filters with batch norm and ReLU, then its
+      operation. Its inputs are skip connections: they are concatenated with
+      that and brought back to the filters by a 1x1 convolution. Before a
+      layer of stride (2, 2) all that it and later ones read is brought to
+      half the size and to its filters. The retrained networks of [Pham et al.,
       2018](https://arxiv.org/abs/1802.03268), section 2.3. An input k is
       layer k as the paper has it and its controller means it; the networks
       of the authors' program take it as layer k - 1, and 0 as the stem.

@@ -99,6 +99,7 @@ def _macro_operation(
     x: Any, name: str, layer: ConvLayer, blocks: Blocks
 ) -> Any:
     if layer.operation not in CONVOLUTIONS:
+        x = blocks.relu(x, f"{name}_relu")
         return blocks.pool(x, f"{name}_pool", layer.operation, layer.kernel)
     return blocks.relu_conv_norm(
         x,

@@ -100,6 +100,9 @@ def _class_names(folder: pathlib.Path) -> tuple[str, ...]:
     names = tuple(path.name for path in _folders(folder))
     rule = f"a folder whose {folder.name!r} has a folder for each class"
     check(names, "image_dir", rule, str(folder.parent))
+    for name in names:
+        rule = "a folder whose classes have printable names"
+        check(name.isprintable(), "image_dir", rule, str(folder / name))
     return names
 
 

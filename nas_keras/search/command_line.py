@@ -4,12 +4,15 @@ Flags are defined by programs alone: `flags` is absl's module of that name,
 given and not imported. No TensorFlow, no Keras.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import io
+import pathlib
 import sys
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from types import ModuleType
@@ -18,6 +21,7 @@ from typing import Any
 from nas_keras import libraries
 from nas_keras.search import stopping
 from nas_keras.storage import configuration
+from nas_keras.storage import files
 
 # Type of an attribute -> how its flag is defined.
 _DEFINE: dict[Any, str] = {
@@ -109,7 +113,8 @@ def parser(
     """Returns the `flags_parser` of a program, for `absl.app.run`.
 
     It prints the help that the program's docstring and flags are, and ends the
-    process in one line, with status 2, if a flag is wrong.
+    process in one line, with status 2, if a flag is wrong. From then on, what
+    the encoding of standard output lacks is printed as escapes.
 
     Args:
         flags: `absl.flags`.
@@ -118,6 +123,8 @@ def parser(
     """
 
     def parse(argv: Sequence[str]) -> list[str]:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         if {"--help", "-help", "-h"} & set(argv[1:]):
             # absl's own help is of the main module, here a console script.
             print(sys.modules[module].__doc__)
@@ -198,10 +205,19 @@ def check_printable(flags: ModuleType, names: Iterable[str]) -> None:
             )
 
 
-def print_anything() -> None:
-    """Has what the encoding of standard output lacks printed as escapes."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+@contextlib.contextmanager
+def reading_result(workdir: pathlib.Path) -> Iterator[Any]:
+    """Yields what a training's `result.json` holds.
+
+    Raises:
+        ValueError: If it cannot be read, or lacks what the body reads of it.
+    """
+    path = workdir / "result.json"
+    result = files.read_json(path)
+    try:
+        yield result
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise ValueError(f"{path}: damaged: not of a training.") from None
 
 
 def check_library(flag: str, library: str, extra: str, hint: str = "") -> None:

@@ -135,6 +135,7 @@ class FunctionEvaluator(Evaluator):
 
 def guarded(
     score: Callable[[], tuple[float, Mapping[str, float]]],
+    passing: tuple[type[Exception], ...] = (),
 ) -> Evaluation:
     """Returns the evaluation of one architecture; what goes wrong is a reason.
 
@@ -143,6 +144,7 @@ def guarded(
             (out of memory is one) or a reward that is not finite, or beyond
             1e100, makes the architecture infeasible. Metrics that are not
             finite are left out.
+        passing: Exceptions that are not of the architecture, and not caught.
     """
     start = time.perf_counter()
     reward = reason = None
@@ -155,6 +157,8 @@ def guarded(
             reward = number
         else:
             reason = f"the reward is {number}"
+    except passing:
+        raise
     except Exception as error:  # The point of this function: see above.
         logging.debug("An architecture failed.", exc_info=True)
         message = str(error).strip().split("\n")[0][:300]

@@ -104,7 +104,8 @@ class NetworkTrainings(Trainings):
     def _trained(
         self, spec: NetSpec, seed: int, folder: Path
     ) -> tuple[float, dict[str, float]]:
-        config = dataclasses.replace(self._task.config, seed=seed)
+        # The size is the spec's.
+        config = dataclasses.replace(self._task.config, seed=seed, filters=0)
         if not isinstance(spec, MicroNetSpec):
             config = dataclasses.replace(
                 config, drop_path=0.0, auxiliary_weight=0.0

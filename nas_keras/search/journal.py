@@ -143,7 +143,7 @@ def _decode(
 ) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict) or not all(
         key in record and type(record[key]) in types

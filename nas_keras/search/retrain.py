@@ -36,6 +36,7 @@ _KEY = {
     "fingerprint": (str,),
 }
 _SEED = {"seed": (int,)}
+_BEGUN = "retraining"  # Folder of trainings that are on.
 _RESULTS = {
     "metrics": (dict,),
     "elapsed_s": (float, int),
@@ -171,7 +172,6 @@ def retrain(
         record = kept.done.get(name) or next(trained)
         kept.keep(name, record)
         yield record
-    kept.finish()
 
 
 class _Records:
@@ -192,7 +192,7 @@ class _Records:
     def __init__(self, folder: Path, trainings: Trainings, cluster: Cluster):
         self.pending = Pending(folder / "pending_retraining")
         self._key_types = _KEY | dict(trainings.size_types) | _SEED
-        self._folder = folder / "retraining"
+        self._folder = folder / _BEGUN
         self._journal: Journal | None = None
         self._journaled: set[str] = set()
         known = b""
@@ -228,10 +228,14 @@ class _Records:
         if self.folder_of(name).exists():
             shutil.rmtree(self.folder_of(name))
 
-    def finish(self) -> None:
-        """Leaves no folder of trainings."""
-        if self._journal is not None and self._folder.exists():
-            self._folder.rmdir()
+
+def remove_begun(folder: Path) -> None:
+    """Removes what trainings of a workdir have left that nobody ended.
+
+    For when all retraining is done: a longer search has other candidates.
+    """
+    if (folder / _BEGUN).exists():
+        shutil.rmtree(folder / _BEGUN)
 
 
 def _begun(candidate: Candidate, trainings: Trainings, seed: int) -> Record:
@@ -252,7 +256,10 @@ def _begun(candidate: Candidate, trainings: Trainings, seed: int) -> Record:
 def _trained(
     trainings: Trainings, spec: Any, seed: int, folder: Path
 ) -> Record:
-    evaluation = guarded(lambda: trainings.train(spec, seed, folder))
+    evaluation = guarded(
+        lambda: trainings.train(spec, seed, folder),
+        passing=(OSError,),  # The disk's.
+    )
     metrics = dict(evaluation.metrics)
     # Of all calls that took part, where a training tells.
     elapsed_s = metrics.pop("elapsed_s", evaluation.elapsed_s)

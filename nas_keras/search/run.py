@@ -19,6 +19,7 @@ from nas_keras.search.named_spaces import TEXT
 from nas_keras.search.progress import Progress
 from nas_keras.search.retrain import Candidate
 from nas_keras.search.retrain import Trainings
+from nas_keras.search.retrain import remove_begun
 from nas_keras.search.retrain import retrain
 from nas_keras.search.search_config import SearchConfig
 from nas_keras.search.searches import MakeProgress
@@ -83,6 +84,7 @@ def run(
             equals = subject.matched_to(best)
             retraining.run("retraining of equal cost", equals)
         if cluster.is_chief:
+            remove_begun(workdir)
             if best is not None:
                 subject.save(best, workdir)
             finished.mark(workdir, subject.whole)

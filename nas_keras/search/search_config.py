@@ -243,6 +243,7 @@ class SearchConfig(CheckedConfig, Generic[_Training]):
             self._check_choice(name, allowed)
         for name, low in _INTS.items():
             self._check_int(name, low, bits=32)
+        self._check_threads("num_threads")
         for name in _POSITIVE:
             self._check_number(name, is_zero_good=False)
         for name in ("entropy_weight", "skip_weight", "tanh_constant"):

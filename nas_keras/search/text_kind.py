@@ -73,12 +73,17 @@ def parameters_of_retrained(config: Any, corpus: Corpus) -> int:
         corpus: What they are trained on.
 
     Raises:
-        ValueError: If a published cell of one unit has more.
+        ValueError: If a published cell of one unit has more, or one of the
+            space, whose cells all have as many.
     """
     size = corpus.vocabulary_size
     num = config.retrain_parameters or num_parameters(
         config.retrain, load_spec("lstm"), size
     )
-    for name in config.retrain_published:
-        units_for_parameters(config.retrain, load_spec(name), size, num)
+    cells = [load_spec(name) for name in config.retrain_published]
+    if config.retrain_top:
+        space = config.make_space()
+        cells.append(space.decode([0] * len(space.choices)))
+    for cell in cells:
+        units_for_parameters(config.retrain, cell, size, num)
     return num

@@ -277,5 +277,11 @@ def pending_key(trial_id: int) -> str:
 def remove_temporary(workdir: Path) -> None:
     """Removes what writers that were killed have left unfinished."""
     for part in (workdir, workdir / "random"):
-        for name in (".", "checkpoints", "pending", "pending_retraining"):
+        for name in (
+            ".",
+            "checkpoints",
+            "pending",
+            "pending_retraining",
+            "shared_weights",
+        ):
             files.remove_temporary(part / name)

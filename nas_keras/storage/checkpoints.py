@@ -6,7 +6,6 @@ the SHA-256 of those that count. The last ones are kept, two unless told.
 
 import hashlib
 import io
-import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,7 +80,7 @@ def forget_newest(folder: Path) -> None:
 
 
 def _step(name: str) -> int:
-    return int(Path(name).stem.split("_")[1])
+    return int(name.removeprefix("step_").removesuffix(".npz"))
 
 
 def _name(step: int) -> str:
@@ -120,7 +119,12 @@ def _manifest(folder: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
+        manifest = files.read_json(path)
+        if not isinstance(manifest, dict):
+            raise ValueError(f"{path}: damaged, no object.")
+        for name in manifest:
+            _step(name)
+    except ValueError:
         logging.warning("%s is damaged; no snapshot is used.", path)
         return {}
+    return manifest

@@ -1,5 +1,6 @@
 """Writing a file so that a crash leaves the old one or the new one."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -20,7 +21,9 @@ def write_atomically(path: Path, data: bytes) -> None:
             error.filename = str(path)  # Not the temporary name, or none.
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where the disk may not be written, the first error is the one to tell.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     sync_folder(path.parent)
 
 
@@ -73,5 +76,5 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: damaged, not JSON: {error}.") from None

@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable
 from collections.abc import Iterable
 
+_MAX_THREADS = 1_024  # TensorFlow starts them all.
+
 
 class CheckedConfig:
     """Checks of the attributes of a frozen configuration."""
@@ -24,6 +26,11 @@ class CheckedConfig:
         good = isinstance(value, int) and not isinstance(value, bool)
         self._check(good and value >= low, name, f"an int of at least {low}")
         self._check(value < 2**bits, name, f"below 2**{bits}")
+
+    def _check_threads(self, name: str) -> None:
+        self._check_int(name, 0)
+        rule = f"at most {_MAX_THREADS}"
+        self._check(getattr(self, name) <= _MAX_THREADS, name, rule)
 
     def _check_choice(self, name: str, allowed: Iterable[str]) -> None:
         allowed = tuple(allowed)

@@ -156,6 +156,7 @@ class ImageConfig(CheckedConfig):
         ):
             self._check_in_unit(name)
         self._check(isinstance(self.flip, bool), "flip", "True or False")
+        self._check(self.decay >= 1, "decay", "at least 1")
         good = self.min_learning_rate <= self.learning_rate
         rule = f"at most learning_rate={self.learning_rate}"
         self._check(good, "min_learning_rate", rule)
@@ -175,19 +176,24 @@ class ImageConfig(CheckedConfig):
             ("cutout", 0),
             ("snapshot_updates", 1),
             ("seed", 0),
-            ("num_threads", 0),
         ):
             self._check_int(name, low)
+        self._check_threads("num_threads")
 
     def check_images(self, images: ImageSet) -> None:
         """Refuses images that the training has no use for.
 
         Raises:
-            ValueError: If there are fewer than one batch.
+            ValueError: If there are fewer than one batch, or they are so small
+                that padding or cutout could leave nothing of them.
         """
         total = len(images.train.labels)
         rule = f"at most the {total} training images of {images.name!r}"
         self._check(self.batch_size <= total, "batch_size", rule)
+        side = min(images.image_shape[:2])
+        rule = f"below {side}, the shorter side of the images"
+        for name in ("padding", "cutout"):
+            self._check(getattr(self, name) < side, name, rule)
 
     def settings(self, spec: NetSpec, images: ImageSet) -> dict[str, Any]:
         """Returns what the results depend on, JSON-able.
@@ -210,13 +216,19 @@ def resized(spec: NetSpec, filters: int) -> NetSpec:
             convolution; 0: as it is.
 
     Raises:
-        ValueError: If a layer does not get a whole number of filters.
+        ValueError: If a layer does not get a whole number of filters, or
+            there is none that has filters.
     """
     if not filters:
         return spec
     if not isinstance(spec, ConvNetSpec):
         return dataclasses.replace(spec, filters=filters)
-    old = spec.filters or next(k.filters for k in spec.layers if k.filters)
+    old = spec.filters or next((k.filters for k in spec.layers if k.filters), 0)
+    if not old:
+        raise ValueError(
+            f"filters must be 0 for {spec.name!r}, which has no convolution. "
+            f"Received: filters={filters}."
+        )
     layers = []
     for number, layer in enumerate(spec.layers):
         width, rest = divmod(layer.filters * filters, old)
@@ -249,7 +261,7 @@ def rate_at(config: ImageConfig, epochs: float) -> float:
         if fraction < config.decay_from:
             return rate
         over = parts_over(fraction, config.decay_from, config.num_decays)
-        return rate / config.decay ** (1 + over)
+        return rate * config.decay ** -(1 + over)
     if config.schedule == "cosine_restarts":
         fraction = _fraction_of_run(config, int(epochs))
     low = config.min_learning_rate

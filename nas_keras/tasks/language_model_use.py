@@ -36,7 +36,7 @@ def trained_model(
     weights = best_arrays(Path(workdir))
     spec = load_spec(config.cell)
     task = LanguageModelTask(config.sized(spec, corpus), corpus)
-    model = task.model(spec)
+    model = task.model(spec, config.precision)
     for variable, array in zip(model.trainable_variables, weights, strict=True):
         variable.assign(array)
     return model

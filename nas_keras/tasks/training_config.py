@@ -93,9 +93,9 @@ class TrainingConfig(CheckedConfig):
             ("evaluation_batch_size", 1),
             ("snapshot_updates", 1),
             ("seed", 0),
-            ("num_threads", 0),
         ):
             self._check_int(name, low)
+        self._check_threads("num_threads")
         self._check_number("dynamic_rate", is_zero_good=True)
         good = self.model.batch_size % self.micro_batches == 0
         rule = f"a divisor of batch_size={self.model.batch_size}"
@@ -116,6 +116,10 @@ class TrainingConfig(CheckedConfig):
             units = units_for_parameters(config, spec, size, self.parameters)
             config = dataclasses.replace(config, units=units)
         check_length(config, corpus)
+        most = len(corpus.validation) - 1
+        rule = f"at most {most}, the tokens of the validation text but one"
+        good = self.evaluation_batch_size <= most
+        self._check(good, "evaluation_batch_size", rule)
         return config
 
     def settings(self, spec: CellSpec, corpus: Corpus) -> dict[str, Any]:

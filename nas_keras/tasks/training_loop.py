@@ -330,8 +330,14 @@ class TrainingLoop(abc.ABC):
 
     def _stored_rollbacks(self) -> int:
         number = 0
-        if self.replicas.is_chief and self._rollbacks_path.exists():
-            number = files.read_json(self._rollbacks_path)["number"]
+        path = self._rollbacks_path
+        if self.replicas.is_chief and path.exists():
+            rollbacks = files.read_json(path)
+            if not isinstance(rollbacks, dict) or not isinstance(
+                rollbacks.get("number"), int
+            ):
+                raise ValueError(f"{path}: damaged, it has no 'number'.")
+            number = rollbacks["number"]
         return int(self.replicas.broadcast(str(number).encode()))
 
     def _save(self) -> None:

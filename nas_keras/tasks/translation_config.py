@@ -229,9 +229,9 @@ class TranslationConfig(CheckedConfig):
             ("num_scored", 0),
             ("snapshot_updates", 1),
             ("seed", 0),
-            ("num_threads", 0),
         ):
             self._check_int(name, low)
+        self._check_threads("num_threads")
 
     def sized(
         self, spec: CellSpec, source_size: int, target_size: int
