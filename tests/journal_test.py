@@ -259,7 +259,8 @@ def test_a_reason_of_any_text_can_be_journalled(tmp_path):
     space = Space([Choice("a", (0, 1))])
     controller = RandomController(space)
     evaluator = FunctionEvaluator(space, fn)
-    (trial,) = search(controller, evaluator, 1, tmp_path)
+    with logged_warnings():
+        (trial,) = search(controller, evaluator, 1, tmp_path)
     reason = trial.evaluation.infeasible
     assert reason.startswith("FileNotFoundError: no file caf")
 

@@ -39,7 +39,7 @@ def logged_warnings():
     with mock.patch.object(
         logging,
         "warning",
-        lambda text, *values: told.append(text % values),
+        lambda text, *values, **_: told.append(text % values),
     ):
         yield told
 
