@@ -152,6 +152,9 @@ def program():
          ["`image_dir` must be left out with dataset='digits'"]),
         (["--workdir=run", "--batch_size=0"],
          ["batch_size must be an int of at least 1"]),
+        (["--workdir=run", "--schedule=cosine", "--decay_from=0.5"],
+         ["decay_from must be left out where schedule is none of ['step']. "
+          "Received: schedule='cosine'"]),
         (["--workdir=run", "--network=none"], ["No network is named 'none'"]),
         (["--workdir=run", "--network=forward.json"],
          ["forward.json: ", "layer 0: inputs must be numbers of earlier"]),

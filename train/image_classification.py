@@ -168,6 +168,7 @@ def _checked_arguments() -> _Job:
         trainings = image_grid.grid_trainings(config, grid)
         spec = trainings[0].spec
     else:
+        image_grid.check_use(config, _OF_TRAINING.given())
         spec = resized(load_convnet(config.network), config.filters)
     workers = topology.from_environment(os.environ, _CLUSTER.value)
     num_workers = len(workers.addresses) if workers else 1

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import itertools
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -95,19 +96,23 @@ def grid_changes(config: ImageConfig, grid: Grid) -> list[dict[str, Any]]:
         for values in itertools.product(*grid.values())
     ]
     for its in changes:
-        _check_use(dataclasses.replace(config, **its), grid)
+        check_use(dataclasses.replace(config, **its), grid)
     return changes
 
 
-def _check_use(config: ImageConfig, grid: Grid) -> None:
-    """Refuses names that a training of the grid ignores."""
-    for name in grid:
+def check_use(config: ImageConfig, names: Iterable[str]) -> None:
+    """Refuses names of attributes that a training ignores.
+
+    Raises:
+        ValueError: If its schedule or optimizer has no use for one.
+    """
+    for name in names:
         other, allowed = _NEEDS.get(name, ("", ()))
         if other and getattr(config, other) not in allowed:
             raise ValueError(
-                f"A grid must not be of {name}, which only {other}s of "
-                f"{list(allowed)} have, in a training without. Received: "
-                f"{other}={getattr(config, other)!r}."
+                f"{name} must be left out where {other} is none of "
+                f"{list(allowed)}. Received: {other}="
+                f"{getattr(config, other)!r}."
             )
 
 
