@@ -81,7 +81,10 @@ def test_each_value_goes_with_each():
         ({"decay": [4.0]}, "decay must be left out .*'step'.*='cosine'"),
         ({"decay_from": [0.5]}, "decay_from must be left out where schedule"),
         ({"num_decays": [1, 2]}, "num_decays must be left out"),
-        ({"restart_epochs": [1, 2]}, "restart_epochs must be left out .*_restarts'.*'cosi"),
+        (
+            {"restart_epochs": [1, 2]},
+            "restart_epochs must be left out .*_restarts'.*'cosi",
+        ),
         ({"restart_factor": [1, 2]}, "restart_factor must be left out"),
         (
             {"schedule": ["step", "cosine"], "decay": [4.0, 5.0]},

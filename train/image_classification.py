@@ -55,6 +55,7 @@ from nas_keras.storage import configuration
 from nas_keras.tasks import image_grid
 from nas_keras.tasks.image_config import ImageConfig
 from nas_keras.tasks.image_config import NetSpec
+from nas_keras.tasks.image_config import check_use
 from nas_keras.tasks.image_config import resized
 from nas_keras.tasks.image_presets import IMAGE_PRESETS
 from nas_keras.tasks.training_loop import TrainingError
@@ -168,7 +169,7 @@ def _checked_arguments() -> _Job:
         trainings = image_grid.grid_trainings(config, grid)
         spec = trainings[0].spec
     else:
-        image_grid.check_use(config, _OF_TRAINING.given())
+        check_use(config, _OF_TRAINING.given())
         spec = resized(load_convnet(config.network), config.filters)
     workers = topology.from_environment(os.environ, _CLUSTER.value)
     num_workers = len(workers.addresses) if workers else 1

@@ -133,12 +133,9 @@ def _checked_arguments(
     )
     if _EXPORT.value:
         _check_export(_EXPORT.value)
-    for name in ("prompt", "temperature"):
-        if flags.FLAGS[name].present and not _GENERATE.value:
-            raise ValueError(
-                f"--{name} must be left out without --generate. Received: "
-                f"--{name}={flags.FLAGS[name].value}."
-            )
+    if not _GENERATE.value:
+        its = ("prompt", "temperature")
+        command_line.check_left_out(flags, its, "without --generate")
     if not math.isfinite(_TEMPERATURE.value):
         raise ValueError(
             "--temperature must be finite. Received: "

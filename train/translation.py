@@ -296,12 +296,9 @@ def _checked_translation() -> tuple[str, list[str]]:
             "--translate=FILE."
         )
     ours = {"model", "translate", "alignment", "num_threads", *_OF_SEARCH}
-    for flag in flags.FLAGS.get_key_flags_for_module(sys.modules[__name__]):
-        if flag.present and flag.name not in ours:
-            raise ValueError(
-                f"--{flag.name} must be left out with --model. Received: "
-                f"--{flag.name}={flag.value}."
-            )
+    every = flags.FLAGS.get_key_flags_for_module(sys.modules[__name__])
+    others = [flag.name for flag in every if flag.name not in ours]
+    command_line.check_left_out(flags, others, "with --model")
     config_from_flags()  # Refuses a value that is out of range.
     if _ALIGNMENT.value:
         _check_picture(pathlib.Path(_ALIGNMENT.value))

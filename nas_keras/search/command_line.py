@@ -205,6 +205,16 @@ def check_printable(flags: ModuleType, names: Iterable[str]) -> None:
             )
 
 
+def check_left_out(flags: ModuleType, names: Iterable[str], where: str) -> None:
+    """Raises a `ValueError` if a flag was given where it has no use."""
+    for name in names:
+        if flags.FLAGS[name].present:
+            raise ValueError(
+                f"--{name} must be left out {where}. Received: "
+                f"--{name}={flags.FLAGS[name].value}."
+            )
+
+
 @contextlib.contextmanager
 def reading_result(workdir: pathlib.Path) -> Iterator[Any]:
     """Yields what a training's `result.json` holds.

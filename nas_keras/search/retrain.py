@@ -36,12 +36,12 @@ _KEY = {
     "fingerprint": (str,),
 }
 _SEED = {"seed": (int,)}
-_BEGUN = "retraining"  # Folder of trainings that are on.
 _RESULTS = {
     "metrics": (dict,),
     "elapsed_s": (float, int),
     "infeasible": (str, type(None)),
 }
+_BEGUN = "retraining"  # Folder of trainings that are on.
 
 
 @dataclasses.dataclass(frozen=True)

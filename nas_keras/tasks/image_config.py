@@ -4,6 +4,7 @@ No TensorFlow, no Keras.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from nas_keras.convnets.spec import ConvNetSpec
@@ -21,6 +22,19 @@ OPTIMIZERS = ("nesterov", "sgd", "adam")
 SCHEDULES = ("constant", "step", "cosine", "cosine_restarts")
 NORMALIZATIONS = ("channel", "whitening")
 SELECTIONS = ("best", "last")
+
+# What some attributes need: another's value, or they are ignored.
+_OF_STEPS = ("schedule", ("step",))
+_OF_RESTARTS = ("schedule", ("cosine_restarts",))
+_NEEDS = {
+    "decay": _OF_STEPS,
+    "decay_from": _OF_STEPS,
+    "num_decays": _OF_STEPS,
+    "restart_epochs": _OF_RESTARTS,
+    "restart_factor": _OF_RESTARTS,
+    "min_learning_rate": ("schedule", ("cosine", "cosine_restarts")),
+    "momentum": ("optimizer", ("nesterov", "sgd")),
+}
 
 NetSpec = ConvNetSpec | MicroNetSpec
 
@@ -207,6 +221,22 @@ class ImageConfig(CheckedConfig):
         }
 
 
+def check_use(config: ImageConfig, names: Iterable[str]) -> None:
+    """Refuses names of attributes that a training ignores.
+
+    Raises:
+        ValueError: If its schedule or optimizer has no use for one.
+    """
+    for name in names:
+        other, allowed = _NEEDS.get(name, ("", ()))
+        if other and getattr(config, other) not in allowed:
+            raise ValueError(
+                f"{name} must be left out where {other} is none of "
+                f"{list(allowed)}. Received: {other}="
+                f"{getattr(config, other)!r}."
+            )
+
+
 def resized(spec: NetSpec, filters: int) -> NetSpec:
     """Returns a network with other numbers of filters, in proportion.
 
@@ -261,6 +291,7 @@ def rate_at(config: ImageConfig, epochs: float) -> float:
         if fraction < config.decay_from:
             return rate
         over = parts_over(fraction, config.decay_from, config.num_decays)
+        # A division by the power would overflow where this comes to 0.
         return rate * config.decay ** -(1 + over)
     if config.schedule == "cosine_restarts":
         fraction = _fraction_of_run(config, int(epochs))

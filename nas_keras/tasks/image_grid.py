@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import itertools
 from collections.abc import Callable
-from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from nas_keras.convnets.files import load_convnet
 from nas_keras.data.images import ImageSet
 from nas_keras.tasks.image_config import ImageConfig
 from nas_keras.tasks.image_config import NetSpec
+from nas_keras.tasks.image_config import check_use
 from nas_keras.tasks.image_config import resized
 
 Grid = Mapping[str, Sequence[Any]]
@@ -37,19 +37,6 @@ _KINDS: dict[str, Any] = {
     field.name: field.type
     for field in dataclasses.fields(ImageConfig)
     if field.name not in _FIXED and field.type is not bool
-}
-
-# What some attributes need: another's value, or they are ignored.
-_OF_STEPS = ("schedule", ("step",))
-_OF_RESTARTS = ("schedule", ("cosine_restarts",))
-_NEEDS = {
-    "decay": _OF_STEPS,
-    "decay_from": _OF_STEPS,
-    "num_decays": _OF_STEPS,
-    "restart_epochs": _OF_RESTARTS,
-    "restart_factor": _OF_RESTARTS,
-    "min_learning_rate": ("schedule", ("cosine", "cosine_restarts")),
-    "momentum": ("optimizer", ("nesterov", "sgd")),
 }
 
 # What the grid of Zoph & Le after their search varies: rate, decay, epsilon,
@@ -98,22 +85,6 @@ def grid_changes(config: ImageConfig, grid: Grid) -> list[dict[str, Any]]:
     for its in changes:
         check_use(dataclasses.replace(config, **its), grid)
     return changes
-
-
-def check_use(config: ImageConfig, names: Iterable[str]) -> None:
-    """Refuses names of attributes that a training ignores.
-
-    Raises:
-        ValueError: If its schedule or optimizer has no use for one.
-    """
-    for name in names:
-        other, allowed = _NEEDS.get(name, ("", ()))
-        if other and getattr(config, other) not in allowed:
-            raise ValueError(
-                f"{name} must be left out where {other} is none of "
-                f"{list(allowed)}. Received: {other}="
-                f"{getattr(config, other)!r}."
-            )
 
 
 class GridTraining(NamedTuple):

@@ -64,6 +64,20 @@ def load_weights(folder: Path, updates: int) -> list[np.ndarray] | None:
     return [array for _, array in sorted(arrays.items())]
 
 
+def read_rollbacks(path: Path) -> int:
+    """Returns how often a training has gone back, as its file says.
+
+    Raises:
+        ValueError: If the file is damaged; the message names it.
+    """
+    rollbacks = files.read_json(path)
+    if not isinstance(rollbacks, dict) or not isinstance(
+        rollbacks.get("number"), int
+    ):
+        raise ValueError(f"{path}: damaged, it has no 'number'.")
+    return rollbacks["number"]
+
+
 def save_model(model: Any, path: str | os.PathLike) -> None:
     """Writes a Keras model as a `.keras` file, whole or not at all."""
     path = Path(path)

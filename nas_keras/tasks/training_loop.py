@@ -28,6 +28,7 @@ from nas_keras.tasks.replicas import OneReplica
 from nas_keras.tasks.replicas import Replicas
 from nas_keras.tasks.training_files import best_arrays
 from nas_keras.tasks.training_files import keep_best
+from nas_keras.tasks.training_files import read_rollbacks
 from nas_keras.tasks.training_place import Place
 from nas_keras.tasks.training_place import Record
 
@@ -330,14 +331,8 @@ class TrainingLoop(abc.ABC):
 
     def _stored_rollbacks(self) -> int:
         number = 0
-        path = self._rollbacks_path
-        if self.replicas.is_chief and path.exists():
-            rollbacks = files.read_json(path)
-            if not isinstance(rollbacks, dict) or not isinstance(
-                rollbacks.get("number"), int
-            ):
-                raise ValueError(f"{path}: damaged, it has no 'number'.")
-            number = rollbacks["number"]
+        if self.replicas.is_chief and self._rollbacks_path.exists():
+            number = read_rollbacks(self._rollbacks_path)
         return int(self.replicas.broadcast(str(number).encode()))
 
     def _save(self) -> None:
