@@ -1,6 +1,7 @@
 """Tests of train/image_classification.py as a user runs it."""
 
 import csv
+import importlib.util
 import json
 import os
 import pathlib
@@ -203,6 +204,37 @@ program.run()
         "here.\n"
     )
     assert not (tmp_path / "run").exists()
+
+
+_WITHOUT_TENSORFLOW = """
+import sys
+sys.modules["tensorflow"] = None
+from train import image_classification
+image_classification.run()
+"""
+
+
+def test_jax_needs_no_tensorflow(tmp_path):
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed.")
+    environment = {"PYTHONPATH": str(_ROOT), "KERAS_BACKEND": "jax"}
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-c", _WITHOUT_TENSORFLOW, *arguments],
+            capture_output=True, text=True, cwd=tmp_path,
+            env={**os.environ, **environment},
+        )  # fmt: skip
+
+    (tmp_path / "two.json").write_text(json.dumps(_NETWORK))
+    result = run(*_ARGUMENTS)
+    assert result.returncode == 0, result.stderr
+    assert "epoch 2  training" in result.stdout
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["environment"]["tensorflow"] == "not imported"
+    refused = run("--preset=tiny", "--workdir=other", "--devices=GPU:0")
+    assert refused.returncode == 2
+    assert "one device trains. Received: devices=['GPU:0']" in refused.stderr
 
 
 def test_help_shows_the_examples_and_every_attribute(program):

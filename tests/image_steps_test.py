@@ -17,10 +17,13 @@ from image_training_testing import NETWORK
 from image_training_testing import corners
 from image_training_testing import image_config
 from nas_keras.convnets.drop_path import DropPath
+from nas_keras.search.cluster import Cluster
+from nas_keras.search.replicas import replicas_of
 from nas_keras.tasks.image_batches import normalization_of
 from nas_keras.tasks.image_network import network_of
 from nas_keras.tasks.image_network import usable
 from nas_keras.tasks.image_steps import ImageSteps
+from nas_keras.tasks.replicas import OneReplica
 
 # A network that is as simple as can be.
 
@@ -214,6 +217,18 @@ def test_replicas_are_one_device():
     """
     result = forked.run("-c", textwrap.dedent(code))
     assert result.returncode == 0, result.stderr[-3_000:]
+
+
+def test_replicas_are_those_of_tensorflow(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert isinstance(replicas_of(Cluster()), OneReplica)
+    message = (
+        "devices and workers must be left out on a backend other than "
+        r"TensorFlow: one device trains. Received: devices=\['GPU:1'\], "
+        "1 workers."
+    )
+    with pytest.raises(ValueError, match=message):
+        replicas_of(Cluster(), ["GPU:1"])
 
 
 def _known_figures():

@@ -21,7 +21,6 @@ bad input, 74 the disk failed. From 128 on, the same command goes on from
 there: 130 interrupted, 143 stopped by SIGTERM.
 """
 
-import logging
 import math
 import os
 import pathlib
@@ -34,7 +33,9 @@ from absl import flags
 
 from nas_keras import data
 from nas_keras.cells.spec import load_spec
+from nas_keras.search import cluster
 from nas_keras.search import command_line
+from nas_keras.search import process
 from nas_keras.search import stopping
 from nas_keras.search.progress import Progress
 from nas_keras.search.progress import TrainingSpeed
@@ -145,8 +146,8 @@ def _checked_arguments(
         command_line.check_library("tensorboard", "tensorboard", "tensorboard")
     config = config_from_flags()
     spec = load_spec(config.cell)
-    if data.is_read_by_tensorflow(config.dataset):
-        _limit_threads(config.num_threads)
+    process.quieten_tensorflow(has_peers=False)
+    cluster.prepare_to_read(config.dataset, config.num_threads)
     corpus = data.open_corpus(
         dataset=config.dataset,
         text_file=config.text_file,
@@ -181,7 +182,7 @@ def _train(
     config: TrainingConfig, corpus: data.Corpus, workdir: pathlib.Path
 ) -> None:
     stopping.leave_on_signals(_NAME)
-    _limit_threads(config.num_threads)
+    cluster.limit_threads(config.num_threads)
     from nas_keras import report
     from nas_keras.tasks import language_model_epochs
 
@@ -211,18 +212,6 @@ def _num_epochs(model: LanguageModelConfig, corpus: data.Corpus) -> int:
     length = len(corpus.train) // model.batch_size
     num_windows = (length - 1) // model.num_steps
     return model.num_epochs or math.ceil(model.num_updates / num_windows)
-
-
-def _limit_threads(num_threads: int) -> None:
-    """Sets the backend's threads, before it is used for the first time."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    import keras
-
-    if num_threads and keras.backend.backend() == "tensorflow":
-        from nas_keras.search.cluster import limit_threads
-
-        limit_threads(num_threads)
 
 
 def _line_of(epoch: Any, level: str) -> str:
@@ -264,7 +253,7 @@ def _use(
 ) -> None:
     if not (_GENERATE.value or _EXPORT.value):
         return
-    _limit_threads(config.num_threads)
+    cluster.limit_threads(config.num_threads)
     from nas_keras.tasks import language_model_use
 
     model = language_model_use.trained_model(config, corpus, workdir)

@@ -234,15 +234,25 @@ class Cluster(contextlib.AbstractContextManager):
             return self._sum(values).numpy()
 
 
+def is_tensorflow() -> bool:
+    """Returns whether Keras's backend is TensorFlow."""
+    import keras
+
+    return keras.backend.backend() == "tensorflow"
+
+
 def limit_threads(num_threads: int) -> None:
     """Limits the threads of an operation; to be called before any tensor.
 
     The last digits of a sum depend on how many threads share it, so runs that
-    are to be equal have an equal number.
+    are to be equal have an equal number. Other backends than TensorFlow have
+    no such limit.
 
     Args:
         num_threads: At most so many; 0: one for each core.
     """
+    if not is_tensorflow():
+        return
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(num_threads)

@@ -11,6 +11,7 @@ from typing import Any
 
 from nas_keras.search.cluster import Cluster
 from nas_keras.search.cluster import devices_here
+from nas_keras.search.cluster import is_tensorflow
 from nas_keras.search.cluster import mirrored_strategy
 from nas_keras.search.cluster import replica_context
 from nas_keras.tasks.replicas import OneReplica
@@ -26,9 +27,18 @@ def replicas_of(cluster: Cluster, devices: Sequence[str] = ()) -> Replicas:
             part; by default its GPUs, if there are several.
 
     Raises:
-        ValueError: If there are devices and several processes, or a device is
-            not of this machine.
+        ValueError: If there are devices and several processes, a device is
+            not of this machine, or there are several of either and Keras's
+            backend is not TensorFlow.
     """
+    if not is_tensorflow():
+        if devices or cluster.size > 1:
+            raise ValueError(
+                "devices and workers must be left out on a backend other than "
+                "TensorFlow: one device trains. Received: "
+                f"devices={list(devices)}, {cluster.size} workers."
+            )
+        return OneReplica()
     if cluster.size > 1:
         if devices:
             raise ValueError(
