@@ -57,6 +57,7 @@ _TINY = SearchConfig(
         num_steps=8,
         num_updates=3,
         max_validation_tokens=400,
+        jit_compile=False,  # Compiling would take longer than running.
     ),
     retrain=LanguageModelConfig(
         units=12,
@@ -65,6 +66,7 @@ _TINY = SearchConfig(
         num_steps=8,
         num_updates=3,
         max_validation_tokens=400,
+        jit_compile=False,  # Compiling would take longer than running.
     ),
     retrain_top=1,
     retrain_published=("lstm",),
