@@ -1,5 +1,6 @@
 """Settings that hold for every test."""
 
+import gc
 import os
 import sys
 
@@ -20,11 +21,14 @@ hypothesis.settings.load_profile("nas_keras")
 
 
 def pytest_collection_finish():
-    """Has TensorFlow run graphs as they are traced, here in this process.
+    """Has Python and TensorFlow leave alone what tests do not need.
 
-    To rewrite a graph takes longer than to run it a few times. The processes
-    that tests begin, among them all programs, do rewrite theirs.
+    Graphs are run as they are traced, here in this process: to rewrite one
+    takes longer than to run it a few times. The processes that tests begin,
+    among them all programs, do rewrite theirs. And modules are kept: to look
+    for garbage among them takes 0.4 s each time.
     """
+    gc.freeze()
     tf = sys.modules.get("tensorflow")
     if tf:
         tf.config.optimizer.set_experimental_options(

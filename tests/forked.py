@@ -11,6 +11,7 @@ package.
 """
 
 import dataclasses
+import gc
 import json
 import multiprocessing
 import os
@@ -147,6 +148,7 @@ _FORKS.set_forkserver_preload(["tensorflow", "keras"])
 
 def _become(command, cwd, env, files):
     """Runs in this process what `python COMMAND` would."""
+    gc.freeze()  # To look for garbage in all of TensorFlow takes 0.4 s.
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
