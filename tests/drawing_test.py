@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import hypothesis
 import pytest
 
+import forked
 import nas_keras
 from drawing_testing import specs
 from drawing_testing import uses_in
@@ -26,7 +27,6 @@ from nas_keras.cells.spec import load_spec
 from nas_keras.cells.spec import published_cells
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
-_PROGRAM = _ROOT / "train" / "draw.py"
 _SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -236,20 +236,14 @@ def test_a_file_survives_what_fails(tmp_path, monkeypatch):
 # The program.
 
 
-def _run(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, str(_PROGRAM), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(_ROOT)},
-    )
+@pytest.fixture(scope="module")
+def program():
+    yield from forked.program("draw")
 
 
-def test_the_program_draws(tmp_path):
+def test_the_program_draws(program, tmp_path):
     nas_keras.save_spec(load_spec("gru"), tmp_path / "mine.json")
-    result = _run("mine.json", "mine.svg", cwd=tmp_path)
+    result = program.run("mine.json", "mine.svg", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == "Drawing: mine.svg\n"
     draw("gru", tmp_path / "gru.svg")
@@ -257,8 +251,8 @@ def test_the_program_draws(tmp_path):
     assert drawn == (tmp_path / "gru.svg").read_bytes()
 
 
-def test_the_program_lists_the_published_cells(tmp_path):
-    result = _run("--list", cwd=tmp_path)
+def test_the_program_lists_the_published_cells(program, tmp_path):
+    result = program.run("--list", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.split() == published_cells()
 
@@ -279,11 +273,13 @@ def test_the_program_lists_the_published_cells(tmp_path):
     ],
     ids=lambda value: " ".join(value)[:30],
 )
-def test_the_program_refuses_bad_arguments(arguments, pattern, tmp_path):
+def test_the_program_refuses_bad_arguments(
+    program, arguments, pattern, tmp_path
+):
     (tmp_path / "bad.json").write_text("{\n\n")
     (tmp_path / "folder.svg").mkdir()
     before = sorted(tmp_path.rglob("*"))
-    result = _run(*arguments, cwd=tmp_path)
+    result = program.run(*arguments, cwd=tmp_path)
     assert result.returncode == 2 and result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith("nas-draw: ")
@@ -291,8 +287,8 @@ def test_the_program_refuses_bad_arguments(arguments, pattern, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_help_shows_the_examples_and_the_flag(tmp_path):
-    result = _run("--help", cwd=tmp_path)
+def test_help_shows_the_examples_and_the_flag(program, tmp_path):
+    result = program.run("--help", cwd=tmp_path)
     assert result.returncode == 0
     for word in ("Examples:", "nas-draw lstm lstm.svg", "--[no]list"):
         assert word in result.stdout

@@ -1,11 +1,8 @@
 """Tests of train/search.py on images as a user runs it."""
 
 import json
-import os
 import pathlib
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -85,16 +82,13 @@ def _by_flags(code, *arguments):
     In a process of its own: flags are a process's, not a module's.
     """
     program = (
-        "import json, sys; from absl import flags; from train import search\n"
+        "import json, sys; sys.path.insert(0, '.')\n"
+        "from absl import flags; from train import search\n"
         "flags.FLAGS(['nas-search', *sys.argv[1:]])\n"
         "config = search.config_from_flags()\n"
         f"print(json.dumps({code}))"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        capture_output=True, text=True, cwd=_ROOT,
-        env={**os.environ, "PYTHONPATH": str(_ROOT)},
-    )  # fmt: skip
+    result = forked.run("-c", program, *arguments, cwd=_ROOT)
     if result.returncode:
         return result.stderr.strip().splitlines()[-1]
     return json.loads(result.stdout)

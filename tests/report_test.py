@@ -10,6 +10,7 @@ from unittest import mock
 
 from absl.testing import absltest
 
+import forked
 from nas_keras import report
 from nas_keras.report import run_files
 from report_testing import RunFolderTest
@@ -183,6 +184,13 @@ class PageTest(RunFolderTest):
 
 
 class ProgramTest(RunFolderTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        its_program = forked.Program("report")
+        cls.addClassCleanup(its_program.close)
+        cls.refusing = its_program
+
     def program(self, *arguments):
         return subprocess.run(
             [sys.executable, "-m", "train.report", *arguments],
@@ -216,7 +224,7 @@ class ProgramTest(RunFolderTest):
         )
         for arguments, message in cases:
             with self.subTest(arguments=arguments):
-                result = self.program(*arguments)
+                result = self.refusing.run(*arguments, cwd=_ROOT)
                 self.assertEqual(result.returncode, 2, result.stderr)
                 self.assertRegex(result.stderr, f"^nas-report: .*{message}")
                 self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
