@@ -63,7 +63,7 @@ def _journal(path):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    # The whole path, four models compiled: about 18 s.
+    # The whole path, four models traced: about 12 s.
     cwd = tmp_path_factory.mktemp("finished")
     result = subprocess.run(
         [sys.executable, str(_PROGRAM), "--preset=tiny", "--workdir=run"],
