@@ -234,7 +234,10 @@ def test_all_ways_to_run_it_agree(shared, rate, ways):
             np.testing.assert_allclose(value, want, rtol=1e-4, atol=1e-5)
 
 
-def test_wide_layers_run_without_xla(monkeypatch):
+@pytest.mark.parametrize(("most_units", "jit_compile"), [(2, True), (3, False)])
+def test_wide_layers_or_those_told_to_run_without_xla(
+    most_units, jit_compile, monkeypatch
+):
     layer = _layer(enas_recurrent_space(4), _TOKENS, True)
     want = _results(layer, _arrays(), jit_compile=False)
 
@@ -242,9 +245,12 @@ def test_wide_layers_run_without_xla(monkeypatch):
         raise AssertionError("compiled")
 
     path = "nas_keras.search.dag_rnn."
-    monkeypatch.setattr(path + "_MAX_XLA_UNITS", 2)
+    monkeypatch.setattr(path + "_MAX_XLA_UNITS", most_units)
     monkeypatch.setattr(path + "_compiled_forward", refuse)
     monkeypatch.setattr(path + "_compiled_backward", refuse)
+    layer = _layer(
+        enas_recurrent_space(4), _TOKENS, True, jit_compile=jit_compile
+    )
     got = _results(layer, _arrays(), jit_compile=False)
     for value, other in zip(got, want, strict=True):
         np.testing.assert_allclose(value, other, rtol=1e-4, atol=1e-5)

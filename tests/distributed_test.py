@@ -223,25 +223,23 @@ def test_a_batch_must_have_a_child_for_each_worker():
 # Searches of 4 trials a step, with phases before trials 0 and 8. Each worker
 # prints its rewards, the weights that it ends with, and its random generators.
 # Arguments: the workdir; the dropout; after how many trials a worker is killed;
-# which, or -1; the most units whose loops over time XLA compiles.
+# which, or -1; whether XLA compiles, 0 or 1.
 _SHARED = """
     import json, os, signal, sys
     import numpy as np
     from nas_keras.controllers import PolicyGradientController
     from nas_keras.data.text import build_corpus
-    from nas_keras.search import Cluster, SharedWeights, dag_rnn, search
+    from nas_keras.search import Cluster, SharedWeights, search
     from nas_keras.spaces import enas_recurrent_space
     from nas_keras.tasks import LanguageModelConfig, LanguageModelTask
 
-    workdir, dropout, stop, victim, dag_rnn._MAX_XLA_UNITS = (
-        sys.argv[1], *map(float, sys.argv[2:])
-    )
+    workdir, dropout, stop, victim, xla = sys.argv[1], *map(float, sys.argv[2:])
     sentence = "the cell reads one word, then the next, and forgets a third. "
     lines = (sentence[k % 7 :] for k in range(60))
     corpus = build_corpus("\\n".join(lines), "char", name="sentences")
     config = LanguageModelConfig(
         units=5, batch_size=4, num_steps=6, num_updates=8, optimizer="adam",
-        init_scale=0.4, learning_rate=0.02, clip_norm=0.3, jit_compile=False,
+        init_scale=0.4, learning_rate=0.02, clip_norm=0.3, jit_compile=xla == 1,
         input_dropout=dropout, recurrent_dropout=dropout,
     )
     space = enas_recurrent_space(2)
@@ -276,14 +274,14 @@ _SHARED = """
 """
 
 
-def _start_shared(num, workdir, dropout=0.0, stop=0, victim=-1, xla_units=0):
-    arguments = (workdir, dropout, stop, victim, xla_units)
+def _start_shared(num, workdir, dropout=0.0, stop=0, victim=-1, xla=0):
+    arguments = (workdir, dropout, stop, victim, xla)
     return _start_program(_SHARED, arguments, num)
 
 
 def test_workers_that_share_weights_agree_with_one(tmp_path):
-    (want,) = _outputs(_start_shared(1, tmp_path / "one", xla_units=5))
-    outputs = _outputs(_start_shared(2, tmp_path / "two", xla_units=5))
+    (want,) = _outputs(_start_shared(1, tmp_path / "one", xla=1))
+    outputs = _outputs(_start_shared(2, tmp_path / "two", xla=1))
     assert outputs[0][:2] == outputs[1][:2]  # Bit for bit.
     trials, variables, _ = outputs[0]
     want_trials, want_variables, _ = want

@@ -42,4 +42,5 @@ def layer_maker(
     arguments: dict[str, Any] = {"recurrent_dropout": config.recurrent_dropout}
     if isinstance(structure, Tree):
         return lambda units: TreeRNN(units, structure, **arguments)
+    arguments["jit_compile"] = config.jit_compile is not False
     return lambda units: DagRNN(units, structure, shared, **arguments)

@@ -31,6 +31,8 @@ from nas_keras.spaces.enas_recurrent import RecurrentDag
 # As of `NASRNN`: where XLA's loops are the faster ones.
 _MAX_XLA_UNITS = 512
 
+_Loops = tuple[Callable[..., Any], Callable[..., Any]]
+
 
 class DagRNN(TokenRNN):
     """A recurrent layer whose cell is the chain of nodes in `tokens`.
@@ -62,6 +64,8 @@ class DagRNN(TokenRNN):
         recurrent_dropout: Fraction dropped of h, and of what the nodes read,
             where they enter matrices, by one mask a sequence.
         seed: Int, of the dropout masks.
+        jit_compile: Whether XLA compiles the loops over time of up to 512
+            units; else they are what the caller's program is.
 
     Reference:
         [Pham et al., 2018](https://arxiv.org/abs/1802.03268), section 2.1.
@@ -74,6 +78,7 @@ class DagRNN(TokenRNN):
         shared: bool,
         recurrent_dropout: float = 0.0,
         seed: int = 0,
+        jit_compile: bool = True,
         **kwargs: Any,
     ):
         super().__init__(
@@ -87,6 +92,7 @@ class DagRNN(TokenRNN):
         )
         self.dag = dag
         self.shared = shared
+        self._jit_compile = jit_compile and units <= _MAX_XLA_UNITS
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
@@ -110,6 +116,7 @@ class DagRNN(TokenRNN):
             # Outside the custom gradient, so that it is sparse.
             kernels = tf.gather(kernels, self._rows(tokens))
         return _recurrence(
+            _loops(self._jit_compile),
             Architecture.of_tokens(self.dag, tokens),
             products,
             tf.convert_to_tensor(self.recurrent_kernel),
@@ -244,14 +251,15 @@ _compiled_forward = tf.function(_forward, jit_compile=True, autograph=False)
 _compiled_backward = tf.function(_backward, jit_compile=True, autograph=False)
 
 
-def _loops(units: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Returns the loops, compiled unless a call is eager or they are wide."""
-    if tf.executing_eagerly() or units > _MAX_XLA_UNITS:
+def _loops(jit_compile: bool) -> _Loops:
+    """Returns the loops, forward and backward."""
+    if tf.executing_eagerly() or not jit_compile:
         return _forward, _backward
     return _compiled_forward, _compiled_backward
 
 
 def _recurrence(
+    loops: _Loops,
     arch: Architecture,
     products: tf.Tensor,
     recurrent: tf.Tensor,
@@ -262,6 +270,7 @@ def _recurrence(
     """Runs the cell over time.
 
     Args:
+        loops: As `_loops` returns them.
         arch: The architecture.
         products: x_t W of all steps, [T, B, 2H].
         recurrent: The recurrent kernel, [H, 2H].
@@ -272,7 +281,7 @@ def _recurrence(
     Returns:
         All h [T, B, H], last h [B, H].
     """
-    forward, backward = _loops(recurrent.shape[0])
+    forward, backward = loops
 
     @tf.custom_gradient
     def run(
