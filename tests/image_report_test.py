@@ -1,6 +1,7 @@
 """Tests of reports of image networks: tables, sentences, the page."""
 
 import json
+import shutil
 
 import pytest
 
@@ -137,12 +138,30 @@ def test_the_sentences_speak_of_accuracy(workdir):
         "validation accuracy,",
         "2 networks were drawn at random, not selected, and retrained alike: "
         "test accuracy 45.00 ± 7.07, mean and deviation over networks. That "
-        "of the best network found is 37.0 higher.",
+        "of the best network found is 37.0 higher; 0 of the 2 are as good.",
         "The best network found, enas_macro, against the resnet_20_13",
         "its test accuracy is 12.0 higher.",
     ):
         assert part in text, part
     assert "cell" not in text and "perplexity" not in text
+
+
+def test_networks_drawn_at_random_stand_for_chance(workdir):
+    shutil.rmtree(workdir / "random")
+    (note, *_) = report.read_run(workdir).notes
+    assert note == (
+        "No random/trials.jsonl: random search was not run, and networks drawn "
+        "at random stand for chance."
+    )
+    # The test figure is 0.1 less.
+    lucky = _trained(resnet_spec(8, 7), "drawn", 3, 0, 0.93)
+    write_lines(workdir / "retrained.jsonl", [*_records(), lucky])
+    text = " ".join(summary.describe(report.read_run(workdir)))
+    assert "found is 24.3 higher; 1 of the 3 is as good." in text
+    write_lines(workdir / "retrained.jsonl", _records()[:2])
+    (note, *_) = report.read_run(workdir).notes
+    assert note.endswith("nothing here shows that the controller does better "
+                         "than chance.")  # fmt: skip
 
 
 def test_the_network_found_is_compared_with_the_matched_resnet(workdir):

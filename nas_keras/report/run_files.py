@@ -210,11 +210,13 @@ def _read_all_steps(
 def _missing(run: RunFiles) -> list[str]:
     """Returns a sentence for each optional part that the run lacks."""
     noun = run.measure.noun
+    chance = "so nothing here shows that the controller does better than chance"
+    if any(record.origin == "drawn" for record in run.retrained):
+        chance = f"and {noun}s drawn at random stand for chance"
     parts = (
         (
             run.random_trials,
-            "No random/trials.jsonl: random search was not run, so nothing"
-            " here shows that the controller does better than chance.",
+            f"No random/trials.jsonl: random search was not run, {chance}.",
         ),
         (
             run.derived_trials or not run.shared_weights,

@@ -255,11 +255,17 @@ def _against_drawn(
     noun = f"{measure.noun} was" if theirs.num == 1 else f"{measure.noun}s were"
     difference = found.test.mean - theirs.mean
     word = "higher" if difference > 0 else "lower"
+    sign = 1 if measure.is_more_better else -1
+    num_as_good = sum(
+        sign * (row.test.mean - found.test.mean) >= 0 for row in drawn
+    )
+    verb = "is" if num_as_good == 1 else "are"
     return [
         f"{theirs.num} {noun} drawn at random, not selected, and retrained"
         f" alike: test {measure.name} {format_spread(theirs, _PLUS_MINUS)},"
         f" mean and deviation over {measure.noun}s. That of the best"
-        f" {measure.noun} found is {format_number(abs(difference), 3)} {word}."
+        f" {measure.noun} found is {format_number(abs(difference), 3)} {word};"
+        f" {num_as_good} of the {theirs.num} {verb} as good."
     ]
 
 
