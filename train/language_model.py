@@ -22,7 +22,6 @@ there: 130 interrupted, 143 stopped by SIGTERM.
 """
 
 import math
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -132,8 +131,7 @@ def _checked_arguments(
     command_line.check_printable(
         flags, ("workdir", "data_dir", "text_file", "export")
     )
-    if _EXPORT.value:
-        _check_export(_EXPORT.value)
+    command_line.check_output(flags, "export", ".keras")
     if not _GENERATE.value:
         its = ("prompt", "temperature")
         command_line.check_left_out(flags, its, "without --generate")
@@ -162,20 +160,6 @@ def _checked_arguments(
     settings = {"settings": config.settings(spec, corpus)}
     configuration.check(workdir, settings)
     return config, corpus, workdir
-
-
-def _check_export(path: str) -> None:
-    file = pathlib.Path(path)
-    if file.suffix != ".keras" or file.is_dir():
-        raise ValueError(
-            "--export must be a file that ends in '.keras'. Received: "
-            f"{path!r}."
-        )
-    if not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
-        raise ValueError(
-            "--export must be in a folder that is there and may be written "
-            f"to. Received: {path!r}."
-        )
 
 
 def _train(

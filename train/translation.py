@@ -300,8 +300,7 @@ def _checked_translation() -> tuple[str, list[str]]:
     others = [flag.name for flag in every if flag.name not in ours]
     command_line.check_left_out(flags, others, "with --model")
     config_from_flags()  # Refuses a value that is out of range.
-    if _ALIGNMENT.value:
-        _check_picture(pathlib.Path(_ALIGNMENT.value))
+    command_line.check_output(flags, "alignment", ".png")
     text = read_text_file(path, "translate")
     lines = [line.strip() for line in text.removesuffix("\n").split("\n")]
     if not all(lines):
@@ -316,15 +315,6 @@ def _checked_translation() -> tuple[str, list[str]]:
             f"model.keras in it. Received: --model={folder!r}."
         )
     return folder, lines
-
-
-def _check_picture(path: pathlib.Path) -> None:
-    """Refuses the path of an alignment before anything is translated."""
-    if path.suffix != ".png" or not path.parent.is_dir():
-        raise ValueError(
-            "--alignment must end in '.png', in a folder that is there. "
-            f"Received: --alignment={str(path)!r}."
-        )
 
 
 def run() -> None:

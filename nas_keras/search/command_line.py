@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import io
+import os
 import pathlib
 import sys
 from collections.abc import Callable
@@ -213,6 +214,28 @@ def check_left_out(flags: ModuleType, names: Iterable[str], where: str) -> None:
                 f"--{name} must be left out {where}. Received: "
                 f"--{name}={flags.FLAGS[name].value}."
             )
+
+
+def check_output(flags: ModuleType, name: str, suffix: str) -> None:
+    """Raises a `ValueError` if a flag's file, if given, cannot be written.
+
+    Args:
+        flags: absl's.
+        name: Of the flag.
+        suffix: That the file must have, such as `".png"`.
+    """
+    path = flags.FLAGS[name].value
+    if not path:
+        return
+    file, problem = pathlib.Path(path), ""
+    if file.suffix != suffix or file.is_dir():
+        problem = f"a file that ends in {suffix!r}"
+    elif not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
+        problem = "in a folder that is there and may be written to"
+    if problem:
+        raise ValueError(
+            f"--{name} must be {problem}. Received: --{name}={path!r}."
+        )
 
 
 @contextlib.contextmanager
