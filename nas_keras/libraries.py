@@ -1,4 +1,4 @@
-"""Libraries of the extras: who lacks one is told which extra has it."""
+"""Libraries that a part of the package needs: who lacks one is told so."""
 
 import contextlib
 from collections.abc import Iterator
@@ -26,3 +26,28 @@ def needed(what: str, extra: str) -> Iterator[None]:
         raise ImportError(
             f"{what}: {installation(extra)}. Import failed: {error}."
         ) from error
+
+
+def is_backend_tensorflow() -> bool:
+    """Returns whether TensorFlow is Keras's backend; imports Keras."""
+    import keras
+
+    return keras.backend.backend() == "tensorflow"
+
+
+def check_tensorflow(purpose: str) -> None:
+    """Refuses another backend of Keras than TensorFlow.
+
+    Args:
+        purpose: What needs it, as `"to train"`.
+
+    Raises:
+        ValueError: If Keras has another.
+    """
+    import keras
+
+    if not is_backend_tensorflow():
+        raise ValueError(
+            f"KERAS_BACKEND must be 'tensorflow' {purpose}. Received: "
+            f"{keras.backend.backend()!r}."
+        )

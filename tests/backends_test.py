@@ -10,7 +10,15 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import pytest
+
+from nas_keras.controllers import PolicyGradientController
+from nas_keras.search import ChildTrainer
+from nas_keras.search.run import run
+from nas_keras.spaces import tree_space
+from nas_keras.tasks import train_translation
+from shared_weights_testing import small_task
 
 PROGRAM = """
 import random
@@ -76,6 +84,28 @@ def test_cells_run_without_tensorflow(backend):
     assert (process.returncode, process.stdout) == (0, f"{backend}\n"), (
         process.stderr
     )
+
+
+def _trained_translation():
+    return next(train_translation(None, None, None))
+
+
+@pytest.mark.parametrize(
+    ("call", "purpose"),
+    [
+        (lambda: run(None, None, None), "to search"),
+        (lambda: PolicyGradientController(tree_space(2)),
+         "for a controller that learns"),
+        (lambda: ChildTrainer(tree_space(2), small_task()),
+         "where the architecture is data"),
+        (_trained_translation, "to train a translation model"),
+    ],
+)  # fmt: skip
+def test_what_tensorflow_alone_can_do_is_refused(call, purpose, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    message = f"KERAS_BACKEND must be 'tensorflow' {purpose}. Received: 'torch'"
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 _TRAINING = """

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from nas_keras import libraries
 from nas_keras.controllers.steps import Steps
 from nas_keras.spaces.space import Choice
 
@@ -76,6 +77,7 @@ class Policy(keras.layers.Layer):
         tanh_constant: float = 0.0,
         skip_scale: float = 1.0,
     ):
+        libraries.check_tensorflow("for a controller that learns")
         super().__init__(name="policy")
         self.steps = Steps(choices)
         self.temperature = temperature

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from nas_keras import libraries
 from nas_keras.search.dag_rnn import DagRNN
 from nas_keras.search.tree_rnn import TreeRNN
 from nas_keras.spaces.enas_recurrent import RecurrentDag
@@ -25,8 +26,10 @@ def layer_maker(
             at a time. In a tree space these are the same matrices.
 
     Raises:
-        ValueError: If the space has another structure, or the model a bias.
+        ValueError: If the space has another structure, the model a bias, or
+            Keras another backend than TensorFlow.
     """
+    libraries.check_tensorflow("where the architecture is data")
     structure = space.structure
     if not isinstance(structure, Tree | RecurrentDag):
         raise ValueError(

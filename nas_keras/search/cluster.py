@@ -20,6 +20,7 @@ from typing import TypeVar
 import numpy as np
 from absl import logging
 
+from nas_keras import libraries
 from nas_keras.data.sources import is_read_by_tensorflow
 from nas_keras.search import rendezvous
 from nas_keras.search import stopping
@@ -234,13 +235,6 @@ class Cluster(contextlib.AbstractContextManager):
             return self._sum(values).numpy()
 
 
-def is_tensorflow() -> bool:
-    """Returns whether Keras's backend is TensorFlow."""
-    import keras
-
-    return keras.backend.backend() == "tensorflow"
-
-
 def limit_threads(num_threads: int) -> None:
     """Limits the threads of an operation; to be called before any tensor.
 
@@ -251,7 +245,7 @@ def limit_threads(num_threads: int) -> None:
     Args:
         num_threads: At most so many; 0: one for each core.
     """
-    if not is_tensorflow():
+    if not libraries.is_backend_tensorflow():
         return
     import tensorflow as tf
 

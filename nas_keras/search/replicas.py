@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from nas_keras import libraries
 from nas_keras.search.cluster import Cluster
 from nas_keras.search.cluster import devices_here
-from nas_keras.search.cluster import is_tensorflow
 from nas_keras.search.cluster import mirrored_strategy
 from nas_keras.search.cluster import replica_context
 from nas_keras.tasks.replicas import OneReplica
@@ -31,7 +31,7 @@ def replicas_of(cluster: Cluster, devices: Sequence[str] = ()) -> Replicas:
             not of this machine, or there are several of either and Keras's
             backend is not TensorFlow.
     """
-    if not is_tensorflow():
+    if not libraries.is_backend_tensorflow():
         if devices or cluster.size > 1:
             raise ValueError(
                 "devices and workers must be left out on a backend other than "

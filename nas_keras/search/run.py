@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nas_keras import libraries
 from nas_keras.cells.spec import CellSpec
 from nas_keras.search import finished
 from nas_keras.search.cluster import Cluster
@@ -63,10 +64,11 @@ def run(
         is none then: each depth has its own, in its folder.
 
     Raises:
-        ValueError: As `search` does.
+        ValueError: As `search` does, or if Keras's backend is not TensorFlow.
         SearchError: As `search` does.
         PeerLostError: As `search` does.
     """
+    libraries.check_tensorflow("to search")
     cluster = cluster or Cluster()
     subject = _SUBJECTS[config.kind](config, data)
     with held(workdir, cluster):

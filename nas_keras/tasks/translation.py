@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import keras
 import numpy as np
 
+from nas_keras import libraries
 from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import load_spec
 from nas_keras.data.parallel import Pair
@@ -108,11 +108,7 @@ def train_translation(
         TrainingError: If the training diverged again after three times going
             back to a snapshot with half the rate.
     """
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            "KERAS_BACKEND must be 'tensorflow' to train a translation model. "
-            f"Received: {keras.backend.backend()!r}."
-        )
+    libraries.check_tensorflow("to train a translation model")
     replicas = replicas or OneReplica()
     spec, workdir = load_spec(config.cell), Path(workdir)
     settings = {"settings": config.settings(spec, corpus)}
