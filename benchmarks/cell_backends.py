@@ -10,6 +10,8 @@ names:
   keras     `keras.layers.LSTM(units)`, for the cell lstm, as Keras chooses:
             on a GPU by cuDNN, where it can
 
+All have biases, without which Keras does not choose cuDNN.
+
   python benchmarks/cell_backends.py --cells=lstm,nascell --units=256,1024
 """
 
@@ -28,7 +30,9 @@ import rich.table
 from absl import flags
 
 from nas_keras.cells import NASRNN
+from nas_keras.cells import CellSpec
 from nas_keras.cells import NASCell
+from nas_keras.cells import load_spec
 from nas_keras.tasks import compilation
 
 _CELLS = flags.DEFINE_list("cells", ["lstm", "nascell"], "Of the package.")
@@ -39,11 +43,13 @@ _CALLS = flags.DEFINE_integer("calls", 10, "Steps of a round.", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Rounds.", lower_bound=1)
 
 _Call = Callable[[], None]
-_LAYERS: dict[str, Callable[[int, str], keras.layers.Layer]] = {
-    "ours": lambda units, cell: NASRNN(units, cell, True),
-    "unrolled": lambda units, cell: NASRNN(units, cell, True, unroll=True),
+_LAYERS: dict[str, Callable[[int, CellSpec], keras.layers.Layer]] = {
+    "ours": lambda units, cell: NASRNN(units, cell, True, use_bias=True),
+    "unrolled": lambda units, cell: NASRNN(
+        units, cell, True, use_bias=True, unroll=True
+    ),
     "plain": lambda units, cell: keras.layers.RNN(
-        NASCell(units, cell), return_sequences=True
+        NASCell(units, cell, use_bias=True), return_sequences=True
     ),
     "keras": lambda units, cell: keras.layers.LSTM(
         units, return_sequences=True
@@ -84,11 +90,11 @@ def _median_ms(its: measuring.Times) -> float:
     return statistics.median(its.wall_s) * 1e3 / _CALLS.value
 
 
-def _row(cell: str, units: int) -> tuple[list[str], dict[str, float]]:
+def _row(cell: CellSpec, units: int) -> tuple[list[str], dict[str, float]]:
     """Returns a row of the table, and the ratios of a cell and a width."""
     calls = {}
     for name, layer in _LAYERS.items():
-        if name != "keras" or cell == "lstm":
+        if name != "keras" or cell.name == "lstm":
             calls[name] = _step_of(layer(units, cell), units)
     begins_s = []
     for call in calls.values():
@@ -96,12 +102,12 @@ def _row(cell: str, units: int) -> tuple[list[str], dict[str, float]]:
         call()
         begins_s.append(time.perf_counter() - begin)
     times = measuring.in_turn(calls, _ROUNDS.value)
-    row = [cell, str(units)]
+    row = [cell.name, str(units)]
     for name in _LAYERS:
         row.append(f"{_median_ms(times[name]):.2f}" if name in times else "")
     row.append(" ".join(f"{begin:.0f}" for begin in begins_s))
     return row, {
-        f"{cell}_{units}_{name}_over_ours": statistics.median(
+        f"{cell.name}_{units}_{name}_over_ours": statistics.median(
             its.over(times["ours"])
         )
         for name, its in times.items()
@@ -111,14 +117,20 @@ def _row(cell: str, units: int) -> tuple[list[str], dict[str, float]]:
 
 def main() -> None:
     """Measures, prints a table and a line of headline figures."""
+    try:
+        compilation.check_backend()
+        cells = [load_spec(cell) for cell in _CELLS.value]
+        widths = [int(units) for units in _UNITS.value]
+    except ValueError as error:
+        measuring.fail(str(error), status=2)
     title = f"{keras.backend.backend()}, batch {_BATCH_SIZE.value}, "
     table = rich.table.Table(title=f"{title}{_STEPS.value} steps")
     for column in ("cell", "units", *(f"{name} ms" for name in _LAYERS)):
         table.add_column(column, justify="right")
     table.add_column("to begin, s")
     figures = {}
-    for cell in _CELLS.value:
-        for units in map(int, _UNITS.value):
+    for cell in cells:
+        for units in widths:
             row, ratios = _row(cell, units)
             table.add_row(*row)
             figures |= ratios

@@ -7,7 +7,8 @@ Three take turns, on whichever backend KERAS_BACKEND names, TensorFlow or JAX:
   input   as many batches, prepared and not used
 
 Images are noise of CIFAR-10's size. The wait is that of an update for its
-batch, the stall the share of it in the time of the update.
+batch, the stall its share of the time of the update. The first batch of a round
+is there before the round begins, those of the other --updates are not.
 
   python benchmarks/image_training.py --preset=enas_micro
   python benchmarks/image_training.py --network=resnet_20 --updates=20
@@ -32,6 +33,7 @@ from absl import flags
 
 from nas_keras.convnets.files import load_convnet
 from nas_keras.data.images import Images
+from nas_keras.tasks.compilation import check_backend
 from nas_keras.tasks.image_batches import TrainingInput
 from nas_keras.tasks.image_batches import normalization_of
 from nas_keras.tasks.image_config import ImageConfig
@@ -135,7 +137,6 @@ def _print_table(
     )
     for column in ("", "ms of a batch", "least to most", "CPU ms"):
         table.add_column(column, justify="right" if column else "left")
-    scale = 1e3 / _UPDATES.value
     for name, its in times.items():
         wall = [scale * t for t in its.wall_s]
         cpu = scale * statistics.median(its.cpu_s)
@@ -149,7 +150,11 @@ def _print_table(
 
 def main() -> None:
     """Measures, prints a table and a line of headline figures."""
-    config = _config()
+    try:
+        config = _config()
+        check_backend()
+    except ValueError as error:
+        measuring.fail(str(error), status=2)
     begin = time.perf_counter()
     training = _Training(config)
     training.update()  # Traces, compiles.

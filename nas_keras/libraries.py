@@ -30,13 +30,11 @@ def needed(what: str, extra: str) -> Iterator[None]:
 
 def is_backend_tensorflow() -> bool:
     """Returns whether TensorFlow is Keras's backend; imports Keras."""
-    import keras
-
-    return keras.backend.backend() == "tensorflow"
+    return _backend() == "tensorflow"
 
 
 def check_tensorflow(purpose: str) -> None:
-    """Refuses another backend of Keras than TensorFlow.
+    """Refuses another backend of Keras than TensorFlow; imports Keras.
 
     Args:
         purpose: What needs it, as `"to train"`.
@@ -44,10 +42,14 @@ def check_tensorflow(purpose: str) -> None:
     Raises:
         ValueError: If Keras has another.
     """
-    import keras
-
     if not is_backend_tensorflow():
         raise ValueError(
             f"KERAS_BACKEND must be 'tensorflow' {purpose}. Received: "
-            f"{keras.backend.backend()!r}."
+            f"{_backend()!r}."
         )
+
+
+def _backend() -> str:
+    import keras
+
+    return keras.backend.backend()

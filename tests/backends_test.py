@@ -17,6 +17,7 @@ from nas_keras.controllers import PolicyGradientController
 from nas_keras.search import ChildTrainer
 from nas_keras.search.run import run
 from nas_keras.spaces import tree_space
+from nas_keras.tasks import Translator
 from nas_keras.tasks import train_translation
 from shared_weights_testing import small_task
 
@@ -99,6 +100,7 @@ def _trained_translation():
         (lambda: ChildTrainer(tree_space(2), small_task()),
          "where the architecture is data"),
         (_trained_translation, "to train a translation model"),
+        (lambda: Translator.load("model"), "to translate"),
     ],
 )  # fmt: skip
 def test_what_tensorflow_alone_can_do_is_refused(call, purpose, monkeypatch):

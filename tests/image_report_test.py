@@ -138,7 +138,8 @@ def test_the_sentences_speak_of_accuracy(workdir):
         "validation accuracy,",
         "2 networks were drawn at random, not selected, and retrained alike: "
         "test accuracy 45.00 ± 7.07, mean and deviation over networks. That "
-        "of the best network found is 37.0 higher; 0 of the 2 are as good.",
+        "of the best network found is 37.0 higher; 0 of the 2 are "
+        "at least as good.",
         "The best network found, enas_macro, against the resnet_20_13",
         "its test accuracy is 12.0 higher.",
     ):
@@ -157,7 +158,7 @@ def test_networks_drawn_at_random_stand_for_chance(workdir):
     lucky = _trained(resnet_spec(8, 7), "drawn", 3, 0, 0.93)
     write_lines(workdir / "retrained.jsonl", [*_records(), lucky])
     text = " ".join(summary.describe(report.read_run(workdir)))
-    assert "found is 24.3 higher; 1 of the 3 is as good." in text
+    assert "found is 24.3 higher; 1 of the 3 is at least as good." in text
     write_lines(workdir / "retrained.jsonl", _records()[:2])
     (note, *_) = report.read_run(workdir).notes
     assert note.endswith("nothing here shows that the controller does better "

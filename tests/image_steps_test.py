@@ -223,9 +223,8 @@ def test_replicas_are_those_of_tensorflow(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     assert isinstance(replicas_of(Cluster()), OneReplica)
     message = (
-        "devices and workers must be left out on a backend other than "
-        r"TensorFlow: one device trains. Received: devices=\['GPU:1'\], "
-        "1 workers."
+        "devices must be left out on a backend other than TensorFlow: one "
+        r"device trains. Received: devices=\['GPU:1'\]."
     )
     with pytest.raises(ValueError, match=message):
         replicas_of(Cluster(), ["GPU:1"])

@@ -1,9 +1,9 @@
 r"""Searches for a recurrent cell or an image network; retrains what it found.
 
-Controller and random baseline have the same budget. The same command again
-goes on where it was stopped, or prints the result of a finished run. Where
-TF_CONFIG or Slurm names several workers, each runs this command and they share
-the children out; the workdir must be a folder that all of them see.
+Controller and random baseline, if there is one, have the same budget. The same
+command again goes on where it was stopped, or prints the result of a finished
+run. Where TF_CONFIG or Slurm names several workers, each runs this command and
+they share the children out; the workdir must be a folder that all of them see.
 
 Examples:
   nas-search --preset=demo --workdir=runs/demo

@@ -265,7 +265,7 @@ def _against_drawn(
         f" alike: test {measure.name} {format_spread(theirs, _PLUS_MINUS)},"
         f" mean and deviation over {measure.noun}s. That of the best"
         f" {measure.noun} found is {format_number(abs(difference), 3)} {word};"
-        f" {num_as_good} of the {theirs.num} {verb} as good."
+        f" {num_as_good} of the {theirs.num} {verb} at least as good."
     ]
 
 

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import rich.console
 
+from nas_keras import libraries
 from nas_keras.search import stopping
 from nas_keras.search import supervisor
 from nas_keras.search.cluster import Cluster
@@ -48,11 +49,16 @@ def joined(
         workers: All of them, or None if this process is alone.
         num_threads: As for `limit_threads`.
         **options: Of the `Cluster`.
+
+    Raises:
+        ValueError: If there are several and Keras's backend is not TensorFlow.
     """
 
     def on_lost(reason: str, status: int | None = None) -> NoReturn:
         stopping.leave(name, status or stopping.PEER_LOST, reason)
 
+    if workers is not None:
+        libraries.check_tensorflow("where several workers train")
     limit_threads(num_threads)
     try:
         with Cluster(workers, on_lost=on_lost, **options) as cluster:

@@ -27,16 +27,14 @@ def replicas_of(cluster: Cluster, devices: Sequence[str] = ()) -> Replicas:
             part; by default its GPUs, if there are several.
 
     Raises:
-        ValueError: If there are devices and several processes, a device is
-            not of this machine, or there are several of either and Keras's
-            backend is not TensorFlow.
+        ValueError: If there are devices and several processes, or Keras's
+            backend is not TensorFlow, or a device is not of this machine.
     """
     if not libraries.is_backend_tensorflow():
-        if devices or cluster.size > 1:
+        if devices:
             raise ValueError(
-                "devices and workers must be left out on a backend other than "
-                "TensorFlow: one device trains. Received: "
-                f"devices={list(devices)}, {cluster.size} workers."
+                "devices must be left out on a backend other than TensorFlow: "
+                f"one device trains. Received: devices={list(devices)}."
             )
         return OneReplica()
     if cluster.size > 1:

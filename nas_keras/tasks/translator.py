@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from nas_keras import libraries
 from nas_keras.data.subwords import END
 from nas_keras.data.subwords import PADDING
 from nas_keras.data.subwords import Subwords
@@ -221,7 +222,9 @@ class Translator:
 
         Raises:
             ValueError: If a file is missing or damaged; the message names it.
+                Or if Keras's backend is not TensorFlow.
         """
+        libraries.check_tensorflow("to translate")
         folder = Path(folder)
         for name in (*_FILES, "config.json"):
             if not (folder / name).is_file():
