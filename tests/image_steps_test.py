@@ -1,5 +1,6 @@
 """Tests of steps of image networks: against NumPy, on replicas, on JAX."""
 
+import gc
 import importlib.util
 import json
 import math
@@ -19,10 +20,12 @@ from image_training_testing import image_config
 from nas_keras.convnets.drop_path import DropPath
 from nas_keras.search.cluster import Cluster
 from nas_keras.search.replicas import replicas_of
+from nas_keras.tasks.gradients import apply
 from nas_keras.tasks.image_batches import normalization_of
 from nas_keras.tasks.image_network import network_of
 from nas_keras.tasks.image_network import usable
 from nas_keras.tasks.image_steps import ImageSteps
+from nas_keras.tasks.image_steps import optimizer_of
 from nas_keras.tasks.replicas import OneReplica
 
 # A network that is as simple as can be.
@@ -172,6 +175,48 @@ def test_a_whitened_image_is_the_same_in_the_model_that_is_kept():
         rtol=1e-3,
         atol=1e-4,
     )
+
+
+@pytest.mark.parametrize("name", ["nesterov", "sgd", "adam"])
+def test_a_step_of_an_optimizer_is_that_of_keras(name):
+    rng = np.random.default_rng(0)
+    gradients = [rng.normal(size=(3, 2, 4)).astype(np.float32)
+                 for _ in range(2)]  # fmt: skip
+    found = []
+    for take in (apply, keras.optimizers.Optimizer.apply):
+        weights = [keras.Variable(np.ones((2, 4))) for _ in gradients]
+        optimizer = optimizer_of(image_config(optimizer=name, momentum=0.9))
+        optimizer.build(weights)
+        for k, rate in enumerate((0.1, 0.1, 0.03)):
+            optimizer.learning_rate = rate
+            take(optimizer, [g[k] for g in gradients], weights)
+        values = [*weights, *optimizer.variables]
+        found.append([np.array(value) for value in values])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert found[0][2] == 3  # Iterations.
+
+
+def _num_programs():
+    gc.collect()
+    kind = "FuncGraph"  # What TensorFlow has traced a function into.
+    return sum(type(value).__name__ == kind for value in gc.get_objects())
+
+
+def test_the_program_of_a_training_goes_with_it():
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(10, 6, 6, 1)).astype(np.float32)
+    labels = rng.integers(0, 3, 10).astype(np.int32)
+    config = image_config()
+    before = _num_programs()
+    steps = ImageSteps(
+        lambda: network_of(config, NETWORK, (6, 6, 1), 3), config
+    )
+    steps.update(images, labels, 0.05, 0.5)
+    steps.score(images, labels)
+    assert _num_programs() > before
+    del steps
+    assert _num_programs() == before
 
 
 def test_replicas_are_one_device():

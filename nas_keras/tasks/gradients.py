@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from nas_keras import libraries
+
 
 def clipped(gradients: Sequence[Any], clip_norm: float) -> list[Any]:
     """Returns gradients scaled to a global norm of at most `clip_norm`."""
@@ -50,3 +52,31 @@ def plain_optimizer(name: str, rate: Any) -> keras.optimizers.Optimizer:
     if name == "adam":
         return keras.optimizers.Adam(rate)
     return keras.optimizers.SGD(rate)
+
+
+def apply(
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence[Any],
+    weights: Sequence[keras.Variable],
+    num_replicas: int = 1,
+) -> None:
+    """Takes a step of an optimizer, as `optimizer.apply` does.
+
+    On TensorFlow that sums over the replicas, even where there is one, by an
+    operation with a gradient of its own; and what such an operation is traced
+    in, a whole training step, TensorFlow keeps as long as the process lives.
+    Searches train thousands of networks: here one replica sums nothing.
+
+    Args:
+        optimizer: Built; its only settings are those of its update.
+        gradients: Dense.
+        weights: What they are of.
+        num_replicas: That train together.
+    """
+    if num_replicas > 1 or not libraries.is_backend_tensorflow():
+        optimizer.apply(gradients, weights)
+        return
+    rate = optimizer.learning_rate
+    for gradient, weight in zip(gradients, weights, strict=True):
+        optimizer.update_step(gradient, weight.value, rate)
+    optimizer.iterations.assign_add(1)

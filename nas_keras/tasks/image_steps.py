@@ -14,6 +14,7 @@ import numpy as np
 
 from nas_keras.convnets.drop_path import DropPath
 from nas_keras.tasks import compilation
+from nas_keras.tasks.gradients import apply
 from nas_keras.tasks.gradients import clipped
 from nas_keras.tasks.gradients import decayed
 from nas_keras.tasks.image_config import ImageConfig
@@ -168,7 +169,7 @@ class ImageSteps(TrainingVariables):
             # The optimizer adds those of the replicas, which are equal by now.
             gradients = [g / num for g in self._regularized(gradients)]
             self._optimizer.learning_rate = rate
-            self._optimizer.apply(gradients, self._weights)
+            apply(self._optimizer, gradients, self._weights, num)
             return loss
 
         return self._replicas.run(of_replica)

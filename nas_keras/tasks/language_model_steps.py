@@ -16,6 +16,7 @@ import numpy as np
 
 from nas_keras.cells.spec import CellSpec
 from nas_keras.tasks import compilation
+from nas_keras.tasks.gradients import apply
 from nas_keras.tasks.gradients import clipped
 from nas_keras.tasks.gradients import decayed
 from nas_keras.tasks.gradients import plain_optimizer
@@ -221,7 +222,7 @@ class LanguageModelSteps(TrainingVariables):
         decay = self._recipe.weight_decay
         gradients = decayed(gradients, self._weights, decay)
         self._optimizer.learning_rate = rate
-        self._optimizer.apply(gradients, self._weights)
+        apply(self._optimizer, gradients, self._weights)
         for average, w in zip(self._averages, self._weights, strict=False):
             average.assign(average + average_rate * (w - average))
 

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from nas_keras.tasks import compilation
+from nas_keras.tasks.gradients import apply
 from nas_keras.tasks.gradients import decayed
 from nas_keras.tasks.gradients import plain_optimizer
 from nas_keras.tasks.language_model import LanguageModel
@@ -165,7 +166,7 @@ class LanguageModelTrainer:
             gradients = [tf.convert_to_tensor(g) for g in gradients]
             gradients, _ = tf.clip_by_global_norm(gradients, config.clip_norm)
             gradients = decayed(gradients, variables, config.weight_decay)
-            self._optimizer.apply(gradients, variables)
+            apply(self._optimizer, gradients, variables)
             return step + 1, total + loss, states
 
         _, total, states = tf.while_loop(

@@ -17,6 +17,7 @@ import tensorflow as tf
 from nas_keras.data.subwords import BEGIN
 from nas_keras.data.subwords import PADDING
 from nas_keras.tasks import translation_search
+from nas_keras.tasks.gradients import apply
 from nas_keras.tasks.gradients import clipped
 from nas_keras.tasks.gradients import plain_optimizer
 from nas_keras.tasks.language_model import initial_weights
@@ -169,7 +170,7 @@ class TranslationSteps(TrainingVariables):
             gradients = clipped(gradients, self._config.clip_norm)
             gradients = [g / self._replicas.num for g in gradients]
             self._optimizer.learning_rate = rate
-            self._optimizer.apply(gradients, self._weights)
+            apply(self._optimizer, gradients, self._weights, self._replicas.num)
             return loss
 
         return self._replicas.run(of_replica)
