@@ -17,7 +17,6 @@ All have biases, without which Keras does not choose cuDNN.
 
 import os
 import statistics
-import time
 from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -96,16 +95,12 @@ def _row(cell: CellSpec, units: int) -> tuple[list[str], dict[str, float]]:
     for name, layer in _LAYERS.items():
         if name != "keras" or cell.name == "lstm":
             calls[name] = _step_of(layer(units, cell), units)
-    begins_s = []
-    for call in calls.values():
-        begin = time.perf_counter()
-        call()
-        begins_s.append(time.perf_counter() - begin)
+    begins = measuring.in_turn(calls, 1)
     times = measuring.in_turn(calls, _ROUNDS.value)
     row = [cell.name, str(units)]
     for name in _LAYERS:
         row.append(f"{_median_ms(times[name]):.2f}" if name in times else "")
-    row.append(" ".join(f"{begin:.0f}" for begin in begins_s))
+    row.append(" ".join(f"{its.wall_s[0]:.0f}" for its in begins.values()))
     return row, {
         f"{cell.name}_{units}_{name}_over_ours": statistics.median(
             its.over(times["ours"])

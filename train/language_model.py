@@ -135,11 +135,7 @@ def _checked_arguments(
     if not _GENERATE.value:
         its = ("prompt", "temperature")
         command_line.check_left_out(flags, its, "without --generate")
-    if not math.isfinite(_TEMPERATURE.value):
-        raise ValueError(
-            "--temperature must be finite. Received: "
-            f"--temperature={_TEMPERATURE.value}."
-        )
+    command_line.check_finite(flags, "temperature")
     if _TENSORBOARD.value:
         command_line.check_library("tensorboard", "tensorboard", "tensorboard")
     config = config_from_flags()

@@ -23,7 +23,6 @@ worker was lost.
 """
 
 import dataclasses
-import math
 import os
 import pathlib
 import sys
@@ -184,10 +183,7 @@ def _checked_arguments(
     if not _WORKDIR.value:
         raise ValueError("--workdir must be given.")
     command_line.check_printable(flags, ("workdir", "text_file", "image_dir"))
-    if not math.isfinite(_WAIT_S.value):
-        raise ValueError(
-            f"--wait_s must be finite. Received: --wait_s={_WAIT_S.value}."
-        )
+    command_line.check_finite(flags, "wait_s")
     for library in ("matplotlib", "scipy"):
         if _REPORT.value:
             command_line.check_library(

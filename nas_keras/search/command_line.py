@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import io
+import math
 import os
 import pathlib
 import sys
@@ -204,6 +205,15 @@ def check_printable(flags: ModuleType, names: Iterable[str]) -> None:
             raise ValueError(
                 f"--{name} must be printable text. Received: {value!r}."
             )
+
+
+def check_finite(flags: ModuleType, name: str) -> None:
+    """Raises a `ValueError` if a flag is infinite or no number."""
+    value = flags.FLAGS[name].value
+    if not math.isfinite(value):
+        raise ValueError(
+            f"--{name} must be finite. Received: --{name}={value}."
+        )
 
 
 def check_left_out(flags: ModuleType, names: Iterable[str], where: str) -> None:
