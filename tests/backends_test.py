@@ -15,7 +15,9 @@ import pytest
 
 from nas_keras.controllers import PolicyGradientController
 from nas_keras.search import ChildTrainer
+from nas_keras.search import process
 from nas_keras.search.run import run
+from nas_keras.search.topology import Topology
 from nas_keras.spaces import tree_space
 from nas_keras.tasks import Translator
 from nas_keras.tasks import train_translation
@@ -87,6 +89,12 @@ def test_cells_run_without_tensorflow(backend):
     )
 
 
+def _joined(*addresses):
+    workers = Topology(addresses, index=0)
+    with process.joined("program", workers, num_threads=1) as cluster:
+        return cluster.size
+
+
 def _trained_translation():
     return next(train_translation(None, None, None))
 
@@ -101,6 +109,7 @@ def _trained_translation():
          "where the architecture is data"),
         (_trained_translation, "to train a translation model"),
         (lambda: Translator.load("model"), "to translate"),
+        (lambda: _joined("a:1", "b:1"), "where several workers train"),
     ],
 )  # fmt: skip
 def test_what_tensorflow_alone_can_do_is_refused(call, purpose, monkeypatch):
@@ -108,6 +117,11 @@ def test_what_tensorflow_alone_can_do_is_refused(call, purpose, monkeypatch):
     message = f"KERAS_BACKEND must be 'tensorflow' {purpose}. Received: 'torch'"
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_one_worker_may_have_another_backend(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    assert _joined("a:1") == 1
 
 
 _TRAINING = """

@@ -36,6 +36,26 @@ def pytest_collection_finish():
         )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _forget_graphs():
+    """Has TensorFlow forget what a module of tests has traced.
+
+    It keeps, as long as the process lives, all graphs around an operation with
+    a gradient of its own, and the loops of `NASRNN` are kept for other layers
+    of the same cell: in all, gigabytes.
+    """
+    yield
+    fast_path = sys.modules.get("nas_keras.cells.fast_path")
+    if fast_path:
+        fast_path.loop_function.cache_clear()
+    ops = sys.modules.get("tensorflow.python.framework.ops")
+    if ops:
+        gradients = ops.gradient_registry._registry
+        for name in [n for n in gradients if n.startswith("CustomGradient-")]:
+            del gradients[name]
+        gc.collect()
+
+
 @pytest.fixture
 def eagerly():
     """Has TensorFlow compile nothing: it takes longer than a few calls."""

@@ -57,7 +57,7 @@ def joined(
     def on_lost(reason: str, status: int | None = None) -> NoReturn:
         stopping.leave(name, status or stopping.PEER_LOST, reason)
 
-    if workers is not None:
+    if workers is not None and len(workers.addresses) > 1:
         libraries.check_tensorflow("where several workers train")
     limit_threads(num_threads)
     try:

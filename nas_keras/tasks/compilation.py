@@ -12,6 +12,8 @@ from typing import Any
 
 import keras
 
+from nas_keras import libraries
+
 BACKENDS = ("tensorflow", "jax")
 
 
@@ -45,7 +47,7 @@ def compiled(
             another length in each call. TensorFlow then traces the function
             once, for any; JAX, and XLA, compile anew for each.
     """
-    if keras.backend.backend() == "tensorflow":
+    if libraries.is_backend_tensorflow():
         return _compiled_by_tensorflow(function, jit_compile, num_varying)
     return _compiled_by_jax(function, variables)
 
@@ -117,7 +119,7 @@ def value_and_gradients(
         weights: What to differentiate by.
         others: All other variables that the function reads or assigns.
     """
-    if keras.backend.backend() == "tensorflow":
+    if libraries.is_backend_tensorflow():
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
