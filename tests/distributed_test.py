@@ -280,7 +280,7 @@ def _start_shared(num, workdir, dropout=0.0, stop=0, victim=-1, xla=0):
 
 
 def test_workers_that_share_weights_agree_with_one(tmp_path):
-    (want,) = _outputs(_start_shared(1, tmp_path / "one", xla=1))
+    (want,) = _outputs(_start_shared(1, tmp_path / "one"))
     outputs = _outputs(_start_shared(2, tmp_path / "two", xla=1))
     assert outputs[0][:2] == outputs[1][:2]  # Bit for bit.
     trials, variables, _ = outputs[0]

@@ -30,6 +30,7 @@ _KEEPALIVE = {  # Seconds; seconds; count: 20 s to notice a machine's end.
 _HELLO_S = 5.0  # Time to say hello, and to answer it.
 _SAY_EVERY_S = 10.0
 _SETTLE_S = 0.2
+_LOOK_EVERY_S = 0.2
 _WELCOME, _GO = b"welcome\n", b"go\n"
 _BYE, _FAILED, _ERROR = b"bye\n", b"failed ", b"error "
 _MAX_LINE = 2**20
@@ -73,7 +74,7 @@ class Lifelines:
     def _watch(self, selector: selectors.BaseSelector, on_lost: OnLost) -> None:
         with selector:
             while selector.get_map() and not self._is_closed.is_set():
-                for key, _ in selector.select(timeout=0.2):
+                for key, _ in selector.select(timeout=_LOOK_EVERY_S):
                     peer = self._peers[key.data]
                     farewell, reason = _received(peer)
                     if self._is_closed.is_set():
@@ -177,7 +178,7 @@ def _expect_workers(
                 + ", ".join(missing[:5])
                 + (", …" if len(missing) > 5 else "")
             )
-            arrivals.receive(0.2)
+            arrivals.receive(_LOOK_EVERY_S)
         return arrivals.let_go()
 
 
@@ -313,7 +314,7 @@ def _join_chief(
         connection = _try_to_join(topology, patience)
         if connection is not None:
             return connection
-        time.sleep(0.2)
+        time.sleep(_LOOK_EVERY_S)
 
 
 def _try_to_join(
@@ -350,7 +351,7 @@ def _try_to_join(
 
 def _has_come(connection: socket.socket) -> bool:
     """Waits a while; returns whether there is something to read, or an end."""
-    connection.settimeout(0.2)
+    connection.settimeout(_LOOK_EVERY_S)
     try:
         connection.recv(1, socket.MSG_PEEK)
     except TimeoutError:

@@ -4,6 +4,7 @@ A workdir belongs to one configuration; another is refused before anything in
 the folder is touched. No TensorFlow, no Keras.
 """
 
+import inspect
 import json
 import os
 import platform
@@ -112,8 +113,9 @@ def _differences(
 
 def attribute_docs(kind: type) -> dict[str, str]:
     """Returns what a dataclass's docstring says of each attribute."""
-    text = (kind.__doc__ or "").split("Attributes:")[1].split("Raises:")[0]
-    found = re.findall(r"^ {8}(\w+): (.*?)(?=^ {8}\w|\Z)", text, re.S | re.M)
+    docstring = inspect.getdoc(kind) or ""  # Python 3.13 dedents it itself.
+    text = docstring.split("Attributes:")[1].split("Raises:")[0]
+    found = re.findall(r"^ {4}(\w+): (.*?)(?=^ {4}\w|\Z)", text, re.S | re.M)
     return {name: " ".join(rest.split()) for name, rest in found}
 
 

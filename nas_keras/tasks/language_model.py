@@ -228,6 +228,7 @@ class LanguageModelTask:
                 return_sequences=True,
                 return_state=True,
                 seed=0,
+                jit_compile=False if config.jit_compile is False else "auto",
                 dtype=dtype,
             ),
             dtype,

@@ -135,7 +135,7 @@ def export(model: LanguageModel, path: str | os.PathLike) -> None:
     x = keras.layers.Embedding(*model.embedding.embeddings.shape)(tokens)
     for layer in model.recurrent:
         config = layer.get_config()
-        config |= {"return_state": False, "name": None}
+        config |= {"return_state": False, "name": None, "jit_compile": "auto"}
         x = NASRNN.from_config(config)(x)
     logits = keras.layers.Dense(model.vocabulary_size, name="logits")(x)
     plain = keras.Model(tokens, logits, name="language_model")
