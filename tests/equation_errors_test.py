@@ -74,7 +74,8 @@ REFUSED = {
     "deep": (["next_h = " + "(" * 1000 + "x" + ")" * 1000], H, 1, 74, "deeper"),
     "calls": (["next_h = " + "tanh(" * 65 + "x" + ")" * 65], H, 1, 334, "deep"),
     "minus": (["next_h = " + "-" * 66 + "x"], H, 1, 75, "deeper than 64"),
-    "unary chain": (["next_h = " + "-" * 3_900 + "x"], H, 1, 1, "deeper than"),
+    # Python's own parser gives up, with no column, but not that of 3.13.
+    "unary": (["next_h = " + "-" * 3_900 + "x"], H, 1, "(1|75)", "deeper tha"),
     "sum": (["next_h = " + "+".join(["x"] * 70)], H, 1, 10, "deeper than 64"),
     "long": (["next_h = x" + " " * 4_000], H, 1, 1, r"longer than 4000 .*4010"),
 }
