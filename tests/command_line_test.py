@@ -1,6 +1,7 @@
 """Tests of nas_keras.search.command_line."""
 
 import dataclasses
+import inspect
 import pathlib
 import re
 import sys
@@ -10,6 +11,7 @@ from absl import flags as absl_flags
 
 from nas_keras.search import command_line
 from nas_keras.search.search_config import SearchConfig
+from nas_keras.storage import configuration
 from raising import raises
 
 
@@ -80,6 +82,14 @@ def test_what_is_not_given_is_not_among_the_values(flags):
     of_config = _config_flags(flags)
     flags.FLAGS(["program", "--units=5"])
     assert of_config.given() == {"units": 5}
+
+
+def test_attributes_are_found_in_docstrings_of_any_python(monkeypatch):
+    want = configuration.attribute_docs(_Config)
+    assert want["units"] == "Of each layer, and no more."
+    # From 3.13 on, Python dedents them.
+    monkeypatch.setattr(_Config, "__doc__", inspect.cleandoc(_Config.__doc__))
+    assert configuration.attribute_docs(_Config) == want
 
 
 def test_a_flag_belongs_to_the_module_that_asks_and_has_its_text(flags):
