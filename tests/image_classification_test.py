@@ -26,6 +26,7 @@ from nas_keras.tasks.image_config import rate_at
 from nas_keras.tasks.image_config import resized
 from nas_keras.tasks.image_presets import IMAGE_PRESETS
 from nas_keras.tasks.image_steps import ImageSteps
+from nas_keras.tasks.image_updates import ImageUpdates
 from nas_keras.tasks.training_files import load_weights
 from nas_keras.tasks.training_files import save_weights
 from nas_keras.tasks.training_loop import TrainingError
@@ -183,6 +184,31 @@ def test_a_training_that_diverges_goes_back_with_half_the_rate(tmp_path):
     assert json.loads((tmp_path / "rollbacks.json").read_text()) == {
         "number": 3
     }
+
+
+def _lose(monkeypatch, loss_nats):
+    """Has all images scored a loss."""
+    scores = ImageUpdates.scores
+
+    def lost(self, part):
+        return dataclasses.replace(scores(self, part), loss_nats=loss_nats)
+
+    monkeypatch.setattr(ImageUpdates, "scores", lost)
+
+
+def test_a_large_validation_loss_of_the_first_epochs_is_borne(
+    tmp_path, monkeypatch
+):
+    _lose(monkeypatch, 349.3)
+    (epoch,) = train(image_config(num_epochs=1), tmp_path)
+    assert epoch.validation_loss_nats == 349.3
+
+
+def test_a_validation_loss_that_is_not_finite_diverges(tmp_path, monkeypatch):
+    _lose(monkeypatch, math.inf)
+    message = "a validation loss of inf nats. Gone back 3 times already"
+    with pytest.raises(TrainingError, match=message):
+        train(image_config(num_epochs=1), tmp_path)
 
 
 @pytest.mark.parametrize(

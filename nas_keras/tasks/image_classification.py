@@ -8,6 +8,7 @@ Killed anywhere and continued, it ends with the same weights: see
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -36,7 +37,6 @@ from nas_keras.tasks.replicas import OneReplica
 from nas_keras.tasks.replicas import Replicas
 from nas_keras.tasks.training_files import exclusive_workdir
 from nas_keras.tasks.training_files import save_model
-from nas_keras.tasks.training_loop import MAX_LOSS_NATS
 from nas_keras.tasks.training_loop import Diverged
 from nas_keras.tasks.training_loop import TrainingLoop
 from nas_keras.tasks.training_loop import Update
@@ -183,7 +183,9 @@ class _Training(TrainingLoop):
 
     def scores(self) -> Record:
         scores = self._scores("validation")
-        if scores and not scores.loss_nats < MAX_LOSS_NATS:
+        # However large: of normalisations that have seen a few batches alone,
+        # it says little.
+        if scores and not math.isfinite(scores.loss_nats):
             raise Diverged(f"a validation loss of {scores.loss_nats:.4g} nats")
         return {
             "validation_loss_nats": scores and scores.loss_nats,
