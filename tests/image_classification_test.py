@@ -63,7 +63,7 @@ def test_a_finished_training_says_what_it_came_to(finished):
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
     assert [epoch.updates for epoch in epochs] == [5, 10, 15]
     assert epochs[-1].train_loss_nats < epochs[0].train_loss_nats
-    best = max(epochs, key=lambda epoch: epoch.validation_accuracy)
+    best = _best(epochs)
     assert result["weights"] == f"epoch {best.epoch}, the best"
     metrics = result["metrics"]
     assert metrics["validation_accuracy"] == best.validation_accuracy
@@ -101,13 +101,18 @@ def test_the_model_takes_pixels(finished):
     )
 
 
+def _best(epochs):
+    def goodness(epoch):
+        return epoch.validation_accuracy, -epoch.validation_loss_nats
+
+    return max(epochs, key=goodness)
+
+
 def test_the_best_weights_are_those_of_the_best_epoch(finished, tmp_path):
     workdir, epochs = finished
     shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
-    accuracies = [epoch.validation_accuracy for epoch in epochs]
-    best = accuracies.index(max(accuracies))
     step = checkpoints.newest_step(tmp_path / "best")
-    assert step == epochs[best].updates
+    assert step == _best(epochs).updates
     _, arrays = checkpoints.latest(tmp_path / "best")
     # Two kernels, of each batch norm four, and the classifier's two.
     assert len(arrays) == 2 + 2 * 4 + 2
@@ -120,7 +125,7 @@ def test_the_history_says_which_weights_are_the_best(
     workdir, epochs = finished
     shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
     (tmp_path / "result.json").unlink()
-    best = max(epochs, key=lambda epoch: epoch.validation_accuracy)
+    best = _best(epochs)
     weights = load_weights(tmp_path / "best", best.updates)
     # As of a later epoch, which after a restart was another.
     save_weights(tmp_path / "best", 99, [0 * w for w in weights])
@@ -186,26 +191,38 @@ def test_a_training_that_diverges_goes_back_with_half_the_rate(tmp_path):
     }
 
 
-def _lose(monkeypatch, loss_nats):
-    """Has all images scored a loss."""
-    scores = ImageUpdates.scores
+def _score(monkeypatch, *figures):
+    """Has images scored an accuracy and a loss, time after time."""
+    scores, left = ImageUpdates.scores, iter(figures)
 
-    def lost(self, part):
-        return dataclasses.replace(scores(self, part), loss_nats=loss_nats)
+    def scored(self, part):
+        accuracy, loss_nats = next(left, figures[-1])
+        return dataclasses.replace(
+            scores(self, part), accuracy=accuracy, loss_nats=loss_nats
+        )
 
-    monkeypatch.setattr(ImageUpdates, "scores", lost)
+    monkeypatch.setattr(ImageUpdates, "scores", scored)
+
+
+def test_of_equal_accuracies_that_with_the_smallest_loss_is_the_best(
+    tmp_path, monkeypatch
+):
+    _score(monkeypatch, (0.6, 1.0), (0.7, 3.0), (0.7, 2.0), (0.7, 2.0))
+    train(image_config(num_epochs=4), tmp_path)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["weights"] == "epoch 3, the best"
 
 
 def test_a_large_validation_loss_of_the_first_epochs_is_borne(
     tmp_path, monkeypatch
 ):
-    _lose(monkeypatch, 349.3)
+    _score(monkeypatch, (0.5, 349.3))
     (epoch,) = train(image_config(num_epochs=1), tmp_path)
     assert epoch.validation_loss_nats == 349.3
 
 
 def test_a_validation_loss_that_is_not_finite_diverges(tmp_path, monkeypatch):
-    _lose(monkeypatch, math.inf)
+    _score(monkeypatch, (0.5, math.inf))
     message = "a validation loss of inf nats. Gone back 3 times already"
     with pytest.raises(TrainingError, match=message):
         train(image_config(num_epochs=1), tmp_path)

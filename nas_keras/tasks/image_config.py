@@ -94,7 +94,8 @@ class ImageConfig(CheckedConfig):
             the training images; or `"whitening"`, of each image over itself.
         precision: Keras dtype policy: `"float32"` or `"mixed_bfloat16"`.
         select: Which weights are kept: of the `"best"` epoch, by the
-            validation accuracy, or the `"last"`.
+            validation accuracy and, where it is equal, the loss; or the
+            `"last"`.
         snapshot_updates: Updates between snapshots, besides one an epoch.
         seed: Of all chance but the split's.
         num_threads: Of TensorFlow's operations; 0: one for each core.

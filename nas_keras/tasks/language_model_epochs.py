@@ -107,7 +107,7 @@ def train_language_model(
 class _Training(TrainingLoop):
     """Of windows of text; states are carried from one to the next."""
 
-    best_by = "validation_loss_nats", -1
+    best_by = {"validation_loss_nats": -1}
 
     def __init__(
         self,

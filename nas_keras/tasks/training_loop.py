@@ -116,7 +116,7 @@ class TrainingLoop(abc.ABC):
     )
 
     # See `Place.best_epoch`.
-    best_by: tuple[str, int]
+    best_by: Mapping[str, int]
     # Whether the weights of the best epoch are kept.
     keeps_best = True
 
@@ -295,7 +295,7 @@ class TrainingLoop(abc.ABC):
 
     def best_epoch(self) -> Record:
         """Returns the record of the best epoch so far."""
-        return self.place.best_epoch(*self.best_by)
+        return self.place.best_epoch(self.best_by)
 
     def best_weights(self) -> list[np.ndarray]:
         """Returns the weights of the best epoch.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,14 +32,18 @@ class Place:
     elapsed_s: float = 0.0
     history: list[Record] = dataclasses.field(default_factory=list)
 
-    def best_epoch(self, name: str, sign: int) -> Record:
+    def best_epoch(self, signs: Mapping[str, int]) -> Record:
         """Returns the record of the best epoch; of equal ones, the first.
 
         Args:
-            name: What of a record says so.
-            sign: 1 if more of it is better, -1 if less.
+            signs: What of a record says so, and what if that is equal: 1 if
+                more of it is better, -1 if less.
         """
-        return max(self.history, key=lambda record: sign * record[name])
+
+        def goodness(record: Record) -> list[float]:
+            return [sign * record[name] for name, sign in signs.items()]
+
+        return max(self.history, key=goodness)
 
     def encoded(self) -> np.ndarray:
         """Returns the place as an array for a snapshot."""

@@ -129,7 +129,7 @@ def train_translation(
 class _Training(TrainingLoop):
     """Of batches of pairs of like length."""
 
-    best_by = "validation_bleu", 1
+    best_by = {"validation_bleu": 1}
 
     def __init__(
         self,
