@@ -121,6 +121,20 @@ def test_an_export_computes_the_same(cell, changes, tmp_path):
     assert not isinstance(plain, LanguageModel)
 
 
+@pytest.mark.parametrize(
+    ("jit_compile", "want"), [(None, "auto"), (True, "auto"), (False, False)]
+)
+def test_without_xla_the_recurrent_layers_have_none(
+    jit_compile, want, tmp_path
+):
+    model = _model(_corpus(), num_layers=2, jit_compile=jit_compile)
+    assert [layer.jit_compile for layer in model.recurrent] == [want, want]
+    # That is of the training, not of what it came to.
+    export(model, tmp_path / "model.keras")
+    plain = keras.models.load_model(tmp_path / "model.keras")
+    assert plain.layers[2].jit_compile == "auto"
+
+
 def test_an_export_must_be_a_keras_file(tmp_path):
     path = tmp_path / "model.h5"
     with pytest.raises(ValueError, match="path must end in '.keras'"):
