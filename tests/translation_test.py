@@ -144,11 +144,12 @@ def test_the_weights_are_those_of_the_best_epoch_or_a_mean(
         for epoch in epochs[-2:]
         if (arrays := checkpoints.load(tmp_path / "epochs", epoch.updates))
     ]
-    bleus = [epoch.validation_bleu for epoch in epochs]
-    best = 1 + bleus.index(max(bleus))
+    best = max(
+        epochs, key=lambda e: (e.validation_bleu, -e.validation_loss_nats)
+    )
     for mean_bleu, chosen in (
-        (max(bleus) - 1.0, f"epoch {best}"),
-        (max(bleus), "mean of the last 2 epochs"),
+        (best.validation_bleu - 1.0, f"epoch {best.epoch}"),
+        (best.validation_bleu, "mean of the last 2 epochs"),
     ):
         monkeypatch.setattr(
             training, "_validation_bleu", lambda bleu=mean_bleu: bleu
@@ -165,6 +166,11 @@ def test_the_weights_are_those_of_the_best_epoch_or_a_mean(
     newest.write_bytes(b"")
     with pytest.raises(ValueError, match="weights of epoch 3 are damaged"):
         training._choose_weights()
+    training.place.history = [
+        {"epoch": k, "validation_bleu": 0.0, "validation_loss_nats": loss_nats}
+        for k, loss_nats in enumerate((3.0, 2.0, 2.5), 1)
+    ]
+    assert training.best_epoch()["epoch"] == 2
 
 
 def test_long_pairs_are_left_out_and_counted(monkeypatch):

@@ -133,7 +133,7 @@ def train_images(
 class _Training(TrainingLoop):
     """Of batches of images; a batch is its number in the epoch."""
 
-    # Few images have the same accuracy in many epochs.
+    # In many epochs, as many of few images are right.
     best_by = {"validation_accuracy": 1, "validation_loss_nats": -1}
     first_weights_hint = "Choose fewer layers, or another network."
 
