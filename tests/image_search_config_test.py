@@ -13,11 +13,24 @@ from image_search_testing import tiny_child
 from image_search_testing import tiny_search
 from nas_keras.search.kinds import KINDS
 from nas_keras.search.named_spaces import IMAGES
+from nas_keras.search.named_spaces import SPACES
 from nas_keras.search.named_spaces import TEXT
 from nas_keras.search.presets import PRESETS
+from nas_keras.search.rewards import REWARDS
+from nas_keras.search.search_config import CONTROLLERS
+from nas_keras.search.search_config import EVALUATORS
+from nas_keras.search.search_config import SearchConfig
 from nas_keras.spaces import enas_macro_space
 from nas_keras.spaces import enas_micro_space
 from nas_keras.tasks.language_model_config import LanguageModelConfig
+
+# Of what other attributes depend on, all values.
+_CHOICES = {
+    "space": SPACES,
+    "controller": CONTROLLERS,
+    "evaluator": EVALUATORS,
+    "reward": REWARDS,
+}
 
 
 @pytest.mark.parametrize(
@@ -216,3 +229,17 @@ def test_workers_must_share_a_minibatch(num):
     config.check_workers(2)
     with pytest.raises(ValueError, match="at most .*, 2. Received: 3 workers"):
         TINY.check_workers(3)
+
+
+def test_what_an_attribute_needs_can_be_had():
+    names = {field.name for field in dataclasses.fields(SearchConfig)}
+    needs = SearchConfig.NEEDS
+    assert needs.keys() <= names
+    for other, allowed in needs.values():
+        for value in allowed:
+            assert value in _CHOICES[other]
+    # What is given alone in the preset tiny, a search on text from scratch.
+    assert set(PRESETS["tiny"].ignored(needs)) == {
+        "nodes", "average", "ppo_clip", "ppo_epochs", "ppo_minibatches",
+        "num_phases", "steps_per_phase", "windows_per_reward", "derive_trials",
+    }  # fmt: skip

@@ -345,7 +345,7 @@ def _shared(*more):
     return [
         "--preset=tiny", "--workdir=run", "--evaluator=shared",
         "--space=enas_recurrent", "--controller=ppo", "--retrain_cells=lstm",
-        *more,
+        "--base=2", "--num_phases=3", *more,
     ]  # fmt: skip
 
 
@@ -354,6 +354,13 @@ def test_a_search_with_shared_weights_derives_retrains_and_goes_on(
 ):
     first = forked.run(_PROGRAM, *_shared(), cwd=tmp_path)
     assert first.returncode == 0, first.stderr
+    for line in (
+        "--base has no effect where space is none of ['tree']. Received: "
+        "space='enas_recurrent'.",
+        "Only 2 of num_phases=3 are trained: 6 children are 3 updates of the "
+        "controller, of which a phase has 2.",
+    ):
+        assert first.stderr.count(line) == 1
     run = tmp_path / "run"
     for folder, num in (
         ("", 6), ("derived", 4), ("random", 6), ("random/derived", 4),

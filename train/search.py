@@ -46,6 +46,7 @@ from nas_keras.search.named_spaces import TEXT
 from nas_keras.search.presets import PRESETS
 from nas_keras.search.search_config import SearchConfig
 from nas_keras.search.trial import SearchError
+from nas_keras.storage.configuration import COMMAND_VARIABLE
 from nas_keras.storage.configuration import check as check_configuration
 
 _NAME = "nas-search"
@@ -158,13 +159,13 @@ def main(argv: Sequence[str]) -> None:
     """
     with stopping.one_line(_NAME, SearchError):
         config, data_set, workdir, workers = _checked_arguments(argv)
-        if finished.is_finished(
-            workdir, configuration.whole_of(config, data_set)
-        ):
-            is_chief = workers is None or workers.index == 0
-        elif _LOCAL_WORKERS.value:
-            sys.exit(_supervise())
-        else:
+        is_chief = workers is None or workers.index == 0
+        whole = configuration.whole_of(config, data_set)
+        if not finished.is_finished(workdir, whole):
+            if is_chief and COMMAND_VARIABLE not in os.environ:
+                _say_ignored(config)
+            if _LOCAL_WORKERS.value:
+                sys.exit(_supervise())
             is_chief = _run(config, data_set, workdir, workers)
         if is_chief:
             _print_result(workdir)
@@ -199,6 +200,20 @@ def _checked_arguments(
     settings = configuration.settings_of(config, data_set)
     check_configuration(workdir, {"settings": settings})
     return config, data_set, workdir, workers
+
+
+def _say_ignored(config: SearchConfig) -> None:
+    """Says which flags have no effect; comparisons may share a command."""
+    for name, where in config.ignored(_OF_SEARCH.given()).items():
+        _say(f"--{name} has no effect {where}")
+    num_steps = -(-config.num_trials // config.batch_size)
+    num_phases = -(-num_steps // config.steps_per_phase)
+    if config.evaluator == "shared" and num_phases < config.num_phases:
+        _say(
+            f"Only {num_phases} of num_phases={config.num_phases} are trained: "
+            f"{config.num_trials} children are {num_steps} updates of the "
+            f"controller, of which a phase has {config.steps_per_phase}."
+        )
 
 
 def _checked_workers(config: SearchConfig) -> topology.Topology | None:

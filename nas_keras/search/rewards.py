@@ -10,6 +10,7 @@ REWARDS: dict[str, Callable[[float, float], float]] = {
     "c/ppl": lambda loss_nats, c: c * math.exp(-loss_nats),
     "-loss": lambda loss_nats, c: -loss_nats,
 }
+OF_CONSTANT = ("c/ppl^2", "c/ppl")  # Of them, those that c is in.
 # Validation accuracy, in [0, 1], of an image network -> likewise.
 IMAGE_REWARDS: dict[str, Callable[[float], float]] = {
     "accuracy": lambda accuracy: accuracy,

@@ -19,6 +19,7 @@ from nas_keras.search.kind import defaults_of
 from nas_keras.search.kinds import KINDS
 from nas_keras.search.named_spaces import SPACES
 from nas_keras.search.named_spaces import foreign_to
+from nas_keras.search.rewards import OF_CONSTANT
 from nas_keras.spaces.enas_recurrent import AVERAGES
 from nas_keras.spaces.space import Space
 from nas_keras.tasks.checked_config import CheckedConfig
@@ -64,7 +65,14 @@ _POSITIVE = (
     "skip_scale",
     "temperature",
 )
-
+# Of a controller that learns, and of shared weights.
+_LEARNING = """
+    controller_units controller_layers controller_init_scale
+    controller_learning_rate entropy_weight entropy_bonus temperature
+    tanh_constant baseline_decay normalize_advantage skip_target skip_weight
+    skip_scale random_baseline
+"""
+_SHARED = "num_phases steps_per_phase windows_per_reward derive_trials"
 
 _Training = TypeVar("_Training", bound=LanguageModelConfig | ImageConfig)
 
@@ -165,6 +173,21 @@ class SearchConfig(CheckedConfig, Generic[_Training]):
         ValueError: If a value is out of range, or of another kind of search
             or another space.
     """
+
+    NEEDS = {
+        name: need
+        for names, need in (
+            ("base combines activations", ("space", ("tree",))),
+            ("nodes", ("space", ("enas_recurrent", "enas_micro"))),
+            ("average", ("space", ("enas_recurrent",))),
+            (_LEARNING, ("controller", LOSSES)),
+            ("ppo_clip ppo_epochs ppo_minibatches", ("controller", ("ppo",))),
+            ("evaluate_again", ("evaluator", ("scratch",))),
+            (_SHARED, ("evaluator", ("shared",))),
+            ("reward_constant", ("reward", OF_CONSTANT)),
+        )
+        for name in names.split()
+    }
 
     preset: str
     dataset: str = "embedded"

@@ -7,12 +7,37 @@ import bisect
 import math
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
+from typing import ClassVar
 
 _MAX_THREADS = 1_024  # TensorFlow starts them all.
 
 
 class CheckedConfig:
-    """Checks of the attributes of a frozen configuration."""
+    """Checks of the attributes of a frozen configuration.
+
+    Attributes:
+        NEEDS: What some attributes need, or they are ignored: the name of
+            another, and the values that it may then have.
+    """
+
+    NEEDS: ClassVar[Mapping[str, tuple[str, tuple[Any, ...]]]] = {}
+
+    def ignored(self, names: Iterable[str]) -> dict[str, str]:
+        """Returns which attributes are ignored, and where they are.
+
+        Args:
+            names: Of attributes.
+        """
+        return {
+            name: f"where {other} is none of {list(allowed)}. Received: "
+            f"{other}={getattr(self, other)!r}."
+            for name in names
+            if name in self.NEEDS
+            for other, allowed in [self.NEEDS[name]]
+            if getattr(self, other) not in allowed
+        }
 
     def _check(self, good: bool, name: str, rule: str) -> None:
         if not good:

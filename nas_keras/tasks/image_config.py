@@ -23,18 +23,8 @@ SCHEDULES = ("constant", "step", "cosine", "cosine_restarts")
 NORMALIZATIONS = ("channel", "whitening")
 SELECTIONS = ("best", "last")
 
-# What some attributes need: another's value, or they are ignored.
 _OF_STEPS = ("schedule", ("step",))
 _OF_RESTARTS = ("schedule", ("cosine_restarts",))
-_NEEDS = {
-    "decay": _OF_STEPS,
-    "decay_from": _OF_STEPS,
-    "num_decays": _OF_STEPS,
-    "restart_epochs": _OF_RESTARTS,
-    "restart_factor": _OF_RESTARTS,
-    "min_learning_rate": ("schedule", ("cosine", "cosine_restarts")),
-    "momentum": ("optimizer", ("nesterov", "sgd")),
-}
 
 NetSpec = ConvNetSpec | MicroNetSpec
 
@@ -103,6 +93,16 @@ class ImageConfig(CheckedConfig):
     Raises:
         ValueError: If a value is out of range.
     """
+
+    NEEDS = {
+        "decay": _OF_STEPS,
+        "decay_from": _OF_STEPS,
+        "num_decays": _OF_STEPS,
+        "restart_epochs": _OF_RESTARTS,
+        "restart_factor": _OF_RESTARTS,
+        "min_learning_rate": ("schedule", ("cosine", "cosine_restarts")),
+        "momentum": ("optimizer", ("nesterov", "sgd")),
+    }
 
     preset: str
     dataset: str = "digits"
@@ -228,14 +228,8 @@ def check_use(config: ImageConfig, names: Iterable[str]) -> None:
     Raises:
         ValueError: If its schedule or optimizer has no use for one.
     """
-    for name in names:
-        other, allowed = _NEEDS.get(name, ("", ()))
-        if other and getattr(config, other) not in allowed:
-            raise ValueError(
-                f"{name} must be left out where {other} is none of "
-                f"{list(allowed)}. Received: {other}="
-                f"{getattr(config, other)!r}."
-            )
+    for name, where in config.ignored(names).items():
+        raise ValueError(f"{name} must be left out {where}")
 
 
 def resized(spec: NetSpec, filters: int) -> NetSpec:
