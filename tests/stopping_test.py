@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from nas_keras.search import stopping
 from supervisor_testing import LIMIT_S
 from supervisor_testing import environ
 from supervisor_testing import python
@@ -182,3 +183,31 @@ def test_a_process_whose_parent_is_there_goes_on():
     with python(code) as process:
         _, errors = process.communicate(timeout=LIMIT_S)
     assert (process.returncode, errors) == (7, "")
+
+
+class ResourceExhaustedError(RuntimeError):
+    """Named as TensorFlow's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), ""),
+        (ResourceExhaustedError("OOM of shape[9,9]\n\nDetected at node"),
+         " OOM of shape[9,9]"),
+        (RuntimeError("RESOURCE_EXHAUSTED: of 8 GiB"),
+         " RESOURCE_EXHAUSTED: of 8 GiB"),
+    ],
+)  # fmt: skip
+def test_too_little_memory_is_said_in_one_line(error, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        with stopping.one_line("program", KeyError):
+            raise error
+    assert ended.value.code == stopping.FAILED
+    assert capsys.readouterr().err == f"program: out of memory:{said}\n"
+
+
+def test_a_defect_keeps_its_traceback():
+    with pytest.raises(RuntimeError, match="a defect"):
+        with stopping.one_line("program", KeyError):
+            raise RuntimeError("a defect")

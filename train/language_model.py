@@ -16,9 +16,9 @@ Examples:
 with --dataset=folder, of a file for each part of any text. A flag that is
 named like an attribute of a preset overrides it.
 
-Exit status: 0 done (and again 0 when run again), 1 the training diverged, 2
-bad input, 74 the disk failed. From 128 on, the same command goes on from
-there: 130 interrupted, 143 stopped by SIGTERM.
+Exit status: 0 done (and again 0 when run again), 1 the training diverged or
+memory was short, 2 bad input, 74 the disk failed. From 128 on, the same command
+goes on from there: 130 interrupted, 143 stopped by SIGTERM.
 """
 
 import math

@@ -16,10 +16,10 @@ Examples:
 
 --image_dir is a folder train/CLASS/*.png and test/CLASS/*.png.
 
-Exit status: 0 done (and again 0 when run again), 1 too many children failed or
-the controller diverged, 2 bad input, 74 the disk failed. From 128 on, the same
-command goes on from there: 130 interrupted, 143 stopped by SIGTERM, 144 another
-worker was lost.
+Exit status: 0 done (and again 0 when run again), 1 too many children failed,
+the controller diverged or memory was short, 2 bad input, 74 the disk failed.
+From 128 on, the same command goes on from there: 130 interrupted, 143 stopped
+by SIGTERM, 144 another worker was lost.
 """
 
 import dataclasses

@@ -19,9 +19,10 @@ TensorFlow Datasets. A flag that is named like an attribute of a preset
 overrides it. Where the environment names several workers (TF_CONFIG, Slurm),
 they train together, and so do the GPUs of one machine.
 
-Exit status: 0 done (and again 0 when run again), 1 the training diverged, 2
-bad input, 74 the disk failed. From 128 on, the same command goes on from
-there: 130 interrupted, 143 stopped by SIGTERM, 144 another worker was lost.
+Exit status: 0 done (and again 0 when run again), 1 the training diverged or
+memory was short, 2 bad input, 74 the disk failed. From 128 on, the same command
+goes on from there: 130 interrupted, 143 stopped by SIGTERM, 144 another worker
+was lost.
 """
 
 import os

@@ -83,6 +83,20 @@ def one_line(program: str, failure: type[Exception]) -> Iterator[None]:
             "interrupted; the same command goes on from here.",
             INTERRUPTED,
         )
+    except Exception as error:
+        if not _is_of_memory(error):
+            raise
+        reason = (str(error).splitlines() or [""])[0]
+        fail(program, f"out of memory: {reason}", FAILED)
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Returns whether memory was short; TensorFlow and JAX are not loaded."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "ResourceExhaustedError"
+        or "RESOURCE_EXHAUSTED" in str(error)
+    )
 
 
 def end(status: int) -> NoReturn:
