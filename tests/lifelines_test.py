@@ -1,5 +1,6 @@
 """Tests of lifelines: what workers that have met learn of one another."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -143,15 +144,22 @@ def test_a_loss_is_told_in_another_thread(workers):
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)], ids=str)
-def test_a_goodbye_is_no_loss(order, workers):
+def test_a_goodbye_is_no_loss_and_nobody_leaves_before_all_say_it(
+    order, workers
+):
     lost = _Losses()
     lifelines = workers.meet(free_addresses(3))
     for lifeline in lifelines:
         lifeline.watch(lost)
-    for index in order:
-        # Once: a goodbye so soon ends the thread that begins to watch with
-        # "Invalid file descriptor: -1", now and then.
-        lifelines[index].close()
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        closing = []
+        for index in order:
+            assert not any(future.done() for future in closing)
+            # Once: a goodbye so soon ended the thread that begins to watch
+            # with "Invalid file descriptor: -1", now and then.
+            closing.append(pool.submit(lifelines[index].close))
+        for future in closing:
+            future.result(LIMIT_S)
     join_watchers()
     lost.assert_no_more()
 
@@ -169,16 +177,50 @@ def test_a_loss_after_a_goodbye_is_told(workers):
         lost.assert_no_more()
 
 
-def test_the_own_goodbye_is_no_loss_and_ends_the_watch(workers):
+def test_a_worker_says_goodbye_and_waits_for_the_chiefs(workers):
     lost = _Losses()
     with _worker_and_raw_chief(workers) as (lifelines, end):
         lifelines.watch(lost)
-        lifelines.close()
-        assert line_from(end) == b"bye\n"
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            closing = pool.submit(lifelines.close)
+            assert line_from(end) == b"bye\n"
+            with pytest.raises(TimeoutError):
+                closing.result(0.3)
+            end.sendall(b"bye\n")
+            closing.result(LIMIT_S)
         assert end.recv(1) == b""
         join_watchers()
         lifelines.close()  # Twice is no harm.
     lost.assert_no_more()
+
+
+def test_the_chief_waits_for_the_goodbye_of_all(workers):
+    lost = _Losses()
+    with _chief_and_raw_workers(workers, 2) as (lifelines, ends):
+        lifelines.watch(lost)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            closing = pool.submit(lifelines.close)
+            ends[1].sendall(b"bye\n")
+            with pytest.raises(TimeoutError):
+                closing.result(0.3)
+            ends[0].sendall(b"bye\n")
+            closing.result(LIMIT_S)
+        for end in ends:
+            assert line_from(end) == b"bye\n"
+    lost.assert_no_more()
+
+
+@pytest.mark.parametrize("is_chief", [False, True])
+def test_who_is_lost_is_not_waited_for(is_chief, workers):
+    lost = _Losses()
+    meeting = _chief_and_raw_workers if is_chief else _worker_and_raw_chief
+    with meeting(workers) as (lifelines, ends):
+        lifelines.watch(lost)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            closing = pool.submit(lifelines.close)
+            (ends[0] if is_chief else ends).close()
+            closing.result(LIMIT_S)
+    assert " is lost: " in lost.next()[0]
 
 
 def test_a_goodbye_to_one_that_is_gone_is_no_error(workers):

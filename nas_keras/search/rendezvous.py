@@ -30,6 +30,7 @@ _KEEPALIVE = {  # Seconds; seconds; count: 20 s to notice a machine's end.
 _HELLO_S = 5.0  # Time to say hello, and to answer it.
 _SAY_EVERY_S = 10.0
 _SETTLE_S = 0.2
+_PARTING_S = 60.0  # Time that a starved worker has to say goodbye.
 _LOOK_EVERY_S = 0.2
 _WELCOME, _GO = b"welcome\n", b"go\n"
 _BYE, _FAILED, _ERROR = b"bye\n", b"failed ", b"error "
@@ -53,6 +54,7 @@ class Lifelines:
     def __init__(self, peers: dict[int, socket.socket]):
         self._peers = peers
         self._is_closed = threading.Event()
+        self._watcher: threading.Thread | None = None
 
     def watch(self, on_lost: OnLost) -> None:
         """Calls `on_lost` once, in a thread, when a peer is lost.
@@ -64,12 +66,13 @@ class Lifelines:
         selector = selectors.DefaultSelector()
         for index, peer in self._peers.items():
             selector.register(peer, selectors.EVENT_READ, index)
-        threading.Thread(
+        self._watcher = threading.Thread(
             target=self._watch,
             args=(selector, on_lost),
             name="lifelines",
             daemon=True,
-        ).start()
+        )
+        self._watcher.start()
 
     def _watch(self, selector: selectors.BaseSelector, on_lost: OnLost) -> None:
         with selector:
@@ -91,8 +94,17 @@ class Lifelines:
                         return
 
     def close(self) -> None:
-        """Says goodbye: what follows is not a loss."""
-        self._end(_BYE)
+        """Says goodbye, and returns when all have: what follows is no loss.
+
+        A worker that left before would take its end of TensorFlow's
+        connections along, and a peer may still wait for the last message.
+        """
+        is_chief = 0 not in self._peers
+        if not is_chief:
+            self._send(_BYE)
+        if self._watcher is not None:  # It ends when all peers have gone.
+            self._watcher.join(_PARTING_S)
+        self._end(_BYE if is_chief else b"")
 
     def fail(self, status: int) -> None:
         """Says that this worker has failed for good.
@@ -108,13 +120,14 @@ class Lifelines:
 
     def _end(self, farewell: bytes) -> None:
         self._is_closed.set()
+        self._send(farewell)
         for peer in self._peers.values():
-            try:
+            peer.close()
+
+    def _send(self, farewell: bytes) -> None:
+        for peer in self._peers.values():
+            with contextlib.suppress(OSError):  # It has gone already.
                 peer.sendall(farewell)
-            except OSError:
-                continue  # It has gone already.
-            finally:
-                peer.close()
 
 
 def _received(peer: socket.socket) -> tuple[bytes, str]:
