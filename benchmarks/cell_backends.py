@@ -43,7 +43,9 @@ _ROUNDS = flags.DEFINE_integer("rounds", 7, "Rounds.", lower_bound=1)
 
 _Call = Callable[[], None]
 _LAYERS: dict[str, Callable[[int, CellSpec], keras.layers.Layer]] = {
-    "ours": lambda units, cell: NASRNN(units, cell, True, use_bias=True),
+    "ours": lambda units, cell: NASRNN(
+        units, cell, return_sequences=True, use_bias=True
+    ),
     "unrolled": lambda units, cell: NASRNN(
         units, cell, True, use_bias=True, unroll=True
     ),

@@ -53,9 +53,13 @@ _PROBE = flags.DEFINE_string(
 
 _BATCH, _STEPS = 20, 35
 _LAYERS: dict[str, Callable[[str, int], keras.layers.Layer]] = {
-    "fast": lambda cell, units: NASRNN(units, cell, True),
-    "loops": lambda cell, units: NASRNN(units, cell, True, jit_compile=False),
-    "xla": lambda cell, units: NASRNN(units, cell, True, jit_compile=True),
+    "fast": lambda cell, units: NASRNN(units, cell, return_sequences=True),
+    "loops": lambda cell, units: NASRNN(
+        units, cell, return_sequences=True, jit_compile=False
+    ),
+    "xla": lambda cell, units: NASRNN(
+        units, cell, return_sequences=True, jit_compile=True
+    ),
     "plain": lambda cell, units: keras.layers.RNN(
         NASCell(units, cell), return_sequences=True
     ),

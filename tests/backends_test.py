@@ -53,7 +53,7 @@ for name in published_cells():
         np.testing.assert_allclose(found, expected, 1e-5, 1e-6)
 
 layers = [
-    NASRNN(3, "gru", True, dropout=0.1, recurrent_dropout=0.1),
+    NASRNN(3, "gru", return_sequences=True, dropout=0.1, recurrent_dropout=0.1),
     NASRNN(3, "nascell"),
 ]
 model = keras.Sequential([keras.Input((4, 5)), *layers])

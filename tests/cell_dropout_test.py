@@ -66,8 +66,13 @@ def test_dropout_is_reproducible_by_its_seed():
 def test_recurrent_dropout_masks_every_state_by_one_mask_a_sequence():
     equations = ["next_h = linear(h)", "next_c = linear(c)"]
     layer = NASRNN(
-        *(4, CellSpec("copy", equations), True, True),
-        **{"projection": 3, "recurrent_dropout": 0.5, "seed": 0},
+        4,
+        CellSpec("copy", equations),
+        return_sequences=True,
+        return_state=True,
+        projection=3,
+        recurrent_dropout=0.5,
+        seed=0,
     )
     layer.build((None, T, D))
     layer.set_weights([np.eye(3, 4), np.eye(4), np.eye(4, 3)])

@@ -269,7 +269,7 @@ def stacked(name):
     fast, plain = pair(name)
     cell = NASCell(H, name)
     stacks = (
-        Stack(fast, NASRNN(H, name, True, jit_compile=False)),
+        Stack(fast, NASRNN(H, name, return_sequences=True, jit_compile=False)),
         Stack(plain, keras.layers.RNN(cell, return_sequences=True)),
     )
     found = []

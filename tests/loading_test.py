@@ -36,8 +36,10 @@ def make_model():
         [
             keras.Input((T, D)),
             NASRNN(
-                *(H, "nascell", True),
-                **{"projection": P, "kernel_initializer": initializer},
+                H,
+                return_sequences=True,
+                projection=P,
+                kernel_initializer=initializer,
             ),
             keras.layers.RNN(NASCell(H, "only_here", use_bias=True)),
         ]

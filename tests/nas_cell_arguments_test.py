@@ -17,6 +17,7 @@ from nas_keras.cells import NASRNN
 from nas_keras.cells import CellSpec
 from nas_keras.cells import NASCell
 from nas_keras.cells import load_spec
+from nas_keras.cells.arguments import CELL_ARGUMENTS
 
 B, T, D, H, P = 3, 5, 4, 6, 2
 # The weights of EVERY_ROLE by their roles.
@@ -61,6 +62,30 @@ def test_rates_must_be_in_the_unit_interval(argument, rate):
     message = rf"{argument} must be in \[0, 1\).*{argument}={rate!r}"
     with pytest.raises(ValueError, match=message):
         NASCell(4, **{argument: rate})
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "return_sequences", "return_state", "go_backwards", "stateful",
+        "unroll", "zero_output_for_mask",
+    ],
+)  # fmt: skip
+def test_flags_of_the_layer_are_booleans_given_by_name(flag):
+    message = f"{flag} must be True or False. Received: {flag}='no'."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        NASRNN(4, **{flag: "no"})
+    assert getattr(NASRNN(4, **{flag: True}), flag) is True
+    with pytest.raises(TypeError, match="positional"):
+        NASRNN(4, "lstm", True)
+
+
+def test_arguments_of_the_cell_are_attributes_of_the_layer():
+    layer = NASRNN(H, "lstm", projection=P, dropout=0.1, seed=3)
+    assert (layer.units, layer.projection, layer.dropout) == (H, P, 0.1)
+    assert (layer.spec, layer.seed) == (load_spec("lstm"), 3)
+    for name in CELL_ARGUMENTS:
+        assert getattr(layer, name) == getattr(layer.cell, name)
 
 
 def test_unknown_cell_lists_the_published_ones():

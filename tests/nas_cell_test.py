@@ -89,6 +89,23 @@ def test_weights_are_those_that_the_documentation_names():
     assert cell.output_size == P
 
 
+def test_the_kernels_of_x_and_h_are_attributes():
+    cell = NASCell(H, "gru")
+    cell.build((None, D))
+    assert cell.kernel is cell.kernels["kernel"]
+    assert cell.recurrent_kernel is cell.kernels["recurrent_kernel"]
+    assert not hasattr(NASCell(H, "gru"), "kernel")  # As in LSTMCell.
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_single_state_needs_no_list(batch):
+    cell = NASCell(H, "gru")
+    x, h = normal(batch, D), normal(batch, H)
+    output, [state] = cell(x, h)
+    np.testing.assert_array_equal(output, cell(x, [h])[0])
+    np.testing.assert_array_equal(output, state)
+
+
 def test_bias_is_that_of_every_term_but_those_of_x():
     equations = ["next_h = linear(x) + 10 * linear(h) + 100 * linear(h * h)"]
     cell = NASCell(1, CellSpec("toy", equations, ["h"]), use_bias=True)
@@ -120,7 +137,9 @@ def gradients_of(layer, x):
 
 @pytest.mark.parametrize("use_bias", [False, True])
 def test_lstm_equals_that_of_keras_in_outputs_and_gradients(use_bias):
-    ours = built(NASRNN(H, "lstm", True, use_bias=use_bias), T, D)
+    ours = built(
+        NASRNN(H, "lstm", return_sequences=True, use_bias=use_bias), T, D
+    )
     theirs = keras.layers.LSTM(H, return_sequences=True, use_bias=use_bias)
     theirs.build((None, T, D))
     theirs.set_weights(ours.get_weights())
@@ -131,7 +150,9 @@ def test_lstm_equals_that_of_keras_in_outputs_and_gradients(use_bias):
 
 @pytest.mark.parametrize("use_bias", [False, True])
 def test_gru_equals_that_of_keras_in_outputs_and_gradients(use_bias):
-    ours = built(NASRNN(H, "gru", True, use_bias=use_bias), T, D)
+    ours = built(
+        NASRNN(H, "gru", return_sequences=True, use_bias=use_bias), T, D
+    )
     theirs = keras.layers.GRU(
         H, return_sequences=True, use_bias=use_bias, reset_after=False
     )
@@ -151,7 +172,13 @@ def test_gru_equals_that_of_keras_in_outputs_and_gradients(use_bias):
 
 @pytest.mark.parametrize("name", ["nascell", "lstm", "gru"])
 def test_rnn_equals_keras_rnn_of_the_cell(name):
-    ours = built(NASRNN(H, name, True, True, use_bias=True), T, D)
+    ours = built(
+        NASRNN(
+            H, name, return_sequences=True, return_state=True, use_bias=True
+        ),
+        T,
+        D,
+    )
     cell = NASCell(H, name, use_bias=True)
     theirs = keras.layers.RNN(cell, return_sequences=True, return_state=True)
     theirs.build((None, T, D))

@@ -18,7 +18,9 @@ B, T, D, H, P = 3, 5, 4, 6, 2
 
 
 def test_shapes_with_projection_are_known_before_and_after_a_call():
-    layer = NASRNN(H, "nascell", True, True, projection=P)
+    layer = NASRNN(
+        H, "nascell", return_sequences=True, return_state=True, projection=P
+    )
     symbolic = layer(keras.Input((T, D)))
     assert [t.shape for t in symbolic] == [(None, T, P), (None, P), (None, H)]
     values = layer(normal(B, T, D))
@@ -26,7 +28,9 @@ def test_shapes_with_projection_are_known_before_and_after_a_call():
 
 
 def test_masked_steps_are_skipped():
-    layer = built(NASRNN(H, "nascell", True, True), T, D)
+    layer = built(
+        NASRNN(H, "nascell", return_sequences=True, return_state=True), T, D
+    )
     x = normal(B, T, D)
     mask = np.ones((B, T), bool)
     mask[:, 3:] = False
@@ -37,7 +41,7 @@ def test_masked_steps_are_skipped():
 
 
 def test_masked_outputs_are_zero_on_demand():
-    layer = NASRNN(H, "lstm", True, zero_output_for_mask=True)
+    layer = NASRNN(H, "lstm", return_sequences=True, zero_output_for_mask=True)
     built(layer, T, D)
     mask = np.ones((B, T), bool)
     mask[:, 3:] = False
@@ -56,7 +60,9 @@ def test_mask_of_an_embedding_reaches_the_layer():
 
 
 def test_initial_state_goes_in_as_h_then_c_and_last_states_come_out():
-    layer = built(NASRNN(H, "lstm", True, True), T, D)
+    layer = built(
+        NASRNN(H, "lstm", return_sequences=True, return_state=True), T, D
+    )
     x = normal(B, T, D)
     output, h, c = layer(x)
     first, *states = layer(x[:, :2])
@@ -157,8 +163,10 @@ def test_cells_can_be_stacked_in_one_rnn():
 
 @pytest.mark.parametrize("name", ["nascell", "gru"])
 def test_mixed_precision_computes_in_bfloat16_and_keeps_float32(name):
-    layer = built(NASRNN(H, name, True, dtype="mixed_bfloat16"), T, D)
-    plain = NASRNN(H, name, True)
+    layer = built(
+        NASRNN(H, name, return_sequences=True, dtype="mixed_bfloat16"), T, D
+    )
+    plain = NASRNN(H, name, return_sequences=True)
     plain.build((None, T, D))
     plain.set_weights(layer.get_weights())
     output = layer(normal(B, T, D))

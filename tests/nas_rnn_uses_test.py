@@ -27,8 +27,8 @@ def test_fit_and_predict_of_a_stack_of_every_kind():
     name = "gru"
     found = []
     for make in (
-        lambda: NASRNN(H, name, True),
-        lambda: NASRNN(H, name, True, jit_compile=False),
+        lambda: NASRNN(H, name, return_sequences=True),
+        lambda: NASRNN(H, name, return_sequences=True, jit_compile=False),
         lambda: keras.layers.RNN(NASCell(H, name), return_sequences=True),
     ):
         model = keras.Sequential([keras.Input((T, D)), make(), make()])
@@ -127,7 +127,9 @@ def test_layers_of_one_cell_keep_the_lengths_of_their_own_inputs():
         model = keras.Sequential(
             [
                 keras.Input((length, D)),
-                NASRNN(H, "simple_rnn", True, jit_compile=False),
+                NASRNN(
+                    H, "simple_rnn", return_sequences=True, jit_compile=False
+                ),
                 keras.layers.LSTM(2, unroll=True),  # Asks for a known length.
             ]
         )

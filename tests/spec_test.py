@@ -68,7 +68,18 @@ def test_provenance_must_be_a_mapping(provenance):
         CellSpec("toy", RNN, ["h"], provenance)
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, math.nan, math.inf, b"a"])
+def _deep(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [object(), {1, 2}, math.nan, math.inf, b"a", "\ud800", _deep(100_000)],
+    ids=lambda value: type(value).__name__,
+)
 def test_provenance_must_be_json_able(value):
     with pytest.raises(ValueError, match="'toy': provenance must be JSON-able"):
         make_spec(*RNN, provenance={"a": [value]})

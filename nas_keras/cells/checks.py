@@ -55,8 +55,18 @@ def checked_bool(value: Any, name: str) -> bool:
     return value
 
 
-def checked_states(states: Sequence[Any], names: Sequence[str]) -> list[Any]:
-    """Returns the states of a call, one for each name."""
+def checked_states(states: Any, names: Sequence[str]) -> list[Any]:
+    """Returns the states of a call, one for each name.
+
+    Args:
+        states: A list or a tuple, or the tensor of a single state.
+        names: Of the states.
+
+    Raises:
+        ValueError: If there are more or fewer than names.
+    """
+    if not isinstance(states, list | tuple):
+        states = [states]
     if len(states) != len(names):
         raise ValueError(
             f"The states must be {list(names)}, in this order. Received: "
@@ -98,7 +108,12 @@ def json_copy(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} must be a mapping. Received: {value!r:.80}.")
     try:
-        return json.loads(json.dumps(dict(value), allow_nan=False))
+        text = json.dumps(dict(value), allow_nan=False, ensure_ascii=False)
+        return json.loads(text.encode())  # A file is UTF-8.
+    except RecursionError:
+        raise ValueError(
+            f"{name} must be JSON-able. Received: one nested too deeply."
+        ) from None
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name} must be JSON-able: {error}. Received: {value!r:.80}."

@@ -14,6 +14,7 @@ import keras
 # does not export.
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 
+from nas_keras.cells.arguments import WEIGHTS
 from nas_keras.cells.checks import checked_bool
 from nas_keras.cells.checks import checked_int
 from nas_keras.cells.checks import checked_rate
@@ -22,21 +23,6 @@ from nas_keras.cells.graph import LinearGroup
 from nas_keras.cells.graph import WidthError
 from nas_keras.cells.spec import CellSpec
 from nas_keras.cells.spec import load_spec
-
-_WEIGHTS = ("kernel", "recurrent", "bias", "projection")
-# The arguments of `NASCell` but for units and spec.
-CELL_ARGUMENTS = (
-    "projection",
-    "use_bias",
-    "dropout",
-    "recurrent_dropout",
-    "seed",
-    *(
-        f"{role}_{kind}"
-        for kind in ("initializer", "regularizer", "constraint")
-        for role in _WEIGHTS
-    ),
-)
 
 
 @keras.saving.register_keras_serializable(package="nas_keras")
@@ -79,7 +65,8 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
     Call arguments:
         inputs: Tensor [B, D].
         states: One tensor for each of `spec.states`, `h` [B, P], others
-            [B, H]; `[h, c]` as in `keras.layers.LSTMCell`.
+            [B, H]; `[h, c]` as in `keras.layers.LSTMCell`. A single one may
+            come without its list, as in `keras.layers.GRUCell`.
         training: Whether dropout applies.
 
     Returns:
@@ -202,6 +189,16 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
             for group in self.spec.graph.groups
         }
 
+    @property
+    def kernel(self) -> keras.Variable:
+        """The kernel of the terms of x, of a built cell."""
+        return self.kernels["kernel"]
+
+    @property
+    def recurrent_kernel(self) -> keras.Variable:
+        """The kernel of the terms of h, of a built cell."""
+        return self.kernels["recurrent_kernel"]
+
     def _add_weight(
         self, role: str, name: str, shape: tuple[int, ...]
     ) -> keras.Variable:
@@ -315,7 +312,7 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
         }
         for kind in ("initializer", "regularizer", "constraint"):
             serialize = getattr(keras, f"{kind}s").serialize
-            for role in _WEIGHTS:
+            for role in WEIGHTS:
                 value = getattr(self, f"{role}_{kind}")
                 config[f"{role}_{kind}"] = serialize(value)
         return {**super().get_config(), **config}

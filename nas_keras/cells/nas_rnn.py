@@ -4,6 +4,7 @@ Keras and NumPy only, so that every Keras backend can use it. On TensorFlow the
 loop is that of `fast_path.py`; elsewhere it is that of `keras.layers.RNN`.
 """
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,11 @@ import keras
 
 # As a module: it is still being imported if it was the first to need Keras.
 from nas_keras.cells import nas_cell
+from nas_keras.cells.arguments import CELL_ARGUMENTS
+from nas_keras.cells.checks import checked_bool
 from nas_keras.cells.spec import CellSpec
+
+_OF_CELL = ("units", "spec", *CELL_ARGUMENTS)
 
 
 @keras.saving.register_keras_serializable(package="nas_keras")
@@ -40,6 +45,8 @@ class NASRNN(keras.layers.RNN):
         **kwargs: Arguments of `NASCell` go to the cell, all others (`name`,
             `dtype`) to `keras.layers.RNN`.
 
+    Attributes: `cell`, the `NASCell`, and all arguments by their names.
+
     Call arguments:
         sequences: Tensor [B, T, D].
         initial_state: List of the states' tensors; zeros by default.
@@ -64,6 +71,7 @@ class NASRNN(keras.layers.RNN):
         self,
         units: int,
         spec: CellSpec | str | Mapping[str, Any] = "nascell",
+        *,
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
@@ -74,9 +82,15 @@ class NASRNN(keras.layers.RNN):
         **kwargs: Any,
     ) -> None:
         cell_arguments = {
-            key: kwargs.pop(key)
-            for key in nas_cell.CELL_ARGUMENTS
-            if key in kwargs
+            key: kwargs.pop(key) for key in CELL_ARGUMENTS if key in kwargs
+        }
+        flags = {
+            "return_sequences": return_sequences,
+            "return_state": return_state,
+            "go_backwards": go_backwards,
+            "stateful": stateful,
+            "unroll": unroll,
+            "zero_output_for_mask": zero_output_for_mask,
         }
         super().__init__(
             nas_cell.NASCell(
@@ -86,12 +100,7 @@ class NASRNN(keras.layers.RNN):
                 name="cell",
                 **cell_arguments,
             ),
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            unroll=unroll,
-            zero_output_for_mask=zero_output_for_mask,
+            **{name: checked_bool(flags[name], name) for name in flags},
             **kwargs,
         )
         self.input_spec = keras.layers.InputSpec(ndim=3)
@@ -117,13 +126,18 @@ class NASRNN(keras.layers.RNN):
         config = super().get_config()
         del config["cell"]
         cell_config = self.cell.get_config()
-        for key in ("units", "spec", *nas_cell.CELL_ARGUMENTS):
+        for key in _OF_CELL:
             config[key] = cell_config[key]
         return {**config, "jit_compile": self.jit_compile}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "NASRNN":
         return cls(**config)
+
+
+# As attributes of the layer too, as those of `keras.layers.LSTM` are.
+for _name in _OF_CELL:
+    setattr(NASRNN, _name, property(operator.attrgetter(f"cell.{_name}")))
 
 
 def _check_jit_compile(jit_compile: Any, unroll: bool) -> None:
