@@ -122,11 +122,12 @@ def test_noise_out_of_range_is_refused(make, value):
         make(small_space()).sample(np.array([[0.5, value, 0.5]]))
 
 
+@BOTH
 @pytest.mark.parametrize("shape", [(), (3,), (2, 1)])
-def test_an_advantage_of_another_shape_is_refused(shape):
+def test_an_advantage_of_another_shape_is_refused(make, shape):
     message = f"advantage must have the shape [2]. Received: {list(shape)}."
     with raises(message):
-        PolicyGradientController(small_space()).update(
+        make(small_space()).update(
             batch_of([[0, 0, 0], [1, 1, 1]]), np.zeros(shape)
         )
 

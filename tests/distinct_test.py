@@ -1,6 +1,7 @@
 """Tests of `search()`: what is met again has its first score."""
 
 import csv
+import itertools
 import json
 import math
 import threading
@@ -192,12 +193,17 @@ def test_what_cannot_be_decoded_is_decoded_no_more_than_told(tmp_path):
     first = {}
     for trial in trials:
         known = first.setdefault(trial.tokens, trial)
+        if (
+            known.spec is None
+            and known.id // BATCH_SIZE < trial.id // BATCH_SIZE
+        ):
+            known = first[trial.tokens] = trial
         assert trial.same_as == (None if known is trial else known.id)
         a, b = trial.tokens
         want = f"RuntimeError: no {a} twice" if a == b else None
         assert trial.evaluation.infeasible == want
         assert (trial.spec is None) == (a == b)
-    assert any(t.same_as is not None and t.spec is None for t in trials)
+    assert sum(t.spec is None for t in trials) > 1
     assert all(a != b for a, b in evaluator.asked)
     again = run_search(
         Learning(space_of_nine(_decode_or_fail)), workdir=tmp_path
@@ -206,7 +212,7 @@ def test_what_cannot_be_decoded_is_decoded_no_more_than_told(tmp_path):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_infeasible_is_so_again_and_counts(value):
+def test_what_is_infeasible_is_asked_again_in_later_steps_and_counts(value):
     rows = [(0, 1), (2, 2), (2, 2), (1, 1), (2, 2), (2, 2), (2, 2), (0, 1)]
     evaluator = Learning(
         space_of_nine(), lambda spec: value if spec["a"] == 2 else 1.0
@@ -222,11 +228,33 @@ def test_what_is_infeasible_is_so_again_and_counts(value):
             controller, evaluator, 8, batch_size=4, max_consecutive_failures=3
         ):
             trials.append(trial)
-    assert [t.same_as for t in trials] == [None, None, 1, None, 1, 1, 1]
+    assert [t.same_as for t in trials] == [None, None, 1, None, None, 4, 4]
     assert [t.evaluation.reward for t in trials] == [
         1.0, None, None, 1.0, None, None, None
     ]  # fmt: skip
-    assert evaluator.asked == [(0, 1), (2, 2), (1, 1)]
+    assert evaluator.asked == [(0, 1), (2, 2), (1, 1), (2, 2)]
+
+
+def test_what_failed_for_a_while_is_asked_again_when_it_is_met(tmp_path):
+    rows = [(0, 1), (2, 2), (2, 2), (1, 1), (2, 2), (0, 1), (2, 2), (2, 2)]
+
+    def trials(answers, limit):
+        values = iter(answers)
+        evaluator = Learning(space_of_nine(), lambda spec: next(values))
+        searching = search(
+            Scripted(space_of_nine(), rows), evaluator, 8, tmp_path,
+            batch_size=2,
+        )  # fmt: skip
+        return list(itertools.islice(searching, limit)), evaluator.asked
+
+    # Stopped between the failure and the next of its kind, or not.
+    found, asked = trials([1.0, math.nan], 2)
+    assert asked == [(0, 1), (2, 2)]
+    found, asked = trials([3.0, 4.0], None)
+    assert asked == [(2, 2), (1, 1)]
+    assert [t.same_as for t in found] == [None, None, None, None, 2, 0, 2, 2]
+    rewards = [t.evaluation.reward for t in found]
+    assert rewards == [1.0, None, 3.0, 4.0, 3.0, 1.0, 3.0, 3.0]
 
 
 # Two workers.

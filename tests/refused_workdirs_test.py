@@ -111,6 +111,27 @@ def test_a_journal_without_its_configuration_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "name",
+    ["report.html", "best_cell.json", "model.keras", "retraining/labels.csv"],
+)
+def test_a_folder_with_files_of_others_is_refused(name, tmp_path):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("of somebody else")
+    with raises("config.json is missing beside what a run would write over"):
+        run_search(tmp_path)
+    assert files_in(tmp_path) == {name: b"of somebody else"}
+
+
+def test_files_of_others_stay(tmp_path):
+    for name in ("book.txt", ".draft.v2.tmp"):
+        (tmp_path / name).write_text("of somebody else")
+    run_search(tmp_path)
+    for name in ("book.txt", ".draft.v2.tmp"):
+        assert (tmp_path / name).read_text() == "of somebody else"
+
+
+@pytest.mark.parametrize(
     ("data", "message"),
     [(b"{", "damaged, not JSON"), (b"[]", "damaged, it holds no 'run'")],
 )

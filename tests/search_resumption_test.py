@@ -1,6 +1,7 @@
 """Tests of `search()`: a workdir, with which it goes on as if never stopped."""
 
 import csv
+import itertools
 import json
 import os
 import re
@@ -18,11 +19,13 @@ from nas_keras.controllers import EMABaseline
 from nas_keras.controllers import PolicyGradientController
 from nas_keras.controllers import RandomController
 from nas_keras.search import FunctionEvaluator
+from nas_keras.search import search
 from nas_keras.spaces import tree_space
 from search_testing import BATCH_SIZE
 from search_testing import NUM_TRIALS
 from search_testing import files_in
 from search_testing import new_controller
+from search_testing import one_max_evaluator
 from search_testing import records_in
 from search_testing import run_search
 from search_testing import small_space
@@ -316,3 +319,29 @@ def test_a_search_killed_at_any_moment_equals_one_that_was_not(tmp_path):
     assert got.files == want.files
     for name in want.files:
         np.testing.assert_array_equal(got[name], want[name])
+
+
+def test_a_controller_that_has_learnt_is_named_and_its_search_goes_on(
+    tmp_path, caplog
+):
+    def trials(controller, folder, limit=None):
+        searching = search(
+            controller, one_max_evaluator(),
+            NUM_TRIALS, folder, batch_size=BATCH_SIZE,
+        )  # fmt: skip
+        return [t.tokens for t in itertools.islice(searching, limit)]
+
+    controller = new_controller()
+    first = trials(controller, None)
+    assert not caplog.messages
+    learnt = controller.state()
+    want = trials(controller, tmp_path / "whole")
+    assert want != first
+    assert "has learnt already" in caplog.text
+    controller.restore(learnt)
+    controller.has_learnt = True
+    trials(controller, tmp_path / "stopped", 2)
+    # It begins with what the controller had learnt, in another process too.
+    caplog.clear()
+    assert trials(new_controller(), tmp_path / "stopped") == want
+    assert not caplog.messages

@@ -40,9 +40,15 @@ class Controller(abc.ABC):
     Args:
         space: The `Space` to propose from.
 
+    Attributes:
+        has_learnt: Whether `update` has changed what it proposes, since it
+            was made or restored.
+
     Raises:
         ValueError: If `space` is not a `Space`.
     """
+
+    has_learnt = False
 
     def __init__(self, space: Space):
         if not isinstance(space, Space):
@@ -113,6 +119,26 @@ class Controller(abc.ABC):
             )
         return float32_below_one(noise)
 
+    def check_advantage(
+        self, samples: Samples, advantage: np.ndarray
+    ) -> np.ndarray:
+        """Returns `advantage` as float32 [B].
+
+        Raises:
+            ValueError: If it is not [B] or not finite.
+        """
+        advantage = np.asarray(advantage, np.float32)
+        if advantage.shape != (len(samples.tokens),):
+            raise ValueError(
+                f"advantage must have the shape [{len(samples.tokens)}]. "
+                f"Received: {list(advantage.shape)}."
+            )
+        if not np.isfinite(advantage).all():
+            raise ValueError(
+                f"advantage must be finite. Received: {advantage.tolist()}."
+            )
+        return advantage
+
 
 def float32_below_one(uniform: np.ndarray) -> np.ndarray:
     """Returns numbers in [0, 1) as float32, none of them rounded up to 1."""
@@ -126,6 +152,7 @@ class _WithoutState(Controller):
     def update(
         self, samples: Samples, advantage: np.ndarray
     ) -> dict[str, float]:
+        self.check_advantage(samples, advantage)
         return {"entropy_nats": float(samples.entropy.sum(axis=1).mean())}
 
     def state(self) -> dict[str, np.ndarray]:

@@ -181,17 +181,9 @@ class PolicyGradientController(Controller):
         self, samples: Samples, advantage: np.ndarray
     ) -> dict[str, float]:
         tokens = self._check_tokens(samples.tokens)
-        advantage = np.asarray(advantage, np.float32)
-        if advantage.shape != tokens.shape[:1]:
-            raise ValueError(
-                f"advantage must have the shape [{len(tokens)}]. Received: "
-                f"{list(advantage.shape)}."
-            )
-        if not np.isfinite(advantage).all():
-            raise ValueError(
-                f"advantage must be finite. Received: {advantage.tolist()}."
-            )
+        advantage = self.check_advantage(samples, advantage)
         old_log_prob = np.asarray(samples.log_prob, np.float32)
+        self.has_learnt = True
         parts = [
             self._update(tokens[rows], old_log_prob[rows], advantage[rows])
             for rows in self._minibatches(len(tokens))
@@ -248,6 +240,7 @@ class PolicyGradientController(Controller):
                 )
         for name, variable in variables.items():
             variable.assign(state[name])
+        self.has_learnt = False  # What it is now, a caller knows.
 
     def config(self) -> dict[str, Any]:
         return dict(self._config)

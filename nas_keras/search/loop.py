@@ -217,9 +217,15 @@ class _Run:
 
     def _open(self) -> int:
         """Takes over what is finished; returns the step to go on with."""
-        opening = self._shared(
-            self.store.opening() if self.store else Opening({})
-        )
+        opening = self.store.opening() if self.store else Opening({})
+        if self.controller.has_learnt and not opening.state:
+            logging.warning(
+                "The controller has learnt already, and this search begins "
+                "with that: for searches apart, make a controller for each."
+            )
+            if self.store is not None and not opening.records:
+                self.store.keep_beginning(self._state())
+        opening = self._shared(opening)
         if not self.evaluator.open(self.folder, opening.step, self.cluster):
             logging.warning(
                 "What the evaluator had learnt is damaged or gone; replaying "

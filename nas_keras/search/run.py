@@ -172,6 +172,7 @@ def _best_found(
         "run": str(workdir),
         "found_by": candidate.origin,
         "trial": candidate.trial,
+        "reward": candidate.reward,
         f"retrained_{subject.figure}": sign * figure,
     }
     return dataclasses.replace(candidate.spec, provenance=provenance)

@@ -112,7 +112,11 @@ class StepTrials:
     def _same_as(
         self, trial_id: int, rows: Mapping[int, np.ndarray]
     ) -> int | None:
-        """Returns the first trial of the same architecture, if it counts."""
+        """Returns the first trial of the same architecture, if it counts.
+
+        One that failed in an earlier step does not: perhaps what it needed
+        was not there for a while.
+        """
         record = self.records.get(trial_id)
         if record is None:
             tokens = tuple(rows[trial_id].tolist())
@@ -121,6 +125,9 @@ class StepTrials:
         else:
             key = architecture_key(record["tokens"], record["fingerprint"])
         first = self._first.setdefault(key, trial_id)
+        known = self._evaluations.get(first)
+        if known is not None and known.infeasible is not None:
+            self._first[key] = first = trial_id
         if record is not None:
             return record.get("same_as")  # Not of older journals.
         return first if self.is_reusing and first != trial_id else None

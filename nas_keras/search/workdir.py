@@ -203,6 +203,10 @@ class Workdir:
             )
             self._pending.remove([pending_key(trial.id) for trial in new])
 
+    def keep_beginning(self, state: dict[str, np.ndarray]) -> None:
+        """Writes the state before the first update, where it is no new one."""
+        checkpoints.save(self._folder / "checkpoints", 0, state)
+
     def keep_update(
         self, step: int, record: Mapping[str, Any], state: dict[str, np.ndarray]
     ) -> None:

@@ -24,8 +24,15 @@ from nas_keras.version import __version__
 # What a program tells the workers that it starts: its own command.
 COMMAND_VARIABLE = "NAS_KERAS_COMMAND"
 
-# What there is only if there was a configuration.
-_OF_A_RUN = ("trials.jsonl", "trials.jsonl.sha256", "checkpoints", "pending")
+# What runs write over or remove, so that without a configuration they may not
+# begin beside it: it is what an earlier one has left, or somebody else's.
+_OF_A_RUN = """
+    trials.jsonl trials.jsonl.sha256 steps.jsonl workers.jsonl retrained.jsonl
+    checkpoints pending pending_retraining retraining shared_weights random
+    derived best_cell.json best_network.json trials.csv finished.json
+    report.html best epochs model model.keras history.csv
+    learning_curve.png metrics.json result.json rollbacks.json
+""".split()
 
 
 def check(
@@ -86,10 +93,12 @@ def _stored(workdir: Path) -> dict[str, Any] | None:
     """Returns the configuration a workdir was written by, if it was."""
     path = workdir / "config.json"
     if not path.exists():
-        if any((workdir / name).exists() for name in _OF_A_RUN):
+        found = [name for name in _OF_A_RUN if (workdir / name).exists()]
+        if found:
             raise ValueError(
-                f"{path} is missing beside what a run has left. Restore it "
-                "from a copy, or choose another workdir; nothing was changed."
+                f"{path} is missing beside what a run would write over: "
+                f"{found}. Restore it from a copy, if they are of a run, or "
+                "choose another workdir; nothing was changed."
             )
         return None
     stored = files.read_json(path)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ def temporary_path(path: Path, suffix: str = "") -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp{suffix}")
 
 
+# Their names, with the suffixes that writers want.
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.keras)?", re.S)
+
+
 def sync_folder(folder: Path) -> None:
     """Puts the names in a folder on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -48,8 +53,8 @@ def sync_folder(folder: Path) -> None:
 
 def remove_temporary(folder: Path) -> None:
     """Removes what writers that were killed have left in a folder."""
-    for suffix in ("tmp", "tmp.keras"):
-        for path in folder.glob(f".*.*.{suffix}"):
+    for path in folder.glob(".*.tmp*"):
+        if _TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 
