@@ -16,7 +16,7 @@ from raising import raises
 
 _PAIRS = (("a cat", "eine Katze"), ("a dog", "ein Hund"))
 # Letters, and what `str.strip` or `str.splitlines` knows.
-_LINE = st.text(" \t\r\x0b\x1c\x85\xa0\u2028aé漢🙂<", max_size=5)
+_LINE = st.text(" \u2581\t\r\x0b\x1c\x85\xa0\u2028aé漢🙂<", max_size=5)
 
 
 def _corpus(**changed):
@@ -153,27 +153,33 @@ def test_sha256_is_the_same_on_every_machine():
     assert corpus.sha256 == hashlib.sha256(want.encode("ascii")).hexdigest()
 
 
+def _is_text(line):
+    return any(not c.isspace() and c != "\u2581" for c in line)
+
+
 @given(st.lists(st.tuples(_LINE, _LINE)))
 def test_pairs_without_text_on_a_side_are_counted_and_left_out(pairs):
     kept, dropped = parallel.without_empty(iter(pairs))
     stripped = [(one.strip(), two.strip()) for one, two in pairs]
-    assert list(kept) == [(one, two) for one, two in stripped if one and two]
+    assert list(kept) == [pair for pair in stripped if all(map(_is_text, pair))]
     assert dropped == len(pairs) - len(kept)
 
 
 def test_a_corpus_of_parts_tells_what_it_left_out(caplog):
     parts = {
         "test": [("a", "b")],
-        "train": iter([(" a\n", "b "), ("", "b"), ("a", "\t")]),
+        "train": iter(
+            [(" a\n", "b "), ("", "b"), ("a", "\t"), ("\u2581 \u2581", "b")]
+        ),
         "validation": (("c", "d"),),
     }
     with caplog.at_level(logging.WARNING):
         corpus = parallel.parallel_corpus(parts, "en", "de", name="x")
     assert (corpus.train, corpus.test) == ((("a", "b"),), (("a", "b"),))
     assert corpus.validation == (("c", "d"),)
-    assert corpus.dropped == {"train": 2, "validation": 0, "test": 0}
+    assert corpus.dropped == {"train": 3, "validation": 0, "test": 0}
     assert [record.getMessage() for record in caplog.records] == [
-        "x: left out 2 of the 3 pairs of part 'train': a side is empty."
+        "x: left out 3 of the 4 pairs of part 'train': a side is empty."
     ]
 
 

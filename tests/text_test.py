@@ -79,6 +79,12 @@ class TestBuildCorpus:
         assert corpus.train[:6].tolist() == [3, 2, 1, 2, 1, 3]
         assert corpus.vocabulary == ("<unk>", "<eos>", "b", "a")
 
+    def test_page_breaks_and_their_like_end_no_line(self):
+        broken = "a\x0cb\u2028a\x85b\x1ca b\r" * 20
+        corpus = text.build_corpus(broken, "word", name="x")
+        assert corpus.train[:8].tolist() == [2, 3, 2, 3, 2, 3, 1, 2]
+        assert corpus.encode("a\x0cb").tolist() == [2, 3]
+
     def test_special_tokens_written_in_the_text_are_the_special_tokens(self):
         corpus = text.build_corpus("a <unk> <eos>\n" * 20, "word", name="x")
         assert corpus.vocabulary == ("<unk>", "<eos>", "a")

@@ -37,6 +37,7 @@ from absl import flags
 
 from nas_keras.cells.spec import load_spec
 from nas_keras.data.parallel import ParallelCorpus
+from nas_keras.data.parallel import has_text
 from nas_keras.data.parallel_sources import open_pairs
 from nas_keras.data.sources import read_text_file
 from nas_keras.search import cluster
@@ -304,12 +305,13 @@ def _checked_translation() -> tuple[str, list[str]]:
     command_line.check_output(flags, "alignment", ".png")
     text = read_text_file(path, "translate")
     lines = [line.strip() for line in text.removesuffix("\n").split("\n")]
-    if not all(lines):
-        raise ValueError(
-            "Each line of --translate must have text. Received: "
-            f"--translate={path!r}, whose line {lines.index('') + 1} of "
-            f"{len(lines)} is empty."
-        )
+    for number, line in enumerate(lines, start=1):
+        if not has_text(line):
+            raise ValueError(
+                "Each line of --translate must have text. Received: "
+                f"--translate={path!r}, whose line {number} of {len(lines)} is "
+                "empty."
+            )
     if not (pathlib.Path(folder) / "model.keras").is_file():
         raise ValueError(
             "--model must be a folder that a training has written, with "

@@ -140,8 +140,16 @@ def without_empty(pairs: Iterable[Pair]) -> tuple[tuple[Pair, ...], int]:
     ((('a cat', 'eine Katze'),), 2)
     """
     stripped = [(source.strip(), target.strip()) for source, target in pairs]
-    kept = tuple(pair for pair in stripped if all(pair))
+    kept = tuple(pair for pair in stripped if all(map(has_text, pair)))
     return kept, len(stripped) - len(kept)
+
+
+def has_text(line: str) -> bool:
+    """Returns whether a line is more than blanks, as `Subwords` sees them.
+
+    It writes a blank as U+2581, and takes that for one.
+    """
+    return bool(line.replace("\u2581", " ").strip())
 
 
 def check_languages(
@@ -161,7 +169,7 @@ def _is_pair(pair: Any) -> bool:
         and len(pair) == 2
         and all(
             isinstance(text, str)
-            and text
+            and has_text(text)
             and text == text.strip()
             and "\n" not in text
             for text in pair

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -23,6 +24,7 @@ LEVELS = ("char", "word")
 
 # Ids 0 (what the training part lacks) and 1 (the end of a line of words).
 _SPECIALS = {"char": ("<unk>",), "word": ("<unk>", "<eos>")}
+_LINE_END = re.compile(r"\r\n|\r|\n")
 PARTS = ("train", "validation", "test")  # In the order of the text.
 
 
@@ -196,7 +198,8 @@ def corpus_of_parts(
 def _tokens(text: str, level: str) -> Sequence[str]:
     if level == "char":
         return text
-    lines = filter(None, map(str.split, text.splitlines()))
+    # Not `splitlines`: a page break, for one, ends no line.
+    lines = filter(None, map(str.split, _LINE_END.split(text)))
     return [word for line in lines for word in (*line, "<eos>")]
 
 
