@@ -41,6 +41,8 @@ def test_a_number_is_the_reward(value):
         (True, "the reward is not a number: True"),
         ("0.5", "the reward is not a number: '0.5'"),
         (np.True_, "the reward is not a number: np.True_"),
+        (np.array(True), r"the reward is not a number: array\(True\)"),
+        (np.array("3"), r"the reward is not a number: array\('3'"),
         (np.complex64(1), "the reward is not a number: "),
         (1j, "the reward is not a number: 1j"),
         ([1.0], r"the reward is not a number: \[1.0\]"),

@@ -1,11 +1,13 @@
 """Tests of what a report reads: the files of a run, gaps in them, damage."""
 
+import hashlib
 import math
 
 from absl.testing import absltest
 from absl.testing import parameterized
 
 from nas_keras import report
+from nas_keras.storage import guards
 from report_testing import EQUATIONS
 from report_testing import RunFolderTest
 from report_testing import json_retrained
@@ -95,6 +97,20 @@ class ReadRunTest(RunFolderTest):
         run = report.read_run(self.workdir)
         self.assertLen(run.trials, 40)
         self.assertIn("trials.jsonl line 41 is unfinished", run.notes[0])
+
+    def test_a_journal_that_was_cut_is_refused_and_one_that_grows_is_not(self):
+        self.write_run()
+        path = self.workdir / "random" / "trials.jsonl"
+        data = path.read_bytes()
+        guards.write(path, len(data), hashlib.sha256(data).hexdigest())
+        lines = data.splitlines(keepends=True)
+        path.write_bytes(data + lines[0].replace(b'"id": 0', b'"id": 40'))
+        self.assertLen(report.read_run(self.workdir).random_trials, 41)
+        path.write_bytes(b"".join(lines[:3]))
+        with self.assertRaisesRegex(
+            ValueError, r"random/trials\.jsonl is damaged: its first \d+ bytes"
+        ):
+            report.read_run(self.workdir)
 
     def test_damage_elsewhere_names_file_and_line(self):
         self.write_run()

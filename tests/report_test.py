@@ -231,6 +231,13 @@ class ProgramTest(RunFolderTest):
                 self.assertEmpty(result.stdout)
         self.assertFalse((self.workdir / "report.html").exists())
 
+    def test_a_report_that_cannot_be_written_is_the_disks_error(self):
+        self.write_run()
+        (self.workdir / "report.html").mkdir()
+        result = self.refusing.run(str(self.workdir), cwd=_ROOT)
+        self.assertEqual(result.returncode, 74, result.stderr)
+        self.assertRegex(result.stderr, r"nas-report: .*report\.html")
+
 
 if __name__ == "__main__":
     absltest.main()

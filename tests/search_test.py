@@ -185,6 +185,7 @@ def test_any_small_table_is_learned_whatever_the_rewards_scale(
         ("seed", -1, "an int of at least 0, below 2**63"),
         ("seed", 0.5, "an int of at least 0, below 2**63"),
         ("evaluation_seed", -3, "an int of at least 0, below 2**63"),
+        ("workdir", "", "a path or None"),
     ],
 )
 def test_arguments_are_checked_when_search_is_called(argument, value, rule):
@@ -194,3 +195,12 @@ def test_arguments_are_checked_when_search_is_called(argument, value, rule):
         search(
             RandomController(small_space()), one_max_evaluator(), **arguments
         )
+
+
+@pytest.mark.parametrize("settings", [{"a": {1, 2}}, {"a": math.nan}, [1]])
+def test_settings_that_json_cannot_hold_are_refused(settings):
+    with raises("settings must be "):
+        search(
+            RandomController(small_space()), one_max_evaluator(), 4,
+            settings=settings,
+        )  # fmt: skip

@@ -6,7 +6,7 @@ search may still be running: the report then shows what there is so far.
 Example:
   nas-report runs/demo
 
-Exit status: 0 done, 2 bad input.
+Exit status: 0 done, 2 bad input, 74 the disk failed.
 """
 
 import pathlib
@@ -27,12 +27,14 @@ def main(argv: Sequence[str]) -> None:
 
     Raises:
         SystemExit: With status 2, after one line on stderr, if the arguments
-            or the run's files are bad.
+            or the run's files are bad; with 74 if the disk fails.
     """
     try:
         _write(argv[1:])
-    except (ImportError, OSError, ValueError) as error:
+    except (ImportError, ValueError) as error:
         stopping.fail(_NAME, str(error), stopping.USAGE)
+    except OSError as error:
+        stopping.fail(_NAME, str(error), stopping.DISK)
 
 
 def _write(arguments: Sequence[str]) -> None:

@@ -206,6 +206,12 @@ def _say_ignored(config: SearchConfig) -> None:
     """Says which flags have no effect; comparisons may share a command."""
     for name, where in config.ignored(_OF_SEARCH.given()).items():
         _say(f"--{name} has no effect {where}")
+    if config.num_trials < config.batch_size:
+        _say(
+            "The controller learns nothing: an update takes batch_size="
+            f"{config.batch_size} children. Received: --trials="
+            f"{config.num_trials}."
+        )
     num_steps = -(-config.num_trials // config.batch_size)
     num_phases = -(-num_steps // config.steps_per_phase)
     if config.evaluator == "shared" and num_phases < config.num_phases:

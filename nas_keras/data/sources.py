@@ -87,6 +87,8 @@ def read_text_file(
         problem = f"cannot be read: {e.strerror}"
     except UnicodeDecodeError as e:
         problem = f"has bad byte {data[e.start]:#04x} at byte offset {e.start}"
+        if data.startswith(b"\x1f\x8b"):
+            problem = "is compressed by gzip: unpack it first"
     else:
         if 0 in data:
             problem = f"is binary: a NUL at byte offset {data.index(0)}"

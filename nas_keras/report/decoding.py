@@ -10,6 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 from typing import TypeVar
 
+from absl import logging
+
+from nas_keras.storage import guards
+
 _Record = TypeVar("_Record")
 _REQUIRED = object()
 _MAX_SHOWN = 80  # Characters of a received value in an error message.
@@ -30,12 +34,11 @@ def read_lines(
         notes: A sentence is added for a last line that was skipped.
 
     Raises:
-        ValueError: If another line cannot be decoded.
+        ValueError: If another line cannot be decoded, or the file is not what
+            was written.
     """
-    path = folder / name
-    if not path.is_file():
-        return ()
-    lines = path.read_bytes().split(b"\n")
+    whole = guards.read_guarded(folder / name, tell=logging.debug)
+    lines = whole.split(b"\n")
     records = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():

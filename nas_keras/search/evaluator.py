@@ -173,7 +173,9 @@ def guarded(
 
 
 def _is_reward(value: Any) -> bool:
-    """Returns whether a value is a real number, or an array or tensor."""
+    """Returns whether a value is a real number, or an array or tensor of it."""
+    if isinstance(value, np.ndarray):
+        value = value.dtype.type(0)
     if isinstance(value, bool | np.generic):
         return isinstance(value, np.integer | np.floating)
     return isinstance(value, SupportsFloat)

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import os
-import zlib
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from absl import logging
 
+from nas_keras.storage import guards
 from nas_keras.storage.files import sync_folder
 from nas_keras.storage.files import write_atomically
 
@@ -35,13 +35,11 @@ class Journal:
 
     def __init__(self, path: Path, required: Mapping[str, tuple[type, ...]]):
         self.path = path
-        self._guard = path.with_name(path.name + ".sha256")
         self.records: list[dict[str, Any]] = []
-        data = path.read_bytes() if path.exists() else b""
+        data = guards.read_guarded(path)
         whole = data.rfind(b"\n") + 1
         for number, line in enumerate(data[:whole].splitlines(), start=1):
             self.records.append(_decode(line, path, number, required))
-        self._check(data)
         if whole < len(data):
             logging.warning(
                 "%s: dropping the last line, which a crash cut short: %r.",
@@ -79,40 +77,12 @@ class Journal:
         self._digest.update(lines)
         self._num_bytes += len(lines)
         self.records += map(dict, records)
-        write_atomically(
-            self._guard,
-            _sealed(f"{self._num_bytes} {self._digest.hexdigest()}"),
-        )
-
-    def _check(self, data: bytes) -> None:
-        """Compares the file with its guard."""
-        if not self._guard.exists():
-            if data:
-                logging.warning("%s has no guard; taken as it is.", self.path)
-            return
-        text = self._guard.read_bytes().decode(errors="replace")
-        fields = text.split()
-        if len(fields) != 3 or text.encode() != _sealed(" ".join(fields[:2])):
-            logging.warning("%s is damaged; not looked at.", self._guard)
-            return
-        written = data[: int(fields[0])]
-        if hashlib.sha256(written).hexdigest() != fields[1]:
-            raise ValueError(
-                f"{self.path} is damaged: its first {int(fields[0])} bytes are "
-                f"not those that were written (see {self._guard.name}); it "
-                f"has {len(data)}. Restore the file from a copy; nothing was "
-                "changed."
-            )
+        guards.write(self.path, self._num_bytes, self._digest.hexdigest())
 
     def _cut(self, num_bytes: int) -> None:
         with open(self.path, "r+b") as file:
             file.truncate(num_bytes)
             os.fsync(file.fileno())
-
-
-def _sealed(text: str) -> bytes:
-    """Returns a line with a checksum of its own."""
-    return f"{text} {zlib.crc32(text.encode()):08x}\n".encode()
 
 
 def write_csv(path: Path, records: Sequence[Mapping[str, Any]]) -> None:

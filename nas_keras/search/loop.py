@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from nas_keras.cells.checks import json_copy
 from nas_keras.controllers.baseline import BaselineState
 from nas_keras.controllers.baseline import EMABaseline
 from nas_keras.controllers.controller import Controller
@@ -122,6 +123,10 @@ def search(
         ("evaluation_seed", evaluation_seed, 0),
     ):
         _check_int(name, value, low)
+    if workdir is not None and not os.fspath(workdir):
+        raise ValueError(
+            f"workdir must be a path or None. Received: workdir={workdir!r}."
+        )
     cluster = cluster or Cluster()
     if batch_size < cluster.size:
         raise ValueError(
@@ -135,7 +140,7 @@ def search(
     )  # fmt: skip
     return run.trials(
         None if workdir is None else Path(workdir),
-        run.config(settings or {}),
+        run.config(json_copy(settings or {}, "settings")),
         is_held,
     )
 
