@@ -20,6 +20,7 @@ from nas_keras.data.subwords import Subwords
 from nas_keras.report import curves
 from nas_keras.report.ranking import rank_correlation
 from nas_keras.search import stopping
+from nas_keras.storage.scalar_log import ScalarLog
 from nas_keras.tasks.translation_scores import scores_of
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -145,7 +146,7 @@ _USES = [
     ("matplotlib", "report", _plot_alignment),
     ("matplotlib", "report", _plot_rewards),
     ("scipy", "report", lambda _: rank_correlation([1, 2, 3], [3, 1, 2])),
-    ("tensorboard", "tensorboard", report.ScalarLog),
+    ("tensorboard", "tensorboard", ScalarLog),
     ("sklearn", "images", lambda _: open_images("digits")),
     ("PIL", "images", read_image_folder),
     ("babel", "translation", lambda _: embedded_pairs()),

@@ -321,6 +321,31 @@ def test_a_search_killed_at_any_moment_equals_one_that_was_not(tmp_path):
         np.testing.assert_array_equal(got[name], want[name])
 
 
+def test_events_of_tensorboard_hold_trials_and_updates(tmp_path):
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    )
+    stop_after(tmp_path, 5)
+    trials, *_ = run_search(tmp_path)
+    run_search(tmp_path)  # Nothing is new.
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    found = events.Scalars("trial/reward")
+    assert [event.step for event in found] == [t.id for t in trials]
+    rewards = [t.evaluation.reward for t in trials]
+    assert [event.value for event in found] == pytest.approx(rewards)
+    steps = [
+        json.loads(line)
+        for line in (tmp_path / "steps.jsonl").read_text().splitlines()
+    ]
+    for name in ("baseline", "entropy_nats"):
+        found = events.Scalars(f"update/{name}")
+        assert [event.step for event in found] == [s["step"] for s in steps]
+        want = [s[name] for s in steps]
+        assert [event.value for event in found] == pytest.approx(want, 1e-5)
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 2
+
+
 def test_a_controller_that_has_learnt_is_named_and_its_search_goes_on(
     tmp_path, caplog
 ):

@@ -15,7 +15,6 @@ from nas_keras.report.run_files import read_run
 from nas_keras.report.tables import RetrainedRow
 from nas_keras.report.tables import format_table
 from nas_keras.report.tables import summarise_retrained
-from nas_keras.report.training import ScalarLog
 from nas_keras.report.training import plot_history
 from nas_keras.report.training import recorded
 from nas_keras.report.training import write_epochs
@@ -28,7 +27,6 @@ __all__ = (
     "RankCorrelation",
     "RetrainedRow",
     "RunFiles",
-    "ScalarLog",
     "WorkerRow",
     "describe_ranking",
     "describe_result",

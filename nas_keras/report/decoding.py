@@ -37,7 +37,7 @@ def read_lines(
         ValueError: If another line cannot be decoded, or the file is not what
             was written.
     """
-    whole = guards.read_guarded(folder / name, tell=logging.debug)
+    whole, seal = guards.read(folder / name)
     lines = whole.split(b"\n")
     records = []
     for number, line in enumerate(lines, start=1):
@@ -53,6 +53,7 @@ def read_lines(
             notes.append(f"{where} is unfinished and was skipped.")
             continue
         records.append(make(data, where))
+    guards.check(folder / name, whole, seal, tell=logging.debug)
     return tuple(records)
 
 

@@ -9,7 +9,6 @@ import dataclasses
 import importlib.util
 import io
 import math
-import time
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -18,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nas_keras import libraries
 from nas_keras.report.figures import new_figure
 from nas_keras.storage.files import write_atomically
+from nas_keras.storage.scalar_log import ScalarLog
 
 _Epoch = Mapping[str, float]
 
@@ -129,47 +128,10 @@ def recorded(
         if is_new() and writes:
             write_epochs(rows, workdir)
             if log:
-                log.add(rows[-1], time.time())
+                step = rows[-1]["epoch"]
+                values = {k: v for k, v in rows[-1].items() if k != "epoch"}
+                log.add(int(step), values)
     if writes:
         write_epochs(rows, workdir)
     if log:
         log.close()
-
-
-class ScalarLog:
-    """Writes numbers of epochs as TensorBoard events.
-
-    Args:
-        folder: Of the event files; it need not exist.
-
-    Raises:
-        ImportError: If the package tensorboard is not installed.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        with libraries.needed("Events need tensorboard", "tensorboard"):
-            from tensorboard.compat.proto import event_pb2
-            from tensorboard.compat.proto import summary_pb2
-            from tensorboard.summary.writer import event_file_writer
-
-        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
-        self._writer = event_file_writer.EventFileWriter(str(folder))
-
-    def add(self, epoch: _Epoch, wall_time_s: float) -> None:
-        """Writes the numbers of an epoch."""
-        values = [
-            self._summary.Value(tag=name, simple_value=float(value))
-            for name, value in epoch.items()
-            if name != "epoch"
-        ]
-        event = self._event(
-            step=int(epoch["epoch"]),
-            wall_time=wall_time_s,
-            summary=self._summary(value=values),
-        )
-        self._writer.add_event(event)
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Ends the file."""
-        self._writer.close()

@@ -36,10 +36,11 @@ class Journal:
     def __init__(self, path: Path, required: Mapping[str, tuple[type, ...]]):
         self.path = path
         self.records: list[dict[str, Any]] = []
-        data = guards.read_guarded(path)
+        data, seal = guards.read(path)
         whole = data.rfind(b"\n") + 1
         for number, line in enumerate(data[:whole].splitlines(), start=1):
             self.records.append(_decode(line, path, number, required))
+        guards.check(path, data, seal)
         if whole < len(data):
             logging.warning(
                 "%s: dropping the last line, which a crash cut short: %r.",

@@ -207,15 +207,16 @@ class _Run:
             return
         if self.cluster.is_chief:
             configuration.check(folder, config)
-        with (
-            contextlib.nullcontext() if is_held else held(folder, self.cluster)
-        ):
+        with contextlib.ExitStack() as stack:
+            if not is_held:
+                stack.enter_context(held(folder, self.cluster))
             self.folder = folder
             self.pending = Pending(folder / "pending")
             if self.cluster.is_chief:
                 self.store = Workdir(
                     folder, config, self.num_trials, self.batch_size
                 )
+                stack.callback(self.store.close)
             yield from self._steps(self._open())
             if self.store is not None:
                 self.store.finish(owns_best=not is_held)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import time
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from nas_keras.storage import checkpoints
 from nas_keras.storage import configuration
 from nas_keras.storage import files
 from nas_keras.storage import locks
+from nas_keras.storage.scalar_log import ScalarLog
 
 # Files of the best architecture of a search.
 BEST_CELL, BEST_NETWORK = "best_cell.json", "best_network.json"
@@ -126,6 +128,7 @@ class Workdir:
         self._steps = Journal(folder / "steps.jsonl", {"step": (int,)})
         self._workers = _statistics(folder / "workers.jsonl")
         self._pending = Pending(folder / "pending")
+        self._events = _events(folder / "tensorboard")
         self._best: Trial | None = None
         self._has_new = False
         if len(self._journal.records) > num_trials:
@@ -202,6 +205,11 @@ class Workdir:
                 *(trial.to_record(self._batch_size) for trial in new)
             )
             self._pending.remove([pending_key(trial.id) for trial in new])
+            for trial in new:
+                score = trial.evaluation
+                if score.reward is not None:
+                    values = {"reward": score.reward, **score.metrics}
+                    self._show("trial", trial.id, values)
 
     def keep_beginning(self, state: dict[str, np.ndarray]) -> None:
         """Writes the state before the first update, where it is no new one."""
@@ -213,6 +221,7 @@ class Workdir:
         """Writes what an update did, and the state after it."""
         if step >= len(self._steps.records):
             self._steps.append({"step": step, **record})
+            self._show("update", step, record)
         checkpoints.save(self._folder / "checkpoints", step + 1, state)
 
     def keep_shares(self, step: int, shares: Shares) -> None:
@@ -230,6 +239,17 @@ class Workdir:
         if owns_best or self._has_new or not self._has_best():
             self._write_best()
         write_csv(self._folder / "trials.csv", self._journal.records)
+
+    def close(self) -> None:
+        """Ends what is open."""
+        if self._events is not None:
+            self._events.close()
+
+    def _show(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """Writes TensorBoard events, if they can be."""
+        if self._events is not None:
+            tagged = {f"{kind}/{name}": values[name] for name in values}
+            self._events.add(step, tagged)
 
     def _has_best(self) -> bool:
         for name, load in (
@@ -260,6 +280,17 @@ class Workdir:
             save_spec(spec, self._folder / BEST_CELL)
         else:
             save_convnet(spec, self._folder / BEST_NETWORK)
+
+
+def _events(folder: Path) -> ScalarLog | None:
+    """Returns a log for TensorBoard, if that is installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    try:
+        return ScalarLog(folder)
+    except ImportError as error:  # Worth less than the run.
+        logging.warning("No events are written. %s", error)
+        return None
 
 
 def _statistics(path: Path) -> Journal:

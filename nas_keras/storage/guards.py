@@ -30,29 +30,45 @@ def write(path: Path, num_bytes: int, digest: str) -> None:
     write_atomically(guard_of(path), _sealed(f"{num_bytes} {digest}"))
 
 
-def read_guarded(path: Path, tell: Callable[..., None] | None = None) -> bytes:
-    """Returns what a file holds; nothing, if it and its guard are missing.
+def read(path: Path) -> tuple[bytes, bytes | None]:
+    """Returns what a file and its guard hold, for `check`.
+
+    No file is an empty one; no guard is None.
+    """
+    guard = guard_of(path)
+    # First the guard: the file may be growing.
+    seal = guard.read_bytes() if guard.exists() else None
+    return path.read_bytes() if path.exists() else b"", seal
+
+
+def check(
+    path: Path,
+    data: bytes,
+    seal: bytes | None,
+    tell: Callable[..., None] | None = None,
+) -> None:
+    """Refuses a file that is not what was written, or longer.
 
     Args:
         path: Of the file.
+        data: What it holds.
+        seal: What its guard holds, or None.
         tell: Is told of a guard that is passed over because it is missing or
             damaged; `logging.warning` by default.
 
     Raises:
-        ValueError: If the file is not what was written, or longer.
+        ValueError: If it is not.
     """
     guard, tell = guard_of(path), tell or logging.warning
-    # First the guard: the file may be growing.
-    text = guard.read_bytes().decode(errors="replace") if guard.exists() else ""
-    data = path.read_bytes() if path.exists() else b""
-    if not guard.exists():
+    if seal is None:
         if data:
             tell("%s has no guard; taken as it is.", path)
-        return data
+        return
+    text = seal.decode(errors="replace")
     fields = text.split()
     if len(fields) != 3 or text.encode() != _sealed(" ".join(fields[:2])):
         tell("%s is damaged; not looked at.", guard)
-        return data
+        return
     written = data[: int(fields[0])]
     if hashlib.sha256(written).hexdigest() != fields[1]:
         raise ValueError(
@@ -60,7 +76,6 @@ def read_guarded(path: Path, tell: Callable[..., None] | None = None) -> bytes:
             f"those that were written (see {guard.name}); it has {len(data)}. "
             "Restore the file from a copy; nothing was changed."
         )
-    return data
 
 
 def _sealed(text: str) -> bytes:
