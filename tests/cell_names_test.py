@@ -73,6 +73,7 @@ def test_folders_of_the_variable_are_searched(registry, tmp_path, monkeypatch):
         folder.mkdir()
         save_spec(make_spec(*RNN, name=folder.name), folder / "x.json")
     os.rename(folders[1] / "x.json", folders[1] / "mine.json")
+    (folders[1] / "no name.json").touch()
     monkeypatch.setenv("NAS_KERAS_CELLS", os.pathsep.join(map(str, folders)))
     assert load_spec("x").name == "a"
     assert load_spec("mine").name == "b"

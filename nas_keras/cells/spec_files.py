@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from typing import TypeVar
 
+from nas_keras.cells.checks import is_name
 from nas_keras.storage.files import write_atomically
 
 MAX_BYTES = 1_000_000
@@ -29,8 +30,9 @@ def published_folder(package: str) -> Path:
 
 
 def names_in(folder: Path) -> list[str]:
-    """Returns the names of the specs that a folder has files of."""
-    return sorted(path.stem for path in folder.glob("*.json"))
+    """Returns the names that a folder has files of; others go by path."""
+    names = (path.stem for path in folder.glob("*.json"))
+    return sorted(name for name in names if is_name(name))
 
 
 def path_of(name_or_path: Any, what: str) -> Path | None:
