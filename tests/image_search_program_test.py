@@ -157,7 +157,8 @@ def program():
         (["--image_dir=none"], ["none"]),
         (["--dataset=folder"], ["`image_dir` must be given"]),
         (["--retrain_cells=lstm"], ["No network is named 'lstm'"]),
-        (["--max_train=1"], ["batch_size must be at most the 1 training"]),
+        (["--max_train=1"], ["`max_train` must be at least 10, an image of"]),
+        (["--max_train=10"], ["batch_size must be at most the 10 training"]),
     ],
 )
 def test_bad_input_ends_with_one_line(program, arguments, parts, tmp_path):

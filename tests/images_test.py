@@ -1,5 +1,8 @@
 """Tests of nas_keras.data.images: sets, their checks, splits."""
 
+import collections
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -88,24 +91,73 @@ def test_a_digest_tells_sets_apart():
     assert len(digests) == 5
 
 
+def _largest_remainders(labels, num, seed):
+    """Returns the chosen places by the shares alone: a class may lose all."""
+    counts = collections.Counter(labels.tolist())
+    exact = {c: counts[c] * num / len(labels) for c in sorted(counts)}
+    shares = {c: math.floor(exact[c]) for c in exact}
+    by_remainder = sorted(exact, key=lambda c: shares[c] - exact[c])
+    for c in by_remainder[: num - sum(shares.values())]:
+        shares[c] += 1
+    rng = np.random.default_rng([seed, num])
+    chosen = []
+    for c in exact:
+        places = rng.permutation(np.flatnonzero(labels == c))
+        chosen += places[: shares[c]].tolist()
+    return sorted(chosen)
+
+
 @given(
-    st.lists(st.integers(0, 4), min_size=2, max_size=60),
+    st.lists(
+        st.sampled_from([0, 0, 0, 1, 1, 2, 3, 4]), min_size=2, max_size=60
+    ),
     st.floats(0, 1),
     st.integers(0, 3),
+    st.booleans(),
 )
-def test_a_split_keeps_the_shares_of_the_classes(labels, fraction, seed):
+def test_a_split_keeps_classes_and_their_shares(labels, fraction, seed, is_all):
     labels = np.array(labels)
-    num = int(fraction * (len(labels) - 1))
-    rest, chosen = images.stratified(labels, num, seed)
+    classes, counts = np.unique(labels, return_counts=True)
+    least = len(classes) if is_all else 0
+    most = len(labels) if is_all else len(labels) - len(classes)
+    num = least + int(fraction * (most - least))
+    rest, chosen = images.stratified(labels, num, seed, is_all_good=is_all)
     assert len(chosen) == num
     np.testing.assert_array_equal(
         np.sort(np.concatenate([rest, chosen])), np.arange(len(labels))
     )
-    for label in np.unique(labels):
-        exact = (labels == label).sum() * num / len(labels)
-        assert abs((labels[chosen] == label).sum() - exact) < 1
-    again = images.stratified(labels, num, seed)
+    twice = classes[counts > 1]
+    wanted = classes if is_all else twice if num >= len(twice) else []
+    left = [] if is_all else classes
+    assert {*labels[chosen]} >= {*wanted}
+    assert {*labels[rest]} >= {*left}
+    old = _largest_remainders(labels, num, seed)
+    if {*labels[old]} >= {*wanted} and {*np.delete(labels, old)} >= {*left}:
+        assert chosen.tolist() == old
+        for label, count in zip(classes, counts, strict=True):
+            exact = count * num / len(labels)
+            assert abs((labels[chosen] == label).sum() - exact) < 1
+    again = images.stratified(labels, num, seed, is_all_good=is_all)
     np.testing.assert_array_equal(again[1], chosen)
+
+
+@pytest.mark.parametrize(
+    ("counts", "num", "is_all", "wanted"),
+    [
+        ([60, 2], 50, False, [49, 1]),
+        ([60, 2], 1, False, [1, 0]),  # Too few for both.
+        ([40, 2], 5, False, [4, 1]),
+        ([60, 1], 59, False, [59, 0]),
+        ([1, 1, 1, 6], 4, False, [0, 0, 0, 4]),
+        ([60, 2], 10, True, [9, 1]),
+        ([90, 1, 1, 8], 4, True, [1, 1, 1, 1]),
+    ],
+)
+def test_a_small_class_is_in_both_parts(counts, num, is_all, wanted):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    _, chosen = images.stratified(labels, num, 0, is_all_good=is_all)
+    found = np.bincount(labels[chosen], minlength=len(counts))
+    assert found.tolist() == wanted
 
 
 def test_another_seed_chooses_others():
@@ -140,9 +192,12 @@ def test_validation_is_split_off_and_training_cut():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_validation": 9},
-         "`num_validation` must be at most 8, of 9 images. Received: "
-         "num_validation=9."),
+        ({"num_validation": 7},
+         "`num_validation` must be at most 6, of 9 images, so that one is "
+         "left of each of 3 classes. Received: num_validation=7."),
+        ({"max_train": 2},
+         "`max_train` must be at least 3, an image of each class. Received: "
+         "max_train=2."),
         ({"max_train": 10}, "`max_train` must be at most 9, of 9 images"),
         ({"num_validation": -1}, "`num_validation` must be an integer of at"),
         ({"num_validation": 1, "validation": _images(2)},

@@ -148,7 +148,8 @@ def image_set(
 ) -> ImageSet:
     """Returns images as a set, validation split off the training part.
 
-    Both splits keep the shares of the classes, as near as whole images do.
+    Both splits keep the shares of the classes, as near as whole images do, and
+    leave each class a training image (see `stratified`).
 
     Args:
         train: What training and validation are taken from.
@@ -160,7 +161,8 @@ def image_set(
         seed: Decides which; with it, so do the labels, and nothing else.
 
     Raises:
-        ValueError: If there are not as many images, or as `ImageSet` raises.
+        ValueError: If there are not as many images, too few are left for one
+            of each class, or as `ImageSet` raises.
     """
     check_int("num_validation", num_validation, 0)
     check_int("max_train", max_train, 0)
@@ -194,36 +196,73 @@ def stratified(
     """Returns the places of those that are left, and of `num` chosen ones.
 
     Of each class, the share that is chosen is that of all; what whole images
-    leave over goes to the classes with the largest remainders.
+    leave over goes to the classes with the largest remainders. But an image of
+    each class is left, and one is chosen of each class that has two, if `num`
+    is enough for that; where this changes a share, the others change with it.
 
     Args:
         labels: int [N].
         num: How many to choose.
         seed: Of the choice.
         argument: What messages call `num`.
-        is_all_good: Whether all may be chosen.
+        is_all_good: Whether none need be left: one of each class is chosen.
 
     Returns:
         Two arrays int64, both ascending.
 
     Raises:
-        ValueError: If there are not so many.
+        ValueError: If there are not so many, or too few are left, or chosen
+            with `is_all_good`, for one of each class.
     """
     total = len(labels)
-    most = total if is_all_good else total - 1
-    rule = f"at most {most}, of {total} images"
-    check(num <= most, argument, rule, num)
     classes, counts = np.unique(labels, return_counts=True)
-    exact = counts * num / total
-    shares = np.floor(exact).astype(int)
-    order = np.argsort(shares - exact, kind="stable")
-    shares[order[: num - shares.sum()]] += 1
+    if is_all_good:
+        rule = f"at most {total}, of {total} images"
+        check(num <= total, argument, rule, num)
+        rule = f"at least {len(classes)}, an image of each class"
+        check(num >= len(classes), argument, rule, num)
+        least, most = np.ones_like(counts), counts
+    else:
+        limit = total - len(classes)
+        rule = f"at most {limit}, of {total} images, so that one is left of "
+        rule += f"each of {len(classes)} classes"
+        check(num <= limit, argument, rule, num)
+        most = counts - 1
+        is_enough = num >= np.count_nonzero(most)
+        least = np.minimum(most, 1) if is_enough else np.zeros_like(counts)
+    shares = _shares(counts, num, least, most)
     rng = np.random.default_rng([seed, num])
     is_chosen = np.zeros(total, bool)
     for label, share in zip(classes, shares, strict=True):
         places = rng.permutation(np.flatnonzero(labels == label))
         is_chosen[places[:share]] = True
     return np.flatnonzero(~is_chosen), np.flatnonzero(is_chosen)
+
+
+def _shares(
+    counts: np.ndarray, num: int, least: np.ndarray, most: np.ndarray
+) -> np.ndarray:
+    """Returns how many of each class make `num`, each between two bounds.
+
+    Images go where the largest remainders are, and then from or to the class
+    that is farthest from its exact share and may still change.
+
+    Args:
+        counts: int [K], with `least <= most <= counts`.
+        num: From the sum of `least` to that of `most`.
+        least, most: int [K].
+    """
+    exact = counts * num / max(counts.sum(), 1)
+    shares = np.floor(exact).astype(int)
+    order = np.argsort(shares - exact, kind="stable")
+    shares[order[: num - shares.sum()]] += 1
+    shares = np.clip(shares, least, most)
+    while missing := num - shares.sum():
+        step = np.sign(missing)
+        may_change = shares < most if step > 0 else shares > least
+        wish = np.where(may_change, (exact - shares) * step, -np.inf)
+        shares[np.argmax(wish)] += step
+    return shares
 
 
 def describe(images: ImageSet) -> dict[str, Any]:
