@@ -1,6 +1,8 @@
 """Tests of nas_keras.data.image_sources: digits, folders, sets of TFDS."""
 
 import pathlib
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -27,6 +29,25 @@ def _write(folder, files):
         else:
             Image.fromarray(pixels).save(path)
     return folder
+
+
+def _png(depth, colour, samples, *chunks):
+    """Returns a PNG file of 4 rows of 5 points; `colour` is its colour type."""
+
+    def chunk(name, data):
+        check = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + check
+
+    width = len(samples) // 4
+    rows = (samples[k * width : (k + 1) * width] for k in range(4))
+    header = struct.pack(">IIBBBBB", 5, 4, depth, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + b"".join(chunk(*each) for each in chunks)
+        + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+        + chunk(b"IEND", b"")
+    )
 
 
 _FILES = {
@@ -131,6 +152,18 @@ class TestFolder:
             image_sources.open_images(image_dir=tmp_path)
         for part in parts:
             assert part in str(error.value)
+
+    @pytest.mark.parametrize(
+        ("colour", "num_channels"), [(0, 1), (2, 3), (4, 2), (6, 4)]
+    )
+    def test_a_png_of_sixteen_bits_is_refused(
+        self, tmp_path, colour, num_channels
+    ):
+        files = {"train/dog/9.png": _png(16, colour, bytes(40 * num_channels))}
+        _write(tmp_path, _FILES | files)
+        with raises("train/dog/9.png', which has more than eight bits a "
+                    "channel, mode '"):  # fmt: skip
+            image_sources.open_images(image_dir=tmp_path)
 
     def test_a_file_that_is_cut_short_is_named(self, tmp_path):
         _write(tmp_path, _FILES)

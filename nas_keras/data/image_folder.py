@@ -21,6 +21,8 @@ SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
 # Of Pillow, with at most eight bits a channel: what RGB or grey can hold.
 _GREY = ("1", "L", "LA")
 _COLOURED = ("CMYK", "HSV", "LAB", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
+# Where a PNG file has its bits a channel: in IHDR, which is its first chunk.
+_PNG_DEPTH = 24
 _Path = str | os.PathLike
 
 
@@ -168,12 +170,19 @@ def _decode(path: pathlib.Path) -> np.ndarray:
     import PIL.Image
 
     try:
-        with PIL.Image.open(path) as image:
-            mode = image.mode
-            if mode in _GREY:
-                return np.asarray(image.convert("L"))[..., None]
-            if mode in _COLOURED:
-                return np.asarray(image.convert("RGB"))
+        with path.open("rb") as file:
+            head = file.read(_PNG_DEPTH + 1)
+            file.seek(0)
+            with PIL.Image.open(file) as image:
+                # Pillow cuts the 16 bits of a colour to eight in silence.
+                is_deep = image.format == "PNG" and head[_PNG_DEPTH] > 8
+                if not is_deep and image.mode in _GREY:
+                    return np.asarray(image.convert("L"))[..., None]
+                if not is_deep and image.mode in _COLOURED:
+                    return np.asarray(image.convert("RGB"))
+                problem = (
+                    f"has more than eight bits a channel, mode {image.mode!r}"
+                )
     except PIL.UnidentifiedImageError:
         problem = "is no image that Pillow knows"
     except (
@@ -183,8 +192,6 @@ def _decode(path: pathlib.Path) -> np.ndarray:
         PIL.Image.DecompressionBombError,
     ) as error:
         problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
-    else:
-        problem = f"has more than eight bits a channel, mode {mode!r}"
     raise ValueError(
         "`image_dir` must have images that can be read. Received: "
         f"{str(path)!r}, which {problem}."
