@@ -50,6 +50,36 @@ def _png(depth, colour, samples, *chunks):
     )
 
 
+def _transparent(kind):
+    """Returns an image, its pixels [4, 5, 3], and its alpha [4, 5]."""
+    alpha = _pixels(10, (4, 5))
+    alpha[0], alpha[1] = 0, 255
+    pixels = _pixels(9)
+    if kind in ("LA", "grey"):
+        pixels[...] = pixels[..., :1]
+    if kind in ("RGBA", "LA"):
+        layers = np.dstack([pixels, alpha])
+        layers = layers[..., 2:] if kind == "LA" else layers
+        return Image.fromarray(layers), pixels, alpha
+    if kind in ("key", "grey"):  # One colour is transparent.
+        key = pixels[2, 3]
+        image = Image.fromarray(pixels[..., 0] if kind == "grey" else pixels)
+        image.info["transparency"] = (
+            int(key[0]) if kind == "grey" else tuple(map(int, key))
+        )
+        return image, pixels, 255 * (pixels != key).any(-1)
+    palette = _pixels(11, (20, 3))
+    image = Image.frombytes("P", (5, 4), bytes(range(20)))
+    image.putpalette(palette.tobytes())
+    if kind == "P":
+        image.info["transparency"] = alpha.tobytes()
+    else:
+        image.info["transparency"] = 7
+        alpha = np.full((4, 5), 255)
+        alpha[1, 2] = 0
+    return image, palette.reshape(4, 5, 3), alpha
+
+
 _FILES = {
     "train/dog/1.png": _pixels(1),
     "train/dog/2.PNG": _pixels(2),
@@ -107,14 +137,39 @@ class TestFolder:
             found.train.pixels[0], np.stack([_pixels(0, (4, 5))] * 3, -1)
         )
 
-    def test_jpeg_and_transparent_images_are_read(self, tmp_path):
+    def test_jpeg_images_are_read(self, tmp_path):
         flat = np.full((4, 5, 3), 90, np.uint8)
         files = _FILES | {"train/dog/3.jpg": flat, "train/dog/4.jpeg": flat}
-        files["train/dog/5.png"] = _pixels(9, (4, 5, 4))
         _write(tmp_path, files)
         found = image_sources.open_images(image_dir=tmp_path).train.pixels
         np.testing.assert_allclose(found[4:6], 90, atol=2)
-        np.testing.assert_array_equal(found[6], _pixels(9, (4, 5, 4))[..., :3])
+
+    @pytest.mark.parametrize(
+        "kind", ["RGBA", "LA", "P", "index", "key", "grey"]
+    )
+    def test_transparent_images_are_over_white(self, tmp_path, kind):
+        image, pixels, alpha = _transparent(kind)
+        (tmp_path / "train" / "ant").mkdir(parents=True)
+        (tmp_path / "test" / "ant").mkdir(parents=True)
+        for part in ("train", "test"):
+            image.save(tmp_path / part / "ant" / "1.png")
+        _write(tmp_path, _FILES)
+        found = image_sources.open_images(image_dir=tmp_path).train.pixels[0]
+        share = alpha[..., None] / 255
+        wanted = share * pixels + (1 - share) * 255
+        np.testing.assert_allclose(found, wanted, atol=0.51)
+        is_opaque = alpha == 255
+        assert is_opaque.any() and (alpha == 0).any()
+        np.testing.assert_array_equal(found[is_opaque], pixels[is_opaque])
+        assert (found[alpha == 0] == 255).all()
+
+    def test_an_alpha_of_opaque_images_changes_nothing(self, tmp_path):
+        every = np.arange(4 * 64 * 3, dtype=np.uint8).reshape(4, 64, 3)
+        opaque = np.dstack([every, np.full((4, 64, 1), 255, np.uint8)])
+        files = dict.fromkeys(_FILES, every)
+        _write(tmp_path, files | {"train/cat/0.png": opaque})
+        found = image_sources.open_images(image_dir=tmp_path).train.pixels[0]
+        np.testing.assert_array_equal(found, every)
 
     def test_validation_is_split_off(self, tmp_path):
         _write(tmp_path, _FILES)

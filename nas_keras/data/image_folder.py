@@ -9,6 +9,7 @@ import os
 import pathlib
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -34,8 +35,8 @@ def read_image_folder(
     The folder has folders `train` and `test`, perhaps `validation` (see
     `PART_NAMES` for other names), each with a folder of images for each class.
     Classes and files come in the order of their names. Images are RGB, or grey
-    if all are; transparency is left out. Hidden files, and those that do not
-    end in one of `SUFFIXES`, are passed over.
+    if all are; what is transparent is over white. Hidden files, and those that
+    do not end in one of `SUFFIXES`, are passed over.
 
     Raises:
         ValueError: If a part or a class is missing, a class has no image, an
@@ -176,10 +177,8 @@ def _decode(path: pathlib.Path) -> np.ndarray:
             with PIL.Image.open(file) as image:
                 # Pillow cuts the 16 bits of a colour to eight in silence.
                 is_deep = image.format == "PNG" and head[_PNG_DEPTH] > 8
-                if not is_deep and image.mode in _GREY:
-                    return np.asarray(image.convert("L"))[..., None]
-                if not is_deep and image.mode in _COLOURED:
-                    return np.asarray(image.convert("RGB"))
+                if not is_deep and image.mode in _GREY + _COLOURED:
+                    return _pixels(image)
                 problem = (
                     f"has more than eight bits a channel, mode {image.mode!r}"
                 )
@@ -196,3 +195,19 @@ def _decode(path: pathlib.Path) -> np.ndarray:
         "`image_dir` must have images that can be read. Received: "
         f"{str(path)!r}, which {problem}."
     )
+
+
+def _pixels(image: Any) -> np.ndarray:
+    """Returns an image of Pillow, over white where it is transparent."""
+    import PIL.Image
+
+    is_grey = image.mode in _GREY
+    mode = "L" if is_grey else "RGB"
+    if image.has_transparency_data:
+        layers = image.convert("LA" if is_grey else "RGBA")
+        white = PIL.Image.new(mode, image.size, "white")
+        image = PIL.Image.composite(
+            layers.convert(mode), white, layers.getchannel("A")
+        )
+    pixels = np.asarray(image.convert(mode))
+    return pixels[..., None] if is_grey else pixels
