@@ -171,6 +171,56 @@ class TestFolder:
         found = image_sources.open_images(image_dir=tmp_path).train.pixels[0]
         np.testing.assert_array_equal(found, every)
 
+    @pytest.mark.parametrize(
+        ("orientation", "stored"),
+        [
+            (1, lambda seen: seen),
+            (2, lambda seen: seen[:, ::-1]),
+            (3, lambda seen: seen[::-1, ::-1]),
+            (4, lambda seen: seen[::-1]),
+            (5, lambda seen: seen.swapaxes(0, 1)),
+            (6, lambda seen: np.rot90(seen)),
+            (7, lambda seen: seen[::-1, ::-1].swapaxes(0, 1)),
+            (8, lambda seen: np.rot90(seen, -1)),
+            (9, lambda seen: seen),
+        ],
+    )
+    def test_images_are_turned_as_exif_says(
+        self, tmp_path, orientation, stored
+    ):
+        _write(tmp_path, _FILES)
+        seen = _pixels(7)
+        tags = Image.Exif()
+        tags[274] = orientation
+        image = Image.fromarray(np.ascontiguousarray(stored(seen)))
+        image.save(tmp_path / "train/cat/0.png", exif=tags.tobytes())
+        image.save(tmp_path / "train/dog/0.jpg", exif=tags.tobytes())
+        found = image_sources.open_images(image_dir=tmp_path).train.pixels
+        assert found.shape == (6, 4, 5, 3)  # The JPEG file too.
+        np.testing.assert_array_equal(found[0], seen)
+
+    @pytest.mark.parametrize(
+        ("tags", "is_turned"),
+        [
+            (b"no tags", False),
+            (b"MM\0*\0\0\0", False),
+            # Upside down, and a maker that is no text: Pillow cannot write it.
+            (b"MM\0*\0\0\0\x08\0\2"
+             b"\1\x0f\0\5\0\0\0\1\0\0\0\x26"
+             b"\1\x12\0\3\0\0\0\1\0\3\0\0\0\0\0\0"
+             b"\0\0\0\1\0\0\0\2", True),
+        ],
+        ids=["none", "short", "maker"],
+    )  # fmt: skip
+    def test_exif_data_need_not_be_sound(self, tmp_path, tags, is_turned):
+        samples = _pixels(7)
+        chunks = [(b"eXIf", tags)]
+        files = {"train/cat/0.png": _png(8, 2, samples.tobytes(), *chunks)}
+        _write(tmp_path, _FILES | files)
+        found = image_sources.open_images(image_dir=tmp_path).train.pixels
+        wanted = samples[::-1, ::-1] if is_turned else samples
+        np.testing.assert_array_equal(found[0], wanted)
+
     def test_validation_is_split_off(self, tmp_path):
         _write(tmp_path, _FILES)
         found = image_sources.open_images(image_dir=tmp_path, num_validation=2)

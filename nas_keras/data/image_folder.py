@@ -7,6 +7,7 @@ Nothing is resized. Axes: N images, H rows, W columns, C channels.
 import concurrent.futures
 import os
 import pathlib
+import struct
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,16 @@ SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
 # Of Pillow, with at most eight bits a channel: what RGB or grey can hold.
 _GREY = ("1", "L", "LA")
 _COLOURED = ("CMYK", "HSV", "LAB", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
+# What Pillow calls that which undoes an orientation of EXIF.
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
 # Where a PNG file has its bits a channel: in IHDR, which is its first chunk.
 _PNG_DEPTH = 24
 _Path = str | os.PathLike
@@ -35,8 +46,9 @@ def read_image_folder(
     The folder has folders `train` and `test`, perhaps `validation` (see
     `PART_NAMES` for other names), each with a folder of images for each class.
     Classes and files come in the order of their names. Images are RGB, or grey
-    if all are; what is transparent is over white. Hidden files, and those that
-    do not end in one of `SUFFIXES`, are passed over.
+    if all are; what is transparent is over white, and they are turned as their
+    EXIF data say. Hidden files, and those that do not end in one of `SUFFIXES`,
+    are passed over.
 
     Raises:
         ValueError: If a part or a class is missing, a class has no image, an
@@ -198,9 +210,12 @@ def _decode(path: pathlib.Path) -> np.ndarray:
 
 
 def _pixels(image: Any) -> np.ndarray:
-    """Returns an image of Pillow, over white where it is transparent."""
+    """Returns an image of Pillow, upright, over white where transparent."""
     import PIL.Image
 
+    turn = _TURNS.get(_orientation(image))
+    if turn:
+        image = image.transpose(PIL.Image.Transpose[turn])
     is_grey = image.mode in _GREY
     mode = "L" if is_grey else "RGB"
     if image.has_transparency_data:
@@ -211,3 +226,18 @@ def _pixels(image: Any) -> np.ndarray:
         )
     pixels = np.asarray(image.convert(mode))
     return pixels[..., None] if is_grey else pixels
+
+
+def _orientation(image: Any) -> Any:
+    """Returns what EXIF says of how an image lies; 1, upright, if nothing.
+
+    As `PIL.ImageOps.exif_transpose`, which fails where it cannot write another
+    tag, though, and where the data are cut short.
+    """
+    import PIL.ExifTags
+
+    image.load()  # So that what fails below are the tags, not the points.
+    try:
+        return image.getexif().get(PIL.ExifTags.Base.Orientation, 1)
+    except (SyntaxError, ValueError, struct.error):
+        return 1
