@@ -1,5 +1,6 @@
 """Tests of nas_keras.data.image_sources: digits, folders, sets of TFDS."""
 
+import logging
 import pathlib
 import struct
 import zlib
@@ -91,7 +92,7 @@ _FILES = {
 
 
 class TestFolder:
-    def test_folders_are_classes_and_files_their_images(self, tmp_path):
+    def test_folders_are_classes_and_files_their_images(self, tmp_path, caplog):
         others = {
             "train/cat/about.txt": b"no image",
             "train/cat/.hidden.png": b"nor this",
@@ -100,6 +101,7 @@ class TestFolder:
         }
         _write(tmp_path, _FILES | others)
         found = image_sources.open_images(image_dir=tmp_path)
+        assert not caplog.records
         assert found.name == tmp_path.name
         assert found.class_names == ("cat", "dog")
         wanted = [_pixels(k) for k in (4, 3, 1, 2)]
@@ -109,6 +111,26 @@ class TestFolder:
             found.test.pixels, [_pixels(5), _pixels(6)]
         )
         assert len(found.validation.labels) == 0
+
+    def test_images_that_are_passed_over_are_counted(self, tmp_path, caplog):
+        others = {
+            "train/cat/3.webp": b"",
+            "train/dog/more/3.png": _pixels(7),
+            "train/dog/more/4.png": _pixels(7),
+            "test/dog/3.TIF": b"",
+            "test/dog/about.txt": b"",
+            "test/dog/.thumbnails/3.png": b"",
+            "test/dog/.3.gif": b"",
+        }
+        _write(tmp_path / "pets", _FILES | others)
+        with caplog.at_level(logging.WARNING):
+            found = image_sources.open_images(image_dir=tmp_path / "pets")
+        assert len(found.train.labels) == 4
+        assert [record.getMessage() for record in caplog.records] == [
+            f"{tmp_path}/pets: images of other endings than ('.bmp', '.jpeg', "
+            "'.jpg', '.png') and folders within classes are passed over: 3, "
+            "such as train/cat/3.webp."
+        ]
 
     @pytest.mark.parametrize("name", ["validation", "val", "Valid"])
     def test_a_folder_may_have_a_validation_part(self, tmp_path, name):

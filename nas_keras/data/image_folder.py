@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from nas_keras import libraries
 from nas_keras.data.checks import check
@@ -20,6 +21,10 @@ from nas_keras.data.images import Images
 from nas_keras.data.sources import PART_NAMES
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
+_OTHER_SUFFIXES = (
+    *(".avif", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".pbm"),
+    *(".pgm", ".pnm", ".ppm", ".svg", ".tga", ".tif", ".tiff", ".webp"),
+)
 # Of Pillow, with at most eight bits a channel: what RGB or grey can hold.
 _GREY = ("1", "L", "LA")
 _COLOURED = ("CMYK", "HSV", "LAB", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
@@ -48,7 +53,8 @@ def read_image_folder(
     Classes and files come in the order of their names. Images are RGB, or grey
     if all are; what is transparent is over white, and they are turned as their
     EXIF data say. Hidden files, and those that do not end in one of `SUFFIXES`,
-    are passed over.
+    are passed over; a warning counts those that may be images, and the folders
+    within classes.
 
     Raises:
         ValueError: If a part or a class is missing, a class has no image, an
@@ -65,6 +71,7 @@ def read_image_folder(
     paths: list[pathlib.Path] = []
     counts = {}
     labels: list[int] = []
+    passed_over: list[pathlib.Path] = []
     for part, its in parts.items():
         found = _class_names(its)
         rule = f"a folder whose {its.name!r} has the classes of "
@@ -73,10 +80,20 @@ def read_image_folder(
         check(found == class_names, "image_dir", rule, received)
         before = len(paths)
         for label, name in enumerate(class_names):
-            files = _image_files(its / name)
+            files, others = _image_files(its / name)
             paths += files
             labels += [label] * len(files)
+            passed_over += others
         counts[part] = len(paths) - before
+    if passed_over:
+        logging.warning(
+            "%s: images of other endings than %s and folders within classes "
+            "are passed over: %d, such as %s.",
+            folder,
+            SUFFIXES,
+            len(passed_over),
+            passed_over[0].relative_to(folder),
+        )
     pixels = _decode_all(paths)
     return _cut(pixels, np.array(labels, np.int32), counts), class_names
 
@@ -129,22 +146,33 @@ def _folders(folder: pathlib.Path) -> list[pathlib.Path]:
     ]
 
 
-def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the images of a class, of which there must be one."""
+def _image_files(
+    folder: pathlib.Path,
+) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
+    """Returns the images of a class, of which there must be one.
+
+    And what else may have images in it, which is not read.
+    """
+    names, others = [], []
     with os.scandir(folder) as entries:
-        names = sorted(
-            entry.name
-            for entry in entries
-            if entry.name.lower().endswith(SUFFIXES)
-            and not entry.name.startswith(".")
-        )
+        for entry in entries:
+            name = entry.name.lower()
+            if name.startswith("."):
+                continue
+            if name.endswith(SUFFIXES):
+                names.append(entry.name)
+            elif name.endswith(_OTHER_SUFFIXES) or entry.is_dir():
+                others.append(entry.name)
     if not names:
         raise ValueError(
             "`image_dir` must have an image in the folder of each class, with "
             f"a name that ends in one of {SUFFIXES}. Received: none in "
             f"{str(folder)!r}."
         )
-    return [folder / name for name in names]
+    return (
+        [folder / name for name in sorted(names)],
+        [folder / name for name in sorted(others)],
+    )
 
 
 def _decode_all(paths: Sequence[pathlib.Path]) -> np.ndarray:
