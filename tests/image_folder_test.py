@@ -265,7 +265,8 @@ def test_validation_is_split_off(tmp_path):
           "Received: none in", "train/cow'."]),
         ({"train/cow/x.png": _pixels(1)},
          ["`image_dir` must be a folder whose 'test' has the classes of "
-          "'train', ['cat', 'cow', 'dog']", "with ['cat', 'dog']"]),
+          "'train', ['cat', 'cow', 'dog']. Received: image_dir='",
+          "/pets', with ['cat', 'dog']."]),
         ({"train/caf\udce9/x.png": _pixels(1)},
          ["whose classes have printable names.", "train/caf\\udce9'"]),
         ({"val/cat/x.png": _pixels(1), "dev/cat/x.png": _pixels(1)},
@@ -275,11 +276,20 @@ def test_validation_is_split_off(tmp_path):
     ],
 )  # fmt: skip
 def test_a_folder_is_checked(tmp_path, files, parts):
-    _write(tmp_path, _FILES | files)
+    _write(tmp_path / "pets", _FILES | files)
     with pytest.raises(ValueError) as error:
-        image_sources.open_images(image_dir=tmp_path)
+        image_sources.open_images(image_dir=tmp_path / "pets")
     for part in parts:
         assert part in str(error.value)
+
+
+def test_one_class_alone_is_refused(tmp_path):
+    pixels = _pixels(1)
+    _write(tmp_path, {"train/cat/1.png": pixels, "test/cat/1.png": pixels})
+    with raises("`image_dir` must be a folder whose 'train' has two classes at "
+                f"least. Received: image_dir={str(tmp_path)!r}, with "
+                "['cat']."):  # fmt: skip
+        image_sources.open_images(image_dir=tmp_path)
 
 
 @pytest.mark.parametrize(

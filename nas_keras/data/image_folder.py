@@ -57,9 +57,10 @@ def read_image_folder(
     within classes.
 
     Raises:
-        ValueError: If a part or a class is missing, a class has no image, an
-            image cannot be read or has more than eight bits a channel, or
-            they are not of one size; the message names the file.
+        ValueError: If a part or a class is missing, there is one class only, a
+            class has no image, an image cannot be read or has more than eight
+            bits a channel, or they are not of one size; the message names the
+            file.
         ImportError: If Pillow is not installed.
     """
     with libraries.needed("A folder of images needs Pillow", "images"):
@@ -67,17 +68,12 @@ def read_image_folder(
     folder = pathlib.Path(folder)
     check(folder.is_dir(), "image_dir", "a folder", str(folder))
     parts = _part_folders(folder)
-    class_names = _class_names(parts["train"])
+    class_names = _same_classes(folder, parts)
     paths: list[pathlib.Path] = []
     counts = {}
     labels: list[int] = []
     passed_over: list[pathlib.Path] = []
     for part, its in parts.items():
-        found = _class_names(its)
-        rule = f"a folder whose {its.name!r} has the classes of "
-        rule += f"{parts['train'].name!r}, {list(class_names)[:10]}"
-        received = f"{str(folder)}, with {list(found)[:10]}"
-        check(found == class_names, "image_dir", rule, received)
         before = len(paths)
         for label, name in enumerate(class_names):
             files, others = _image_files(its / name)
@@ -126,6 +122,34 @@ def _part_folders(folder: pathlib.Path) -> dict[str, pathlib.Path]:
                 f"{[path.name for path in found]} of {sorted(there)[:10]}."
             )
     return parts
+
+
+def _same_classes(
+    folder: pathlib.Path, parts: Mapping[str, pathlib.Path]
+) -> tuple[str, ...]:
+    """Returns the names of the classes, which are the same in all parts."""
+    train = parts["train"].name
+    names = _class_names(parts["train"])
+    _check_names(len(names) > 1, folder, train, "two classes at least", names)
+    rule = f"the classes of {train!r}, {list(names)[:10]}"
+    for its in parts.values():
+        found = _class_names(its)
+        _check_names(found == names, folder, its.name, rule, found)
+    return names
+
+
+def _check_names(
+    good: bool,
+    folder: pathlib.Path,
+    part: str,
+    rule: str,
+    names: tuple[str, ...],
+) -> None:
+    if not good:
+        raise ValueError(
+            f"`image_dir` must be a folder whose {part!r} has {rule}. "
+            f"Received: image_dir={str(folder)!r}, with {list(names)[:10]}."
+        )
 
 
 def _class_names(folder: pathlib.Path) -> tuple[str, ...]:
