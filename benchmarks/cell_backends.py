@@ -47,7 +47,7 @@ _LAYERS: dict[str, Callable[[int, CellSpec], keras.layers.Layer]] = {
         units, cell, return_sequences=True, use_bias=True
     ),
     "unrolled": lambda units, cell: NASRNN(
-        units, cell, True, use_bias=True, unroll=True
+        units, cell, return_sequences=True, use_bias=True, unroll=True
     ),
     "plain": lambda units, cell: keras.layers.RNN(
         NASCell(units, cell, use_bias=True), return_sequences=True

@@ -95,6 +95,11 @@ def test_the_kernels_of_x_and_h_are_attributes():
     assert cell.kernel is cell.kernels["kernel"]
     assert cell.recurrent_kernel is cell.kernels["recurrent_kernel"]
     assert not hasattr(NASCell(H, "gru"), "kernel")  # As in LSTMCell.
+    spec = CellSpec("of_h_alone", ["next_h = tanh(x + linear(h))"], ["h"])
+    cell = NASCell(D, spec)
+    cell.build((None, D))
+    assert not hasattr(cell, "kernel")
+    assert cell.recurrent_kernel.shape == (D, D)
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -357,8 +357,8 @@ def test_a_search_with_shared_weights_derives_retrains_and_goes_on(
     for line in (
         "--base has no effect where space is none of ['tree']. Received: "
         "space='enas_recurrent'.",
-        "Only 2 of num_phases=3 are trained: 6 children are 3 updates of the "
-        "controller, of which a phase has 2.",
+        "Only 2 of num_phases=3 are trained: 6 children are 3 batches, of "
+        "which a phase has 2.",
     ):
         assert first.stderr.count(line) == 1
     run = tmp_path / "run"

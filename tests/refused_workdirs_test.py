@@ -105,20 +105,28 @@ def test_a_journal_without_its_configuration_is_refused(tmp_path):
     stop_after(workdir, 3)
     (workdir / "config.json").unlink()
     before = files_in(workdir)
-    with raises(f"{workdir / 'config.json'} is missing beside what a run"):
+    with raises(f"{workdir / 'config.json'} is missing beside what runs"):
         run_search(workdir)
     assert files_in(workdir) == before
 
 
 @pytest.mark.parametrize(
     "name",
-    ["report.html", "best_cell.json", "model.keras", "retraining/labels.csv"],
+    [
+        "report.html",
+        "best_cell.json",
+        "model.keras",
+        "retraining/labels.csv",
+        "steps.jsonl.sha256",
+    ],
 )
 def test_a_folder_with_files_of_others_is_refused(name, tmp_path):
     file = tmp_path / name
     file.parent.mkdir(exist_ok=True)
     file.write_text("of somebody else")
-    with raises("config.json is missing beside what a run would write over"):
+    with raises(
+        "config.json is missing beside what runs of this package write"
+    ):
         run_search(tmp_path)
     assert files_in(tmp_path) == {name: b"of somebody else"}
 

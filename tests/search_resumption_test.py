@@ -346,6 +346,14 @@ def test_events_of_tensorboard_hold_trials_and_updates(tmp_path):
     assert len(list((tmp_path / "tensorboard").iterdir())) == 2
 
 
+def test_events_that_cannot_be_written_do_not_stop_a_search(tmp_path, caplog):
+    pytest.importorskip("tensorboard")
+    (tmp_path / "tensorboard").touch()
+    trials, *_ = run_search(tmp_path)
+    assert len(trials) == NUM_TRIALS
+    assert caplog.text.count("No more events are written") == 1
+
+
 def test_a_controller_that_has_learnt_is_named_and_its_search_goes_on(
     tmp_path, caplog
 ):
@@ -370,3 +378,9 @@ def test_a_controller_that_has_learnt_is_named_and_its_search_goes_on(
     caplog.clear()
     assert trials(new_controller(), tmp_path / "stopped") == want
     assert not caplog.messages
+    # All that was learnt since is lost: it is replayed from that beginning.
+    for name in ("steps.jsonl", "steps.jsonl.sha256"):
+        (tmp_path / "stopped" / name).unlink()
+    again = trials(new_controller(), tmp_path / "stopped")
+    assert again == want
+    assert "replaying" in caplog.text

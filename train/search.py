@@ -206,19 +206,19 @@ def _say_ignored(config: SearchConfig) -> None:
     """Says which flags have no effect; comparisons may share a command."""
     for name, where in config.ignored(_OF_SEARCH.given()).items():
         _say(f"--{name} has no effect {where}")
-    if config.num_trials < config.batch_size:
+    least = min(num for _, num in config.stages())
+    if least < config.batch_size and config.controller != "random":
         _say(
             "The controller learns nothing: an update takes batch_size="
-            f"{config.batch_size} children. Received: --trials="
-            f"{config.num_trials}."
+            f"{config.batch_size} children. Received: {least} of them."
         )
     num_steps = -(-config.num_trials // config.batch_size)
     num_phases = -(-num_steps // config.steps_per_phase)
     if config.evaluator == "shared" and num_phases < config.num_phases:
         _say(
             f"Only {num_phases} of num_phases={config.num_phases} are trained: "
-            f"{config.num_trials} children are {num_steps} updates of the "
-            f"controller, of which a phase has {config.steps_per_phase}."
+            f"{config.num_trials} children are {num_steps} batches, of which a "
+            f"phase has {config.steps_per_phase}."
         )
 
 

@@ -224,13 +224,7 @@ class _Run:
     def _open(self) -> int:
         """Takes over what is finished; returns the step to go on with."""
         opening = self.store.opening() if self.store else Opening({})
-        if self.controller.has_learnt and not opening.state:
-            logging.warning(
-                "The controller has learnt already, and this search begins "
-                "with that: for searches apart, make a controller for each."
-            )
-            if self.store is not None and not opening.records:
-                self.store.keep_beginning(self._state())
+        self._tell_of_learnt(opening)
         opening = self._shared(opening)
         if not self.evaluator.open(self.folder, opening.step, self.cluster):
             logging.warning(
@@ -238,7 +232,8 @@ class _Run:
                 "%d updates.",
                 opening.step,
             )
-            opening = self._shared(Opening(opening.records))
+            beginning = self.store.beginning() if self.store else {}
+            opening = self._shared(Opening(opening.records, 0, beginning))
             self.evaluator.open(self.folder, 0, self.cluster)
         self.records = opening.records
         if opening.state:
@@ -249,6 +244,18 @@ class _Run:
             )
             self.controller.restore(state)
         return opening.step
+
+    def _tell_of_learnt(self, opening: Opening) -> None:
+        """Tells of a controller that does not begin as a new one would."""
+        is_new = not opening.state and self.cluster.is_chief
+        if not is_new or not self.controller.has_learnt:
+            return
+        logging.warning(
+            "The controller has learnt already, and this search begins with "
+            "that: for searches apart, make a controller for each."
+        )
+        if self.store is not None and not opening.records:
+            self.store.keep_beginning(self._state())
 
     def _shared(self, opening: Opening) -> Opening:
         """Returns the chief's opening."""

@@ -30,7 +30,9 @@ _KEEPALIVE = {  # Seconds; seconds; count: 20 s to notice a machine's end.
 _HELLO_S = 5.0  # Time to say hello, and to answer it.
 _SAY_EVERY_S = 10.0
 _SETTLE_S = 0.2
-_PARTING_S = 60.0  # Time that a starved worker has to say goodbye.
+# How long one that is done waits for the others' goodbyes: a worker may be
+# starved, the chief still busy.
+_PARTING_S = 60.0
 _LOOK_EVERY_S = 0.2
 _WELCOME, _GO = b"welcome\n", b"go\n"
 _BYE, _FAILED, _ERROR = b"bye\n", b"failed ", b"error "

@@ -182,7 +182,6 @@ class SearchConfig(CheckedConfig, Generic[_Training]):
             ("average", ("space", ("enas_recurrent",))),
             (_LEARNING, ("controller", LOSSES)),
             ("ppo_clip ppo_epochs ppo_minibatches", ("controller", ("ppo",))),
-            ("evaluate_again", ("evaluator", ("scratch",))),
             (_SHARED, ("evaluator", ("shared",))),
             ("reward_constant", ("reward", OF_CONSTANT)),
         )

@@ -169,7 +169,7 @@ class Workdir:
                     "No usable checkpoint: replaying %d trials of the journal.",
                     num_stored,
                 )
-            return 0, {}
+            return 0, self.beginning()
         step, state = snapshot
         if num_stored < step * self._batch_size:
             raise ValueError(
@@ -183,7 +183,7 @@ class Workdir:
                 "%s: updates are missing; replaying all of them.",
                 self._steps.path,
             )
-            return 0, {}
+            return 0, self.beginning()
         logging.info("Going on after %d updates.", step)
         return step, state
 
@@ -213,7 +213,11 @@ class Workdir:
 
     def keep_beginning(self, state: dict[str, np.ndarray]) -> None:
         """Writes the state before the first update, where it is no new one."""
-        checkpoints.save(self._folder / "checkpoints", 0, state)
+        checkpoints.save(self._folder / "beginning", 0, state)
+
+    def beginning(self) -> Mapping[str, np.ndarray]:
+        """Returns what `keep_beginning` wrote, or nothing: a new one's."""
+        return checkpoints.load(self._folder / "beginning", 0) or {}
 
     def keep_update(
         self, step: int, record: Mapping[str, Any], state: dict[str, np.ndarray]
@@ -247,9 +251,14 @@ class Workdir:
 
     def _show(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         """Writes TensorBoard events, if they can be."""
-        if self._events is not None:
-            tagged = {f"{kind}/{name}": values[name] for name in values}
+        if self._events is None:
+            return
+        tagged = {f"{kind}/{name}": values[name] for name in values}
+        try:
             self._events.add(step, tagged)
+        except OSError as error:  # Worth less than the run.
+            logging.warning("No more events are written: %s.", error)
+            self._events = None
 
     def _has_best(self) -> bool:
         for name, load in (
@@ -314,6 +323,7 @@ def remove_temporary(workdir: Path) -> None:
     for part in (workdir, workdir / "random"):
         for name in (
             ".",
+            "beginning",
             "checkpoints",
             "pending",
             "pending_retraining",

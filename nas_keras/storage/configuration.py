@@ -27,9 +27,10 @@ COMMAND_VARIABLE = "NAS_KERAS_COMMAND"
 # What runs write over or remove, so that without a configuration they may not
 # begin beside it: it is what an earlier one has left, or somebody else's.
 _OF_A_RUN = """
-    trials.jsonl trials.jsonl.sha256 steps.jsonl workers.jsonl retrained.jsonl
-    checkpoints pending pending_retraining retraining shared_weights random
-    derived best_cell.json best_network.json trials.csv finished.json
+    trials.jsonl trials.jsonl.sha256 steps.jsonl steps.jsonl.sha256
+    workers.jsonl workers.jsonl.sha256 retrained.jsonl retrained.jsonl.sha256
+    beginning checkpoints pending pending_retraining retraining shared_weights
+    random derived best_cell.json best_network.json trials.csv finished.json
     report.html best epochs model model.keras history.csv
     learning_curve.png metrics.json result.json rollbacks.json
 """.split()
@@ -96,7 +97,7 @@ def _stored(workdir: Path) -> dict[str, Any] | None:
         found = [name for name in _OF_A_RUN if (workdir / name).exists()]
         if found:
             raise ValueError(
-                f"{path} is missing beside what a run would write over: "
+                f"{path} is missing beside what runs of this package write: "
                 f"{found}. Restore it from a copy, if they are of a run, or "
                 "choose another workdir; nothing was changed."
             )
