@@ -33,7 +33,10 @@ class TestReadTextFile:
             (b"\xef\xbb\xbf \n", "is empty or only white space"),
             (b"ab\xff\xfec", "has bad byte 0xff at byte offset 2"),
             (b"caf\xe9", "has bad byte 0xe9 at byte offset 3"),
-            (gzip.compress(b"a"), "is compressed by gzip: unpack it first"),
+            (
+                gzip.compress(b"a", mtime=0),
+                "is compressed by gzip: unpack it first",
+            ),
             ("ab".encode("utf-16-le"), "is binary: a NUL at byte offset 1"),
             ("é\0".encode(), "is binary: a NUL at byte offset 2"),
             (b"<!DOCTYPE html>\n<p>x", "is a web page: it begins as HTML does"),
