@@ -32,7 +32,7 @@ _OF_A_RUN = """
     beginning checkpoints pending pending_retraining retraining shared_weights
     random derived best_cell.json best_network.json trials.csv finished.json
     report.html best epochs model model.keras history.csv
-    learning_curve.png metrics.json result.json rollbacks.json
+    learning_curve.png metrics.json result.json
 """.split()
 
 
