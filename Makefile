@@ -76,7 +76,7 @@ bazel: .venv $(BAZEL) $(BUILDIFIER)
 # What touches the most of what the package requires; deprecations of old
 # versions are no error.
 LOWEST_TESTS := cell_dropout choice dependencies diagram drawing examples \
-	finished image_sources journal layout loading nas_cell \
+	finished image_folder image_sources journal layout loading nas_cell \
 	nas_cell_arguments nas_rnn packaging pending published_cells \
 	report_tables scene space storage subwords subwords_training \
 	translation_model
