@@ -163,10 +163,10 @@ def main(argv: Sequence[str]) -> None:
         whole = configuration.whole_of(config, data_set)
         if not finished.is_finished(workdir, whole):
             if is_chief and COMMAND_VARIABLE not in os.environ:
-                _say_ignored(config)
+                _say_what_is_in_vain(config)
             if _LOCAL_WORKERS.value:
                 sys.exit(_supervise())
-            is_chief = _run(config, data_set, workdir, workers)
+            _run(config, data_set, workdir, workers)
         if is_chief:
             _print_result(workdir)
 
@@ -202,8 +202,11 @@ def _checked_arguments(
     return config, data_set, workdir, workers
 
 
-def _say_ignored(config: SearchConfig) -> None:
-    """Says which flags have no effect; comparisons may share a command."""
+def _say_what_is_in_vain(config: SearchConfig) -> None:
+    """Says which flags have no effect, and what learning never comes.
+
+    No errors: the searches of a comparison may share a command.
+    """
     for name, where in config.ignored(_OF_SEARCH.given()).items():
         _say(f"--{name} has no effect {where}")
     least = min(num for _, num in config.stages())
@@ -253,12 +256,12 @@ def _run(
     data_set: configuration.SearchData,
     workdir: pathlib.Path,
     workers: topology.Topology | None,
-) -> bool:
-    """Runs the search; returns whether this worker is the chief."""
+) -> None:
+    """Runs the search, or this worker's part of it."""
     if workers is not None:
         workers.check_port()
         _HAS_PEERS.set()
-    return process.run_worker(
+    process.run_worker(
         _NAME, config, data_set, workdir, workers, _WAIT_S.value, _say
     )
 

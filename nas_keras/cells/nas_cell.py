@@ -192,20 +192,12 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
     @property
     def kernel(self) -> keras.Variable:
         """The kernel of the terms of x, of a built cell."""
-        return self._kernel_of("kernel")
+        return self._kernel
 
     @property
     def recurrent_kernel(self) -> keras.Variable:
         """The kernel of the terms of h, of a built cell."""
-        return self._kernel_of("recurrent_kernel")
-
-    def _kernel_of(self, name: str) -> keras.Variable:
-        try:
-            return self.kernels[name]
-        except KeyError:
-            raise AttributeError(
-                f"Cell {self.spec.name!r} has no {name}."
-            ) from None
+        return self._recurrent_kernel
 
     def _add_weight(
         self, role: str, name: str, shape: tuple[int, ...]

@@ -75,7 +75,7 @@ def run_worker(
     workers: Topology | None,
     wait_s: float,
     say: Callable[[str], None],
-) -> bool:
+) -> None:
     """Runs a search, or this worker's part of it.
 
     Args:
@@ -86,9 +86,6 @@ def run_worker(
         workers: All of them, or None if this process is alone.
         wait_s: Seconds to wait for the others.
         say: Prints a line.
-
-    Returns:
-        Whether this worker is the chief.
 
     Raises:
         ValueError: As `run` does.
@@ -111,4 +108,3 @@ def run_worker(
         elif cluster.is_chief:
             display = Progress
         run(config, data, workdir, display, cluster)
-    return cluster.is_chief

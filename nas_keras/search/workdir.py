@@ -31,6 +31,7 @@ from nas_keras.search.trial import Trial
 from nas_keras.storage import checkpoints
 from nas_keras.storage import configuration
 from nas_keras.storage import files
+from nas_keras.storage import guards
 from nas_keras.storage import locks
 from nas_keras.storage.scalar_log import ScalarLog
 
@@ -308,8 +309,8 @@ def _statistics(path: Path) -> Journal:
         return Journal(path, {"step": (int,)})
     except ValueError as error:
         logging.warning("%s It begins anew.", error)
-        for name in (path.name, path.name + ".sha256"):
-            path.with_name(name).unlink(missing_ok=True)
+        for file in (path, guards.guard_of(path)):
+            file.unlink(missing_ok=True)
         return Journal(path, {"step": (int,)})
 
 

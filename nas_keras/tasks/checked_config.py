@@ -30,14 +30,18 @@ class CheckedConfig:
         Args:
             names: Of attributes.
         """
-        return {
-            name: f"where {other} is none of {list(allowed)}. Received: "
-            f"{other}={getattr(self, other)!r}."
-            for name in names
-            if name in self.NEEDS
-            for other, allowed in [self.NEEDS[name]]
-            if getattr(self, other) not in allowed
-        }
+        found = {}
+        for name in names:
+            if name not in self.NEEDS:
+                continue
+            other, allowed = self.NEEDS[name]
+            value = getattr(self, other)
+            if value not in allowed:
+                found[name] = (
+                    f"where {other} is none of {list(allowed)}. Received: "
+                    f"{other}={value!r}."
+                )
+        return found
 
     def _check(self, good: bool, name: str, rule: str) -> None:
         if not good:
