@@ -32,7 +32,7 @@ from nas_keras.cells import NASRNN
 from nas_keras.cells import CellSpec
 from nas_keras.cells import NASCell
 from nas_keras.cells import load_spec
-from nas_keras.tasks import compilation
+from nas_keras.tasks.training import compilation
 
 _CELLS = flags.DEFINE_list("cells", ["lstm", "nascell"], "Of the package.")
 _UNITS = flags.DEFINE_list("units", ["256", "1024"], "Widths of the layer.")

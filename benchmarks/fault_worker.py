@@ -17,10 +17,10 @@ import signal
 import sys
 import time
 
-from nas_keras.search import pending
-from nas_keras.search import presets
-from nas_keras.search.step_trials import StepTrials
+from nas_keras.recipes import searches
+from nas_keras.search.steps import StepTrials
 from nas_keras.search.workdir import pending_key
+from nas_keras.storage import pending
 
 _PROGRAM = pathlib.Path(__file__).resolve().parents[1] / "train" / "search.py"
 
@@ -69,8 +69,8 @@ def _log_results() -> None:
 
 def main() -> None:
     """Runs the program."""
-    tiny = presets.PRESETS["tiny"]
-    presets.PRESETS["faults"] = dataclasses.replace(
+    tiny = searches.PRESETS["tiny"]
+    searches.PRESETS["faults"] = dataclasses.replace(
         tiny,
         preset="faults",
         num_trials=24,

@@ -33,15 +33,15 @@ from absl import flags
 
 from nas_keras.convnets.files import load_convnet
 from nas_keras.data.images import Images
-from nas_keras.tasks.compilation import check_backend
-from nas_keras.tasks.image_batches import TrainingInput
-from nas_keras.tasks.image_batches import normalization_of
-from nas_keras.tasks.image_config import ImageConfig
-from nas_keras.tasks.image_config import resized
-from nas_keras.tasks.image_network import network_of
-from nas_keras.tasks.image_presets import IMAGE_PRESETS
-from nas_keras.tasks.image_steps import ImageSteps
-from nas_keras.tasks.training_config import PRECISIONS
+from nas_keras.recipes.image_trainings import IMAGE_PRESETS
+from nas_keras.tasks.images.batches import TrainingInput
+from nas_keras.tasks.images.batches import normalization_of
+from nas_keras.tasks.images.config import ImageConfig
+from nas_keras.tasks.images.config import resized
+from nas_keras.tasks.images.network import network_of
+from nas_keras.tasks.images.steps import ImageSteps
+from nas_keras.tasks.language_model.training_config import PRECISIONS
+from nas_keras.tasks.training.compilation import check_backend
 
 _PRESET = flags.DEFINE_enum(
     "preset", "enas_micro", sorted(IMAGE_PRESETS), "Recipe."

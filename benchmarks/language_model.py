@@ -49,17 +49,17 @@ import rich.table
 import tensorflow as tf
 from absl import flags
 
-from nas_keras.cells.spec import load_spec
+from nas_keras.cells.language.spec import load_spec
 from nas_keras.data import Corpus
 from nas_keras.tasks import TRAINING_PRESETS
 from nas_keras.tasks import LanguageModelConfig
 from nas_keras.tasks import LanguageModelTask
 from nas_keras.tasks import TrainingConfig
-from nas_keras.tasks.language_model import initial_weights
-from nas_keras.tasks.language_model_config import DROPOUTS
-from nas_keras.tasks.language_model_steps import LanguageModelSteps
-from nas_keras.tasks.windows import stream_array
-from nas_keras.tasks.windows import windows_of
+from nas_keras.tasks.language_model.config import DROPOUTS
+from nas_keras.tasks.language_model.model import initial_weights
+from nas_keras.tasks.language_model.steps import LanguageModelSteps
+from nas_keras.tasks.language_model.windows import stream_array
+from nas_keras.tasks.language_model.windows import windows_of
 
 try:
     import torch

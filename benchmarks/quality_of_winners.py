@@ -20,8 +20,8 @@ import rich.table
 from quality_of_searches import Headline
 from quality_of_searches import interval_text
 
-from nas_keras.cells.spec import CellSpec
-from nas_keras.cells.spec import save_spec
+from nas_keras.cells.language.spec import CellSpec
+from nas_keras.cells.language.spec import save_spec
 
 PUBLISHED = ("lstm", "gru", "nascell", "enas_ptb", "darts_v2")
 

@@ -16,23 +16,23 @@ from typing import Any
 
 import numpy as np
 
-from nas_keras.cells.spec import CellSpec
+from nas_keras.cells.language.spec import CellSpec
 from nas_keras.controllers import Controller
 from nas_keras.controllers import FrozenController
 from nas_keras.controllers import PolicyGradientController
 from nas_keras.controllers import RandomController
 from nas_keras.data.text import Corpus
+from nas_keras.evaluators.evaluator import Evaluator
+from nas_keras.experiment.config import SearchConfig
+from nas_keras.experiment.finals import Candidate
+from nas_keras.experiment.finals import retrain
+from nas_keras.experiment.text_kind import parameters_of_retrained
+from nas_keras.experiment.text_search import CellTrainings
+from nas_keras.recipes.searches import PRESETS
 from nas_keras.search import ChildTrainer
 from nas_keras.search import Cluster
 from nas_keras.search import SharedWeights
 from nas_keras.search import search
-from nas_keras.search.evaluator import Evaluator
-from nas_keras.search.presets import PRESETS
-from nas_keras.search.retrain import Candidate
-from nas_keras.search.retrain import retrain
-from nas_keras.search.search_config import SearchConfig
-from nas_keras.search.text_kind import parameters_of_retrained
-from nas_keras.search.text_search import CellTrainings
 from nas_keras.search.workdir import held
 from nas_keras.spaces import Space
 from nas_keras.spaces import enas_recurrent_space

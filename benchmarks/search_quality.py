@@ -38,8 +38,8 @@ import rich.console
 from absl import flags
 
 from nas_keras import data
-from nas_keras.cells.spec import load_spec
-from nas_keras.search import cluster
+from nas_keras.cells.language.spec import load_spec
+from nas_keras.distribute import cluster
 
 _EXPERIMENTS = ("figure6", "control", "shared", "winners")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/quality", "Of all runs.")

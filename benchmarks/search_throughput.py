@@ -40,11 +40,11 @@ from nas_keras.cells import NASCell
 from nas_keras.controllers import RandomController
 from nas_keras.data.sources import open_corpus
 from nas_keras.data.text import Corpus
+from nas_keras.distribute.cluster import limit_threads
 from nas_keras.search import ChildTrainer
 from nas_keras.search import Cluster
 from nas_keras.search import FunctionEvaluator
 from nas_keras.search import search
-from nas_keras.search.cluster import limit_threads
 from nas_keras.spaces import tree_space
 from nas_keras.tasks import LanguageModelConfig
 from nas_keras.tasks import LanguageModelTask

@@ -23,16 +23,16 @@ from absl import flags
 
 from nas_keras.data.images import Images
 from nas_keras.data.images import ImageSet
+from nas_keras.distribute.cluster import limit_threads
+from nas_keras.evaluators.shared_images import shared_network
 from nas_keras.search import SharedWeights
-from nas_keras.search.cluster import limit_threads
-from nas_keras.search.shared_images import shared_network
 from nas_keras.spaces import Space
 from nas_keras.spaces import enas_macro_space
 from nas_keras.spaces import enas_micro_space
-from nas_keras.tasks.image_config import ImageConfig
-from nas_keras.tasks.image_steps import losses_of
-from nas_keras.tasks.image_steps import optimizer_of
-from nas_keras.tasks.image_task import ImageTask
+from nas_keras.tasks.images.config import ImageConfig
+from nas_keras.tasks.images.steps import losses_of
+from nas_keras.tasks.images.steps import optimizer_of
+from nas_keras.tasks.images.task import ImageTask
 
 _SPACES = flags.DEFINE_list("spaces", ["macro", "micro"], "Which.")
 _ARCHITECTURES = flags.DEFINE_integer(

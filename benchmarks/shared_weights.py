@@ -23,8 +23,8 @@ from absl import flags
 from nas_keras.cells import load_spec
 from nas_keras.controllers import RandomController
 from nas_keras.data.sources import open_corpus
+from nas_keras.distribute.cluster import limit_threads
 from nas_keras.search import SharedWeights
-from nas_keras.search.cluster import limit_threads
 from nas_keras.spaces import enas_recurrent_space
 from nas_keras.tasks import LanguageModelConfig
 from nas_keras.tasks import LanguageModelTask

@@ -45,14 +45,14 @@ import rich.table
 import tensorflow as tf
 from absl import flags
 
-from nas_keras.cells.spec import load_spec
+from nas_keras.cells.language.spec import load_spec
 from nas_keras.data.subwords import BEGIN
 from nas_keras.data.subwords import END
 from nas_keras.tasks import TranslationConfig
 from nas_keras.tasks import TranslationModel
 from nas_keras.tasks import TranslationModelConfig
-from nas_keras.tasks.translation_steps import TranslationSteps
-from nas_keras.tasks.translation_steps import compiled_search
+from nas_keras.tasks.translation.steps import TranslationSteps
+from nas_keras.tasks.translation.steps import compiled_search
 
 _REPEATS = flags.DEFINE_integer("repeats", 7, "Timed rounds.", lower_bound=1)
 _UNITS = flags.DEFINE_integer("units", 256, "H.", lower_bound=1)

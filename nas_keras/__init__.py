@@ -22,18 +22,18 @@ from nas_keras.version import __version__ as __version__
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "cells.drawing": ["draw"],
-        "cells.nas_cell": ["NASCell"],
-        "cells.nas_rnn": ["NASRNN"],
-        "cells.spec": [
+        "cells.language.sizing": ["units_for_parameters"],
+        "cells.language.spec": [
             "CellSpec",
             "load_spec",
             "published_cells",
             "register_cell",
             "save_spec",
         ],
-        "cells.sizing": ["units_for_parameters"],
-        "cells.tfa": ["import_tfa_weights"],
+        "cells.layers.nas_cell": ["NASCell"],
+        "cells.layers.nas_rnn": ["NASRNN"],
+        "cells.layers.tfa": ["import_tfa_weights"],
+        "drawing.cells": ["draw"],
     },
 )
 

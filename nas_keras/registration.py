@@ -13,7 +13,7 @@ import sys
 import types
 from collections.abc import Sequence
 
-_MODULES = ("nas_keras.cells.nas_rnn", "nas_keras.convnets.drop_path")
+_MODULES = ("nas_keras.cells.layers.nas_rnn", "nas_keras.convnets.drop_path")
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):

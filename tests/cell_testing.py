@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nas_keras.cells.spec import CellSpec
+from nas_keras.cells.language.spec import CellSpec
 
 RNN = ("next_h = tanh(linear(x) + linear(h))",)
 # A weight of every role, and a state and a kernel of its own.

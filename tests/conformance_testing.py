@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import layer_testing
 from nas_keras.cells import NASRNN
 from nas_keras.cells import NASCell
 from nas_keras.cells import load_spec
+from tests import layer_testing
 
 B, T, D, H, P = 3, 4, 5, 3, 2
 TOLERANCE = {"float64": 1e-11, "float32": 1e-5}

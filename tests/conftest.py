@@ -45,7 +45,7 @@ def _forget_graphs():
     of the same cell: in all, gigabytes.
     """
     yield
-    fast_path = sys.modules.get("nas_keras.cells.fast_path")
+    fast_path = sys.modules.get("nas_keras.cells.layers.fast_path")
     if fast_path:
         fast_path.loop_function.cache_clear()
     ops = sys.modules.get("tensorflow.python.framework.ops")

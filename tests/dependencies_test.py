@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from nas_keras import report
-from nas_keras.cells.drawing import draw
 from nas_keras.data.embedded_pairs import embedded_pairs
 from nas_keras.data.image_folder import read_image_folder
 from nas_keras.data.image_sources import open_images
 from nas_keras.data.subwords import Subwords
+from nas_keras.distribute import exits
+from nas_keras.drawing.cells import draw
 from nas_keras.report import curves
 from nas_keras.report.ranking import rank_correlation
-from nas_keras.search import stopping
-from nas_keras.storage.scalar_log import ScalarLog
-from nas_keras.tasks.translation_scores import scores_of
+from nas_keras.storage.events import ScalarLog
+from nas_keras.tasks.translation.scores import scores_of
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _FEATURES = ("images", "report", "tensorboard", "translation")
@@ -174,7 +174,7 @@ def test_what_is_absent_names_its_extra(module, extra, use, tmp_path):
 def test_a_program_says_in_one_line_what_it_lacks(capsys):
     with (
         pytest.raises(SystemExit, match="2"),
-        stopping.one_line("nas-test", RuntimeError),
+        exits.one_line("nas-test", RuntimeError),
     ):
         raise ImportError("A test needs\na library")
     assert capsys.readouterr().err == "nas-test: A test needs a library\n"

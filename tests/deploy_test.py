@@ -12,22 +12,22 @@ import sys
 import pytest
 import yaml
 
-from nas_keras.search import presets
-from nas_keras.search import stopping
-from nas_keras.search import topology
+from nas_keras.distribute import exits
+from nas_keras.distribute import topology
+from nas_keras.recipes import searches
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _MANIFEST = _ROOT / "deploy" / "kubernetes" / "tfjob.yaml"
 _DOCKERFILE = _ROOT / "deploy" / "kubernetes" / "Dockerfile"
 _SCRIPT = _ROOT / "deploy" / "slurm" / "search.sbatch"
 _STATUSES = {
-    stopping.DONE,
-    stopping.FAILED,
-    stopping.USAGE,
-    stopping.DISK,
-    stopping.INTERRUPTED,
-    stopping.PREEMPTED,
-    stopping.PEER_LOST,
+    exits.DONE,
+    exits.FAILED,
+    exits.USAGE,
+    exits.DISK,
+    exits.INTERRUPTED,
+    exits.PREEMPTED,
+    exits.PEER_LOST,
 }
 
 # What stands for Slurm and for nas-search. srun runs its command for each of
@@ -115,11 +115,10 @@ def test_the_job_restarts_by_exit_status_and_for_long(documents, worker):
 
 def test_the_statuses_are_on_the_right_side_of_the_policy():
     # ExitCode: 1-127 are permanent, 128-255 start the pod again.
-    permanent = {stopping.FAILED, stopping.USAGE, stopping.DISK}
+    permanent = {exits.FAILED, exits.USAGE, exits.DISK}
     assert all(0 < status < 128 for status in permanent)
     assert all(
-        128 <= status < 256
-        for status in _STATUSES - permanent - {stopping.DONE}
+        128 <= status < 256 for status in _STATUSES - permanent - {exits.DONE}
     )
 
 
@@ -146,7 +145,7 @@ def test_the_arguments_are_the_program_s_and_fit_the_resources(
     values = _flags(*container["args"])
     assert values["threads"] == resources["limits"]["cpu"]
     assert values["local_workers"] == "0"
-    preset = presets.PRESETS[values["preset"].strip("'")]
+    preset = searches.PRESETS[values["preset"].strip("'")]
     assert 1 < worker["replicas"] <= preset.batch_size
 
 

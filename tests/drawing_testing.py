@@ -2,8 +2,8 @@
 
 from hypothesis import strategies as st
 
-from nas_keras.cells.diagram import diagram_of
-from nas_keras.cells.spec import CellSpec
+from nas_keras.cells.language.spec import CellSpec
+from nas_keras.drawing.cell_diagram import diagram_of
 
 _FORMS = (
     "{a}",

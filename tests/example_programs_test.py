@@ -6,8 +6,8 @@ import re
 import keras
 import pytest
 
-import forked
 from nas_keras.cells import load_spec
+from tests import forked
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from nas_keras.search.presets import PRESETS
+from nas_keras.recipes.searches import PRESETS
 
 TINY = PRESETS["tiny_conv"]
 DEEP = dict(

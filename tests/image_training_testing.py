@@ -6,8 +6,8 @@ from nas_keras.convnets import ConvLayer
 from nas_keras.convnets import ConvNetSpec
 from nas_keras.data.images import Images
 from nas_keras.data.images import image_set
-from nas_keras.tasks.image_classification import train_images
-from nas_keras.tasks.image_config import ImageConfig
+from nas_keras.tasks.images.config import ImageConfig
+from nas_keras.tasks.images.training import train_images
 
 NETWORK = ConvNetSpec(
     "small",

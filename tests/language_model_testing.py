@@ -1,13 +1,13 @@
 """What tests of language models share: a text, configurations, trainings."""
 
-from nas_keras.cells.spec import load_spec
+from nas_keras.cells.language.spec import load_spec
 from nas_keras.data.text import build_corpus
 from nas_keras.tasks import LanguageModelConfig
 from nas_keras.tasks import LanguageModelTask
 from nas_keras.tasks import LanguageModelTrainer
 from nas_keras.tasks import TrainingConfig
 from nas_keras.tasks import train_language_model
-from nas_keras.tasks.language_model_steps import LanguageModelSteps
+from nas_keras.tasks.language_model.steps import LanguageModelSteps
 
 
 def sentences(fractions=(0.8, 0.1, 0.1)):

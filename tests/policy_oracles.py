@@ -6,7 +6,7 @@ K the most options that a choice has.
 
 import numpy as np
 
-import oracles
+from tests import oracles
 
 
 def policy(choices, weights, noise=None, tokens=None, temperature=1, bound=0):

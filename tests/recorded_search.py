@@ -6,9 +6,9 @@ import numpy as np
 
 from nas_keras.controllers import RandomController
 from nas_keras.controllers import Samples
+from nas_keras.evaluators.evaluator import Evaluator
 from nas_keras.search import FunctionEvaluator
 from nas_keras.search import search
-from nas_keras.search.evaluator import Evaluator
 from nas_keras.spaces import Choice
 from nas_keras.spaces import Space
 

@@ -9,10 +9,10 @@ from concurrent import futures
 
 import pytest
 
-from nas_keras.search import rendezvous
-from nas_keras.search.rendezvous import meet
-from nas_keras.search.topology import Topology
-from nas_keras.search.topology import split_address
+from nas_keras.distribute import rendezvous
+from nas_keras.distribute.rendezvous import meet
+from nas_keras.distribute.topology import Topology
+from nas_keras.distribute.topology import split_address
 
 LIMIT_S = 10.0  # Of what must not take long.
 

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from cell_testing import EVERY_ROLE
-from layer_testing import randomize
 from nas_keras.cells import NASRNN
 from nas_keras.cells import NASCell
+from tests.cell_testing import EVERY_ROLE
+from tests.layer_testing import randomize
 
 B, T, D, H, P = 3, 5, 4, 6, 2
 

@@ -3,11 +3,11 @@
 import functools
 import json
 
-import controller_testing
 from nas_keras.controllers import PolicyGradientController
+from nas_keras.evaluators.evaluator import Evaluator
 from nas_keras.search import FunctionEvaluator
 from nas_keras.search import search
-from nas_keras.search.evaluator import Evaluator
+from tests import controller_testing
 
 NUM_TRIALS, BATCH_SIZE = 14, 4  # Three updates, and half a batch.
 

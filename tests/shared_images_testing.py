@@ -4,9 +4,9 @@ The latter know of the networks the names of their weights and what the paper
 says.
 """
 
+import convnet_oracles as oracles
 import numpy as np
 
-import convnet_oracles as oracles
 from nas_keras.spaces import enas_macro_space
 from nas_keras.spaces import enas_micro_space
 

@@ -2,7 +2,7 @@
 
 import json
 
-from nas_keras.search.topology import from_environment
+from nas_keras.distribute.topology import from_environment
 
 
 def tf_config(workers=("a:1", "b:2", "c:3"), kind="worker", index=0, **jobs):

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from absl import app
 from absl import flags
 
-from nas_keras.cells.drawing import draw
-from nas_keras.cells.spec import published_cells
-from nas_keras.search import command_line
-from nas_keras.search import stopping
+from nas_keras.cells.language.spec import published_cells
+from nas_keras.distribute import exits
+from nas_keras.drawing.cells import draw
+from nas_keras.programs import flags as program_flags
 
 _LIST = flags.DEFINE_boolean(
     "list", False, "Whether to print the names of the published cells instead."
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         _draw_or_list(argv[1:])
     except (ImportError, OSError, ValueError) as error:
-        stopping.fail(_NAME, str(error), stopping.USAGE)
+        exits.fail(_NAME, str(error), exits.USAGE)
 
 
 def _draw_or_list(arguments: Sequence[str]) -> None:
@@ -60,7 +60,7 @@ def _draw_or_list(arguments: Sequence[str]) -> None:
 
 def run() -> None:
     """Runs the program; the console script `nas-draw`."""
-    app.run(main, flags_parser=command_line.parser(flags, _NAME, __name__))
+    app.run(main, flags_parser=program_flags.parser(flags, _NAME, __name__))
 
 
 if __name__ == "__main__":

@@ -45,21 +45,21 @@ from absl import flags
 from nas_keras.convnets.files import load_convnet
 from nas_keras.data.image_sources import open_images
 from nas_keras.data.images import ImageSet
-from nas_keras.search import cluster
-from nas_keras.search import command_line
-from nas_keras.search import process
-from nas_keras.search import stopping
-from nas_keras.search import topology
-from nas_keras.search.progress import Progress
-from nas_keras.search.progress import TrainingSpeed
-from nas_keras.storage import configuration
-from nas_keras.tasks import image_grid
-from nas_keras.tasks.image_config import ImageConfig
-from nas_keras.tasks.image_config import NetSpec
-from nas_keras.tasks.image_config import check_use
-from nas_keras.tasks.image_config import resized
-from nas_keras.tasks.image_presets import IMAGE_PRESETS
-from nas_keras.tasks.training_loop import TrainingError
+from nas_keras.distribute import cluster
+from nas_keras.distribute import exits as stopping
+from nas_keras.distribute import topology
+from nas_keras.programs import flags as command_line
+from nas_keras.programs import worker as process
+from nas_keras.programs.progress import Progress
+from nas_keras.programs.progress import TrainingSpeed
+from nas_keras.recipes.image_trainings import IMAGE_PRESETS
+from nas_keras.storage import run_config as configuration
+from nas_keras.tasks.images import grid as image_grid
+from nas_keras.tasks.images.config import ImageConfig
+from nas_keras.tasks.images.config import NetSpec
+from nas_keras.tasks.images.config import check_use
+from nas_keras.tasks.images.config import resized
+from nas_keras.tasks.training.loop import TrainingError
 
 _NAME = "nas-image-classification"
 _PLAIN_INTERVAL_S = 30.0  # Between lines, where there is no terminal.
@@ -208,9 +208,9 @@ def _train(job: _Job) -> None:
 
 
 def _train_together(job: _Job, joined: cluster.Cluster) -> None:
-    from nas_keras.search import replicas
-    from nas_keras.tasks.image_classification import train_images
-    from nas_keras.tasks.image_grid_training import train_grid
+    from nas_keras.distribute import replicas
+    from nas_keras.tasks.images.grid_training import train_grid
+    from nas_keras.tasks.images.training import train_images
 
     console = rich.console.Console(
         soft_wrap=True, highlight=False, quiet=not joined.is_chief

@@ -31,18 +31,18 @@ from absl import app
 from absl import flags
 
 from nas_keras import data
-from nas_keras.cells.spec import load_spec
-from nas_keras.search import cluster
-from nas_keras.search import command_line
-from nas_keras.search import process
-from nas_keras.search import stopping
-from nas_keras.search.progress import Progress
-from nas_keras.search.progress import TrainingSpeed
-from nas_keras.storage import configuration
-from nas_keras.tasks.language_model_config import LanguageModelConfig
-from nas_keras.tasks.training_config import TrainingConfig
-from nas_keras.tasks.training_loop import TrainingError
-from nas_keras.tasks.training_presets import TRAINING_PRESETS
+from nas_keras.cells.language.spec import load_spec
+from nas_keras.distribute import cluster
+from nas_keras.distribute import exits as stopping
+from nas_keras.programs import flags as command_line
+from nas_keras.programs import worker as process
+from nas_keras.programs.progress import Progress
+from nas_keras.programs.progress import TrainingSpeed
+from nas_keras.recipes.language_models import TRAINING_PRESETS
+from nas_keras.storage import run_config as configuration
+from nas_keras.tasks.language_model.config import LanguageModelConfig
+from nas_keras.tasks.language_model.training_config import TrainingConfig
+from nas_keras.tasks.training.loop import TrainingError
 
 _NAME = "nas-language-model"
 _PLAIN_INTERVAL_S = 30.0  # Between lines, where there is no terminal.
@@ -164,7 +164,7 @@ def _train(
     stopping.leave_on_signals(_NAME)
     cluster.limit_threads(config.num_threads)
     from nas_keras import report
-    from nas_keras.tasks import language_model_epochs
+    from nas_keras.tasks.language_model import epochs as language_model_epochs
 
     console = rich.console.Console(soft_wrap=True, highlight=False)
     spec = load_spec(config.cell)
@@ -204,8 +204,8 @@ def _line_of(epoch: Any, level: str) -> str:
 
 
 def _score(loss_nats: float, level: str) -> str:
-    from nas_keras.tasks.scores import bits_per_char
-    from nas_keras.tasks.scores import perplexity
+    from nas_keras.tasks.training.scores import bits_per_char
+    from nas_keras.tasks.training.scores import perplexity
 
     if level == "char":
         return f"{bits_per_char(loss_nats):.4f} bits per character"
@@ -234,7 +234,7 @@ def _use(
     if not (_GENERATE.value or _EXPORT.value):
         return
     cluster.limit_threads(config.num_threads)
-    from nas_keras.tasks import language_model_use
+    from nas_keras.tasks.language_model import use as language_model_use
 
     model = language_model_use.trained_model(config, corpus, workdir)
     if _EXPORT.value:

@@ -16,8 +16,8 @@ from absl import app
 from absl import flags
 
 from nas_keras import report
-from nas_keras.search import command_line
-from nas_keras.search import stopping
+from nas_keras.distribute import exits
+from nas_keras.programs import flags as program_flags
 
 _NAME = "nas-report"
 
@@ -32,9 +32,9 @@ def main(argv: Sequence[str]) -> None:
     try:
         _write(argv[1:])
     except (ImportError, ValueError) as error:
-        stopping.fail(_NAME, str(error), stopping.USAGE)
+        exits.fail(_NAME, str(error), exits.USAGE)
     except OSError as error:
-        stopping.fail(_NAME, str(error), stopping.DISK)
+        exits.fail(_NAME, str(error), exits.DISK)
 
 
 def _write(arguments: Sequence[str]) -> None:
@@ -56,7 +56,7 @@ def _write(arguments: Sequence[str]) -> None:
 
 def run() -> None:
     """Runs the program; the console script `nas-report`."""
-    app.run(main, flags_parser=command_line.parser(flags, _NAME, __name__))
+    app.run(main, flags_parser=program_flags.parser(flags, _NAME, __name__))
 
 
 if __name__ == "__main__":

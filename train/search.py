@@ -32,22 +32,22 @@ from collections.abc import Sequence
 from absl import app
 from absl import flags
 
-from nas_keras.search import command_line
-from nas_keras.search import configuration
-from nas_keras.search import finished
-from nas_keras.search import process
-from nas_keras.search import stopping
-from nas_keras.search import supervisor
-from nas_keras.search import topology
-from nas_keras.search.cluster import check_dataset
-from nas_keras.search.cluster import prepare_to_read
-from nas_keras.search.named_spaces import SPACES
-from nas_keras.search.named_spaces import TEXT
-from nas_keras.search.presets import PRESETS
-from nas_keras.search.search_config import SearchConfig
-from nas_keras.search.trial import SearchError
-from nas_keras.storage.configuration import COMMAND_VARIABLE
-from nas_keras.storage.configuration import check as check_configuration
+from nas_keras.distribute import exits as stopping
+from nas_keras.distribute import topology
+from nas_keras.distribute.cluster import check_dataset
+from nas_keras.distribute.cluster import prepare_to_read
+from nas_keras.evaluators.trial import SearchError
+from nas_keras.experiment import settings as configuration
+from nas_keras.experiment.config import SearchConfig
+from nas_keras.experiment.named_spaces import SPACES
+from nas_keras.experiment.named_spaces import TEXT
+from nas_keras.programs import flags as command_line
+from nas_keras.programs import supervisor
+from nas_keras.programs import worker as process
+from nas_keras.recipes.searches import PRESETS
+from nas_keras.storage import finished
+from nas_keras.storage.run_config import COMMAND_VARIABLE
+from nas_keras.storage.run_config import check as check_configuration
 
 _NAME = "nas-search"
 _HAS_PEERS = threading.Event()  # Whether this process is one of several.

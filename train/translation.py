@@ -35,24 +35,24 @@ import rich.console
 from absl import app
 from absl import flags
 
-from nas_keras.cells.spec import load_spec
+from nas_keras.cells.language.spec import load_spec
 from nas_keras.data.parallel import ParallelCorpus
 from nas_keras.data.parallel import has_text
 from nas_keras.data.parallel_sources import open_pairs
 from nas_keras.data.sources import read_text_file
-from nas_keras.search import cluster
-from nas_keras.search import command_line
-from nas_keras.search import process
-from nas_keras.search import stopping
-from nas_keras.search import topology
-from nas_keras.search.progress import Progress
-from nas_keras.search.progress import TrainingSpeed
-from nas_keras.storage import configuration
-from nas_keras.tasks.training_loop import TrainingError
-from nas_keras.tasks.translation_config import TranslationConfig
-from nas_keras.tasks.translation_config import TranslationModelConfig
-from nas_keras.tasks.translation_presets import TRANSLATION_PRESETS
-from nas_keras.tasks.translation_task import TranslationTask
+from nas_keras.distribute import cluster
+from nas_keras.distribute import exits as stopping
+from nas_keras.distribute import topology
+from nas_keras.programs import flags as command_line
+from nas_keras.programs import worker as process
+from nas_keras.programs.progress import Progress
+from nas_keras.programs.progress import TrainingSpeed
+from nas_keras.recipes.translations import TRANSLATION_PRESETS
+from nas_keras.storage import run_config as configuration
+from nas_keras.tasks.training.loop import TrainingError
+from nas_keras.tasks.translation.config import TranslationConfig
+from nas_keras.tasks.translation.config import TranslationModelConfig
+from nas_keras.tasks.translation.task import TranslationTask
 
 _NAME = "nas-translation"
 _PLAIN_INTERVAL_S = 30.0  # Between lines, where there is no terminal.
@@ -204,8 +204,8 @@ def _train_together(
     joined: cluster.Cluster,
 ) -> None:
     from nas_keras import report
-    from nas_keras.search import replicas
-    from nas_keras.tasks import translation
+    from nas_keras.distribute import replicas
+    from nas_keras.tasks.translation import training as translation
 
     console = rich.console.Console(
         soft_wrap=True, highlight=False, quiet=not joined.is_chief
@@ -269,7 +269,7 @@ def _translate() -> None:
     process.quieten_tensorflow(has_peers=False)
     given = _OF_TRAINING.given()
     cluster.limit_threads(given.get("num_threads", 0))
-    from nas_keras.tasks.translator import Translator
+    from nas_keras.tasks.translation.translator import Translator
 
     translator = Translator.load(folder)
     options = {name: given[name] for name in _OF_SEARCH if name in given}

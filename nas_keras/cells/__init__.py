@@ -1,14 +1,16 @@
-"""Recurrent cells: specs (equations), and the Keras layers that run them."""
+"""Recurrent cells: what they are, and the Keras layers that run them.
+
+language    CellSpec, its equations, their graph, fingerprint, size
+layers      NASCell, NASRNN
+"""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
+    "nas_keras",
     submod_attrs={
-        "drawing": ["draw"],
-        "nas_cell": ["NASCell"],
-        "nas_rnn": ["NASRNN"],
-        "spec": [
+        "cells.language.sizing": ["units_for_parameters"],
+        "cells.language.spec": [
             "CellSpec",
             "Cost",
             "load_spec",
@@ -16,7 +18,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "register_cell",
             "save_spec",
         ],
-        "sizing": ["units_for_parameters"],
-        "tfa": ["import_tfa_weights"],
+        "cells.layers.nas_cell": ["NASCell"],
+        "cells.layers.nas_rnn": ["NASRNN"],
+        "cells.layers.tfa": ["import_tfa_weights"],
+        "drawing.cells": ["draw"],
     },
 )

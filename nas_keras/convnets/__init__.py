@@ -3,14 +3,17 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
+    "nas_keras",
     submod_attrs={
-        "build": ["build_convnet", "multiply_adds"],
-        "drawing": ["draw"],
-        "drop_path": ["DropPath"],
-        "files": ["load_convnet", "published_convnets", "save_convnet"],
-        "resnet": ["resnet_spec"],
-        "spec": [
+        "convnets.build": ["build_convnet", "multiply_adds"],
+        "convnets.drop_path": ["DropPath"],
+        "convnets.files": [
+            "load_convnet",
+            "published_convnets",
+            "save_convnet",
+        ],
+        "convnets.resnet": ["resnet_spec"],
+        "convnets.spec": [
             "ConvLayer",
             "ConvNetSpec",
             "ConvNode",
@@ -18,5 +21,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "loose_ends",
             "spec_from_dict",
         ],
+        "drawing.convnets": ["draw"],
     },
 )

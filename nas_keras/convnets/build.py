@@ -9,9 +9,9 @@ from typing import Any
 
 import keras
 
-from nas_keras.cells.checks import checked_int
-from nas_keras.cells.checks import checked_rate
-from nas_keras.cells.checks import is_number
+from nas_keras.checks import checked_int
+from nas_keras.checks import checked_rate
+from nas_keras.checks import is_number
 from nas_keras.convnets import wirings
 from nas_keras.convnets.blocks import EPSILON
 from nas_keras.convnets.blocks import Blocks

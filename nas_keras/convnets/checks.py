@@ -4,7 +4,7 @@ import numbers
 from collections.abc import Sequence
 from typing import Any
 
-from nas_keras.cells.checks import checked_int
+from nas_keras.checks import checked_int
 
 
 def listed(value: Any, name: str) -> Sequence[Any]:

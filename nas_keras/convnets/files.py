@@ -8,10 +8,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from nas_keras.cells import spec_files
 from nas_keras.convnets.spec import ConvNetSpec
 from nas_keras.convnets.spec import MicroNetSpec
 from nas_keras.convnets.spec import spec_from_dict
+from nas_keras.storage import specs
 
 
 def load_convnet(
@@ -32,7 +32,7 @@ def load_convnet(
     >>> load_convnet("resnet_20").num_layers
     19
     """
-    path = spec_files.path_of(name_or_path, "network")
+    path = specs.path_of(name_or_path, "network")
     if path is not None:
         return _read(path)
     if name_or_path not in published_convnets():
@@ -61,20 +61,20 @@ def save_convnet(
             "spec must be a ConvNetSpec or a MicroNetSpec. Received: "
             f"{type(spec).__name__}."
         )
-    spec_files.write(path, _text(spec.to_dict()), "network")
+    specs.write(path, _text(spec.to_dict()), "network")
 
 
 def published_convnets() -> list[str]:
     """Returns the names of the networks that come with the package."""
-    return spec_files.names_in(_published_folder())
+    return specs.names_in(_published_folder())
 
 
 def _published_folder() -> Path:
-    return spec_files.published_folder("convnets")
+    return specs.published_folder("convnets")
 
 
 def _read(path: Path) -> ConvNetSpec | MicroNetSpec:
-    return spec_files.read(path, spec_from_dict, "network")
+    return specs.read(path, spec_from_dict, "network")
 
 
 def _text(data: dict[str, Any]) -> str:

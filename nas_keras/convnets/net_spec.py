@@ -12,7 +12,7 @@ from typing import Any
 from typing import ClassVar
 from typing import Self
 
-from nas_keras.cells import checks
+from nas_keras import checks
 from nas_keras.convnets.checks import listed
 from nas_keras.convnets.checks import one_of
 

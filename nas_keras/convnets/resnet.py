@@ -1,6 +1,6 @@
 """The residual networks that found ones are compared with. No Keras."""
 
-from nas_keras.cells.checks import checked_int
+from nas_keras.checks import checked_int
 from nas_keras.convnets.spec import ConvLayer
 from nas_keras.convnets.spec import ConvNetSpec
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-from nas_keras.cells.checks import checked_int
-from nas_keras.cells.checks import checked_object
+from nas_keras.checks import checked_int
+from nas_keras.checks import checked_object
 from nas_keras.convnets.checks import listed
 from nas_keras.convnets.checks import one_of
 from nas_keras.convnets.checks import pair

@@ -6,11 +6,11 @@ moves sideways, alone.
 
 from collections.abc import Sequence
 
-from nas_keras.cells import drawing as cell_drawing
-from nas_keras.cells import scene
-from nas_keras.cells.spec import CellSpec
-from nas_keras.convnets import drawing as network_drawing
+from nas_keras.cells.language.spec import CellSpec
 from nas_keras.convnets.spec import spec_from_dict
+from nas_keras.drawing import canvas
+from nas_keras.drawing import cells as cell_drawing
+from nas_keras.drawing import convnets as network_drawing
 from nas_keras.report import tables
 from nas_keras.report.markup import details
 from nas_keras.report.markup import items
@@ -126,7 +126,7 @@ def _drawing(cell: CellRecord) -> str:
         picture = _scene(cell)
     except ValueError as error:
         return items([f"There is no drawing of it: {error}"])
-    svg = scene.to_svg(picture).decode()
+    svg = canvas.to_svg(picture).decode()
     least, most = round(_LEAST_SCALE * picture.width), round(picture.width)
     svg = svg.replace(
         "<svg ", f'<svg style="min-width: {least}px; max-width: {most}px" ', 1
@@ -136,7 +136,7 @@ def _drawing(cell: CellRecord) -> str:
     return tag("div", svg, f'class="drawing" {label}')
 
 
-def _scene(cell: CellRecord) -> scene.Scene:
+def _scene(cell: CellRecord) -> canvas.Scene:
     if is_network(cell.data):
         return network_drawing.scene_of(spec_from_dict(cell.data))
     return cell_drawing.scene_of(CellSpec.from_dict(cell.data))

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from nas_keras.report.figures import new_figure
+from nas_keras.storage.events import ScalarLog
 from nas_keras.storage.files import write_atomically
-from nas_keras.storage.scalar_log import ScalarLog
 
 _Epoch = Mapping[str, float]
 

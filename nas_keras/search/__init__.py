@@ -1,17 +1,17 @@
-"""The search: evaluators, the loop, and what a run leaves on disk."""
+"""The search: the loop, what scores, and what a run leaves on disk."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
+    "nas_keras",
     submod_attrs={
-        "child_trainer": ["ChildTrainer"],
-        "cluster": ["Cluster"],
-        "evaluator": ["Evaluator", "FunctionEvaluator"],
-        "loop": ["search"],
-        "shared_weights": ["SharedWeights"],
-        "rendezvous": ["PeerLostError"],
-        "topology": ["Topology"],
-        "trial": ["Evaluation", "SearchError", "Trial"],
+        "distribute.cluster": ["Cluster"],
+        "distribute.rendezvous": ["PeerLostError"],
+        "distribute.topology": ["Topology"],
+        "evaluators.evaluator": ["Evaluator", "FunctionEvaluator"],
+        "evaluators.from_scratch": ["ChildTrainer"],
+        "evaluators.shared": ["SharedWeights"],
+        "evaluators.trial": ["Evaluation", "SearchError", "Trial"],
+        "search.loop": ["search"],
     },
 )

@@ -23,23 +23,23 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from nas_keras.cells.checks import json_copy
+from nas_keras.checks import json_copy
 from nas_keras.controllers.baseline import BaselineState
 from nas_keras.controllers.baseline import EMABaseline
 from nas_keras.controllers.controller import Controller
 from nas_keras.controllers.controller import Samples
-from nas_keras.search.cluster import Cluster
-from nas_keras.search.evaluator import Evaluator
+from nas_keras.distribute.cluster import Cluster
+from nas_keras.distribute.share import Shares
+from nas_keras.evaluators.evaluator import Evaluator
+from nas_keras.evaluators.trial import SearchError
+from nas_keras.evaluators.trial import Trial
 from nas_keras.search.noise import noise
-from nas_keras.search.pending import Pending
-from nas_keras.search.sharing import Shares
-from nas_keras.search.step_trials import StepTrials
-from nas_keras.search.trial import SearchError
-from nas_keras.search.trial import Trial
+from nas_keras.search.steps import StepTrials
 from nas_keras.search.workdir import Opening
 from nas_keras.search.workdir import Workdir
 from nas_keras.search.workdir import held
-from nas_keras.storage import configuration
+from nas_keras.storage import run_config
+from nas_keras.storage.pending import Pending
 
 
 def search(
@@ -206,7 +206,7 @@ class _Run:
             yield from self._steps(self._open())
             return
         if self.cluster.is_chief:
-            configuration.check(folder, config)
+            run_config.check(folder, config)
         with contextlib.ExitStack() as stack:
             if not is_held:
                 stack.enter_context(held(folder, self.cluster))

@@ -14,26 +14,26 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from nas_keras.cells.spec import CellSpec
-from nas_keras.cells.spec import load_spec
-from nas_keras.cells.spec import save_spec
+from nas_keras.cells.language.spec import CellSpec
+from nas_keras.cells.language.spec import load_spec
+from nas_keras.cells.language.spec import save_spec
 from nas_keras.convnets.files import load_convnet
 from nas_keras.convnets.files import save_convnet
 from nas_keras.convnets.spec import ConvNetSpec
 from nas_keras.convnets.spec import MicroNetSpec
-from nas_keras.search.cluster import Cluster
-from nas_keras.search.journal import Journal
-from nas_keras.search.journal import write_csv
-from nas_keras.search.pending import Pending
-from nas_keras.search.sharing import Shares
-from nas_keras.search.trial import RECORD_TYPES
-from nas_keras.search.trial import Trial
+from nas_keras.distribute.cluster import Cluster
+from nas_keras.distribute.share import Shares
+from nas_keras.evaluators.trial import RECORD_TYPES
+from nas_keras.evaluators.trial import Trial
 from nas_keras.storage import checkpoints
-from nas_keras.storage import configuration
 from nas_keras.storage import files
 from nas_keras.storage import guards
 from nas_keras.storage import locks
-from nas_keras.storage.scalar_log import ScalarLog
+from nas_keras.storage import run_config
+from nas_keras.storage.events import ScalarLog
+from nas_keras.storage.journal import Journal
+from nas_keras.storage.journal import write_csv
+from nas_keras.storage.pending import Pending
 
 # Files of the best architecture of a search.
 BEST_CELL, BEST_NETWORK = "best_cell.json", "best_network.json"
@@ -138,7 +138,7 @@ class Workdir:
                 "trials: a run can be made longer, not shorter. Received: "
                 f"num_trials={num_trials}."
             )
-        configuration.write(folder, {**config, "num_trials": num_trials})
+        run_config.write(folder, {**config, "num_trials": num_trials})
 
     def opening(self) -> Opening:
         """Returns all that is finished, and the newest state that is whole.

@@ -9,7 +9,7 @@ layer. In two places the map is halved, before layers L//3 and 2(L//3).
 import dataclasses
 from collections.abc import Sequence
 
-from nas_keras.cells.checks import checked_bool
+from nas_keras.checks import checked_bool
 from nas_keras.convnets.spec import ConvLayer
 from nas_keras.convnets.spec import ConvNetSpec
 from nas_keras.spaces.shared import MAX_SIZE

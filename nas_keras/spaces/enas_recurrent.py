@@ -14,8 +14,8 @@ google-research/enas_lm; DARTS' cells are in the same space.
 import dataclasses
 from collections.abc import Sequence
 
-from nas_keras.cells.graph import Graph
-from nas_keras.cells.spec import CellSpec
+from nas_keras.cells.language.graph import Graph
+from nas_keras.cells.language.spec import CellSpec
 from nas_keras.spaces.shared import name_of
 from nas_keras.spaces.shared import origin
 from nas_keras.spaces.shared import set_checked_ints

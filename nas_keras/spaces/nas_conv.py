@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from nas_keras.cells.checks import checked_int
+from nas_keras.checks import checked_int
 from nas_keras.convnets.spec import ConvLayer
 from nas_keras.convnets.spec import ConvNetSpec
 from nas_keras.spaces.shared import MAX_SIZE

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from nas_keras.cells.checks import checked_int
+from nas_keras.checks import checked_int
 from nas_keras.convnets.spec import ConvNetSpec
 from nas_keras.convnets.spec import MicroNetSpec
 from nas_keras.spaces.space import Space

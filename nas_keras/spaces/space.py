@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-from nas_keras.cells.checks import is_int
+from nas_keras.checks import is_int
 
 
 @dataclasses.dataclass(frozen=True)

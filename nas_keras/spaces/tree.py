@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterable
 from collections.abc import Sequence
 
-from nas_keras.cells.spec import CellSpec
+from nas_keras.cells.language.spec import CellSpec
 from nas_keras.spaces.shared import name_of
 from nas_keras.spaces.shared import origin
 from nas_keras.spaces.shared import set_checked_ints

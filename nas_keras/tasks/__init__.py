@@ -1,33 +1,33 @@
-"""Tasks: models around a cell, and how they are trained and scored."""
+"""Tasks: models around an architecture, and how they are trained and scored."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
+    "nas_keras",
     submod_attrs={
-        "image_classification": ["ImageEpoch", "train_images"],
-        "image_config": ["ImageConfig"],
-        "image_grid_training": ["train_grid"],
-        "image_presets": ["IMAGE_PRESETS"],
-        "image_task": ["ImageTask"],
-        "language_model": ["LanguageModel", "LanguageModelTask"],
-        "language_model_config": ["LanguageModelConfig"],
-        "language_model_epochs": [
-            "Epoch",
-            "train_language_model",
-        ],
-        "language_model_training": ["LanguageModelTrainer"],
-        "language_model_use": ["export", "generate", "trained_model"],
-        "training_config": ["TrainingConfig"],
-        "training_loop": ["TrainingError"],
-        "training_presets": ["TRAINING_PRESETS"],
-        "translation": ["TranslationEpoch", "train_translation"],
-        "translation_config": [
+        "recipes.image_trainings": ["IMAGE_PRESETS"],
+        "recipes.language_models": ["TRAINING_PRESETS"],
+        "recipes.translations": ["TRANSLATION_PRESETS"],
+        "tasks.images.config": ["ImageConfig"],
+        "tasks.images.grid_training": ["train_grid"],
+        "tasks.images.task": ["ImageTask"],
+        "tasks.images.training": ["ImageEpoch", "train_images"],
+        "tasks.language_model.children": ["LanguageModelTrainer"],
+        "tasks.language_model.config": ["LanguageModelConfig"],
+        "tasks.language_model.epochs": ["Epoch", "train_language_model"],
+        "tasks.language_model.model": ["LanguageModel", "LanguageModelTask"],
+        "tasks.language_model.training_config": ["TrainingConfig"],
+        "tasks.language_model.use": ["export", "generate", "trained_model"],
+        "tasks.training.loop": ["TrainingError"],
+        "tasks.translation.config": [
             "TranslationConfig",
             "TranslationModelConfig",
         ],
-        "translation_model": ["TranslationModel"],
-        "translation_presets": ["TRANSLATION_PRESETS"],
-        "translator": ["Translation", "Translator"],
+        "tasks.translation.model": ["TranslationModel"],
+        "tasks.translation.training": [
+            "TranslationEpoch",
+            "train_translation",
+        ],
+        "tasks.translation.translator": ["Translation", "Translator"],
     },
 )

@@ -1,0 +1,1 @@
+"""What a recurrent cell is: its equations. No TensorFlow, no Keras."""

@@ -1,0 +1,1 @@
+"""The Keras layers that run a cell: one step, or a sequence, fast."""

@@ -1,0 +1,1 @@
+"""Pictures of cells and of image networks. No TensorFlow, no Keras."""

@@ -1,0 +1,262 @@
+"""Drawings of cells: a box for each equation, wires for what it uses.
+
+What is shown is in `diagram.py`, where it goes is found by `layout.py`, its
+looks are in `looks.py`, and `canvas.py` writes files. No TensorFlow, no
+Keras; a PNG alone needs matplotlib.
+"""
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+from nas_keras.cells.language.spec import CellSpec
+from nas_keras.cells.language.spec import load_spec
+from nas_keras.drawing import canvas
+from nas_keras.drawing import layout
+from nas_keras.drawing import looks
+from nas_keras.drawing.cell_diagram import Use
+from nas_keras.drawing.cell_diagram import Value
+from nas_keras.drawing.cell_diagram import broken_into_lines
+from nas_keras.drawing.cell_diagram import diagram_of
+
+_LEGEND_FONT = 12.0
+_HEADER = 38.0  # Height of the title.
+_LEAST_RIGHT = 460.0  # So that the legend has few lines.
+_ACCENTS = (  # Line and fill of the states, used again after the last.
+    looks.BLUE,
+    looks.ORANGE,
+    looks.GREEN,
+    ("#7a4a9e", "#f3edf8"),
+    ("#8a6d00", "#f8f3df"),
+    ("#0f7c8a", "#e4f3f5"),
+)
+_LINEAR, _ELEMENTWISE, _MEMORY = "linear", "elementwise", "memory"
+_WIDTHS = {_LINEAR: 1.1, _ELEMENTWISE: 1.5, _MEMORY: 3.0}  # Highest last.
+_LINEAR_COLOR, _ELEMENTWISE_COLOR = "#3d444d", "#a3abb5"
+_SQUARE = 7.0  # Side of the mark of a weight matrix.
+_DASH = 9.0  # Of each state, where a wire is the memory of several.
+_FIRMNESS = 10_000.0  # How much straighter the memory path is.
+
+_Accents = Mapping[str, tuple[str, str]]
+
+
+def draw(spec: CellSpec | str | os.PathLike, path: str | os.PathLike) -> None:
+    """Draws a cell as a flow chart, from the states to the next states.
+
+    A box is an equation; its wires come from the values that it uses. The
+    memory path is thick: on it a state's old value reaches the next states
+    without passing through a weight matrix.
+
+    Args:
+        spec: The cell, its name, or the path of its file.
+        path: The file to write, of the format that its suffix names: `.svg`,
+            `.png`, or `.mmd` for the text of a Mermaid diagram. An existing
+            file is replaced whole or not at all.
+
+    Raises:
+        ImportError: If matplotlib, which a `.png` needs, is not installed.
+        ValueError: If there is no such cell, or `path` has another suffix or
+            no folder.
+
+    Example:
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     draw("lstm", f"{folder}/lstm.svg")
+    ...     os.listdir(folder)
+    ['lstm.svg']
+    """
+    path = looks.checked(path)
+    if not isinstance(spec, CellSpec):
+        spec = load_spec(spec)
+    looks.write(path, lambda: scene_of(spec), lambda: _mermaid(spec))
+
+
+# SVG and PNG.
+
+
+def scene_of(spec: CellSpec) -> canvas.Scene:
+    """Returns the picture of a cell."""
+    diagram = diagram_of(spec)
+    values, accents = diagram.values, _accents(spec.states)
+    texts = [broken_into_lines(value.text) for value in values]
+    nets: dict[tuple[str, int], list[Use]] = {}
+    for use in diagram.uses:
+        nets.setdefault((_kind(use), use.source), []).append(use)
+    keys = sorted(nets, key=lambda key: list(_WIDTHS).index(key[0]))
+    arranged = layout.arrange(
+        [
+            looks.least_box(value.name, lines)
+            for value, lines in zip(values, texts, strict=True)
+        ],
+        [
+            layout.Net(
+                source,
+                tuple(use.target for use in nets[kind, source]),
+                _FIRMNESS if kind == _MEMORY else 1.0,
+            )
+            for kind, source in keys
+        ],
+        num_first=1 + len(spec.states),
+        origin=(looks.MARGIN, looks.MARGIN + _HEADER),
+    )
+    wires, boxes, marks = [], [], []
+    for key, wire in zip(keys, arranged.wires, strict=True):
+        wires += _wire(wire, nets[key][0], accents)
+        for use, tip in zip(nets[key], wire.tips, strict=True):
+            marks += _marks(*tip, use, accents)
+    for item in zip(values, texts, arranged.places, strict=True):
+        boxes += _box(*item, accents)
+    title = looks.title(spec.name)
+    right = max(arranged.right, title.x + title.width, _LEAST_RIGHT)
+    top = arranged.bottom + 38
+    legend, bottom = _legend(diagram.uses, accents, top, right)
+    width, height = right + looks.MARGIN, bottom + looks.MARGIN
+    paper = looks.paper(width, height)
+    shapes = [paper, *wires, *boxes, *marks, title, *legend]
+    return canvas.Scene(f"The cell {spec.name}", width, height, shapes)
+
+
+def _accents(states: Sequence[str]) -> _Accents:
+    return {
+        state: _ACCENTS[index % len(_ACCENTS)]
+        for index, state in enumerate(states)
+    }
+
+
+def _kind(use: Use) -> str:
+    if not use.is_elementwise:
+        return _LINEAR
+    return _MEMORY if use.memory_of else _ELEMENTWISE
+
+
+def _colors(use: Use, accents: _Accents) -> list[str]:
+    if not use.is_elementwise:
+        return [_LINEAR_COLOR]
+    return [accents[state][0] for state in use.memory_of] or [
+        _ELEMENTWISE_COLOR
+    ]
+
+
+def _box(
+    value: Value, lines: list[str], place: layout.Place, accents: _Accents
+) -> list[canvas.Shape]:
+    stroke, fill = accents.get(value.state or "", (looks.FAINT, looks.PAPER))
+    if value.name == "x":
+        fill = looks.SHADE
+    is_next = value.state is not None and not value.is_given
+    return looks.box(
+        place,
+        value.name,
+        lines,
+        (stroke, fill),
+        width=2.0 if is_next else 1.0,
+        ink=looks.GREY if value.is_given else looks.INK,
+    )
+
+
+def _wire(wire: layout.Wire, use: Use, accents: _Accents) -> list[canvas.Line]:
+    """Returns a net's lines; `use` is one of its uses."""
+    width, colors = _WIDTHS[_kind(use)], _colors(use, accents)
+    lines = looks.wire(wire, colors[0], width, _SQUARE)
+    pieces = lines[-1].pieces
+    for number, color in enumerate(colors[1:], 1):
+        dash = (number * _DASH, _DASH, (len(colors) - 1) * _DASH)
+        lines.append(canvas.Line(pieces, color, width, dash))
+    return lines
+
+
+def _marks(
+    x: float, y: float, use: Use, accents: _Accents
+) -> list[canvas.Shape]:
+    """Returns how a wire ends at (x, y): as an arrow, in a square, or both."""
+    shapes: list[canvas.Shape] = []
+    if use.is_linear:
+        half = _SQUARE / 2
+        left, top, bottom = x - _SQUARE, y - half, y + half
+        corners = ((left, top), (x, top), (x, bottom), (left, bottom))
+        shapes.append(canvas.Polygon(corners, _LINEAR_COLOR))
+        x = left
+    if use.is_elementwise:
+        color = _colors(use, accents)[0]
+        spread = 0.55 if use.memory_of else 0.4
+        shapes.append(looks.arrow(x, y, color, spread))
+    return shapes
+
+
+def _legend(
+    uses: Sequence[Use], accents: _Accents, y: float, right: float
+) -> tuple[list[canvas.Shape], float]:
+    """Returns what explains the wires, and where it ends below."""
+    samples = []
+    if any(use.is_linear for use in uses):
+        text = "W·v: each W a weight matrix of its own"
+        samples.append((text, Use(0, 0, True, False, ())))
+    if any(_kind(use) == _ELEMENTWISE for use in uses):
+        samples.append(("elementwise", Use(0, 0, False, True, ())))
+    for state in accents:
+        if any(state in use.memory_of for use in uses):
+            use = Use(0, 0, False, True, (state,))
+            samples.append((f"memory of {state}", use))
+    both = [use for use in uses if use.is_linear and use.is_elementwise]
+    samples += [("both", use) for use in both[:1]]
+    shapes: list[canvas.Shape] = []
+    x = looks.MARGIN
+    for text, use in samples:
+        label = looks.text(text, x + 46, y + 4, _LEGEND_FONT, fill=looks.GREY)
+        if x > looks.MARGIN and label.x + label.width > right:
+            x, y = looks.MARGIN, y + 22
+            label = dataclasses.replace(label, x=x + 46, y=y + 4)
+        tip = (x + 38, y)
+        wire = layout.Wire(((x, y, *tip),), (tip,))
+        shapes += _wire(wire, use, accents)
+        shapes += _marks(*tip, use, accents)
+        shapes.append(label)
+        x = label.x + label.width + 24
+    return shapes, y + 6
+
+
+# Mermaid.
+
+_ARROWS = {_LINEAR: "-->", _ELEMENTWISE: "-.->", _MEMORY: "==>"}
+
+
+def _mermaid(spec: CellSpec) -> str:
+    """Returns the text of a flow chart."""
+    diagram = diagram_of(spec)
+    lines = [
+        "---",
+        f'title: "{spec.name}"',
+        "---",
+        "flowchart LR",
+        "  %% solid: in a matrix product; dotted: elementwise; thick: memory",
+    ]
+    for index, value in enumerate(diagram.values):
+        label = value.name
+        if not value.is_given:
+            label += f" = {value.text}"
+        lines.append(f'  v{index}["{_escaped(label)}"]')
+    styles = []
+    for index, use in enumerate(diagram.uses):
+        arrow = _ARROWS[_kind(use)]
+        lines.append(f"  v{use.source} {arrow} v{use.target}")
+        if use.memory_of:
+            color = _colors(use, _accents(spec.states))[0]
+            styles.append(f"  linkStyle {index} stroke:{color}")
+    for index, value in enumerate(diagram.values):
+        if value.state:
+            stroke, fill = _accents(spec.states)[value.state]
+            style = f"fill:{fill},stroke:{stroke},color:{looks.INK}"
+            lines.append(f"  style v{index} {style}")
+    return "\n".join(lines + styles) + "\n"
+
+
+def _escaped(label: str) -> str:
+    """Returns a label in which Mermaid sees no Markdown: `_a_`, `a * b`."""
+    return re.sub(
+        r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|\*",
+        lambda match: f"#{ord(match[0])};",
+        label,
+    )

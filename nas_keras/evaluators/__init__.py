@@ -1,0 +1,1 @@
+"""Evaluators: what turns tokens into evaluations."""

@@ -1,0 +1,1 @@
+"""A configured search from beginning to end."""

@@ -1,0 +1,1 @@
+"""Searches and trainings by name, each constant with its source."""

@@ -1,0 +1,1 @@
+"""Architecture as data: one compiled program for all of a space."""

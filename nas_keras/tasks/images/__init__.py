@@ -1,0 +1,1 @@
+"""Image networks, trained to classify."""

@@ -1,0 +1,1 @@
+"""GNMT-style translation with any recurrent cell."""
