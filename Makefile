@@ -68,18 +68,18 @@ $(BAZEL) $(BUILDIFIER):
 
 bazel: .venv $(BAZEL) $(BUILDIFIER)
 	$(BUILDIFIER) --mode=check --lint=warn --warnings=all \
-		$(wildcard BUILD MODULE.bazel */BUILD nas_keras/*/BUILD)
+		$(wildcard BUILD MODULE.bazel */BUILD nas_keras/*/BUILD \
+		nas_keras/*/*/BUILD)
 	$(BIN)/python tools/bazel_offline.py $(BAZEL) build //...
 	$(BIN)/python tools/bazel_offline.py $(BAZEL) test \
-		--test_size_filters=small --test_output=errors //...
+		--test_size_filters=small --test_timeout=300 \
+		--test_output=errors //...
 
 # What touches the most of what the package requires; deprecations of old
 # versions are no error.
-LOWEST_TESTS := cell_dropout choice dependencies diagram drawing examples \
-	finished image_folder image_sources journal layout loading nas_cell \
-	nas_cell_arguments nas_rnn packaging pending published_cells \
-	report_tables scene space storage subwords subwords_training \
-	translation_model
+LOWEST_TESTS := cells data drawing spaces storage dependencies_test.py \
+	examples_test.py packaging_test.py report/report_tables_test.py \
+	tasks/translation/translation_model_test.py
 
 lowest:
 	$(PYTHON) -m venv --clear .venv-lowest
@@ -87,7 +87,7 @@ lowest:
 		--disable-pip-version-check --constraint tools/lower_bounds.txt \
 		--editable '.[test]'
 	.venv-lowest/bin/python -m pytest -W default \
-		$(LOWEST_TESTS:%=tests/%_test.py)
+		$(LOWEST_TESTS:%=tests/%)
 
 clean:
 	rm -rf .venv .venv-lowest dist site *.egg-info .pytest_cache .ruff_cache \

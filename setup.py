@@ -30,6 +30,13 @@ _TEST = [
     *_TRANSLATION,
 ]
 
+# Packages that are folders of their own here.
+_MAPPED = {
+    "nas_keras.cells.published": "cells",
+    "nas_keras.convnets.published": "convnets",
+    "nas_keras.train": "train",
+}
+
 setuptools.setup(
     name="nas_keras",
     version=_VERSION["__version__"],
@@ -50,40 +57,11 @@ setuptools.setup(
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
     python_requires=">=3.11",
-    # Listed one by one: a search would take tests and benchmarks along.
     packages=[
-        "nas_keras",
-        "nas_keras.cells",
-        "nas_keras.cells.language",
-        "nas_keras.cells.layers",
-        "nas_keras.cells.published",
-        "nas_keras.controllers",
-        "nas_keras.convnets",
-        "nas_keras.convnets.published",
-        "nas_keras.data",
-        "nas_keras.distribute",
-        "nas_keras.drawing",
-        "nas_keras.evaluators",
-        "nas_keras.experiment",
-        "nas_keras.programs",
-        "nas_keras.recipes",
-        "nas_keras.report",
-        "nas_keras.search",
-        "nas_keras.spaces",
-        "nas_keras.storage",
-        "nas_keras.supernets",
-        "nas_keras.tasks",
-        "nas_keras.tasks.images",
-        "nas_keras.tasks.language_model",
-        "nas_keras.tasks.training",
-        "nas_keras.tasks.translation",
-        "nas_keras.train",
+        *setuptools.find_packages(_ROOT, include=["nas_keras", "nas_keras.*"]),
+        *_MAPPED,
     ],
-    package_dir={
-        "nas_keras.cells.published": "cells",
-        "nas_keras.convnets.published": "convnets",
-        "nas_keras.train": "train",
-    },
+    package_dir=_MAPPED,
     package_data={
         "nas_keras.cells.published": ["*.json", "README.md"],
         "nas_keras.convnets.published": ["*.json", "README.md"],

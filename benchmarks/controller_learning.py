@@ -1,10 +1,11 @@
-r"""Does the controller learn? Small tables, against random sampling.
+r"""Do the controllers learn? Small tables, against random sampling.
 
-Every table is searched by `PolicyGradientController` with its defaults and by
-`RandomController`, with the same number of evaluations and several seeds. A
-figure is the mean reward of the last 80 architectures, in standard deviations
-of the table's rewards above their mean: random sampling scores about 0, and
-"best" is the table's best architecture, where it can be known.
+Every table is searched by `PolicyGradientController` with its defaults, by
+`EvolutionController` with a population of 50, and by `RandomController`, with
+the same number of evaluations and several seeds. A figure is the mean reward
+of the last 80 architectures, in standard deviations of the table's rewards
+above their mean: random sampling scores about 0, and "best" is the table's
+best architecture, where it can be known.
 
   python benchmarks/controller_learning.py --seeds=3
 """
@@ -24,6 +25,7 @@ import rich.table
 from absl import flags
 
 from nas_keras.controllers import Controller
+from nas_keras.controllers import EvolutionController
 from nas_keras.controllers import PolicyGradientController
 from nas_keras.controllers import RandomController
 from nas_keras.search import FunctionEvaluator
@@ -121,16 +123,17 @@ def _moments(space: Space, score: Score) -> tuple[float, float]:
 def main() -> None:
     """Measures, prints a table and a line of headline figures."""
     table = rich.table.Table(
-        "table", "policy gradient", "random", "seeds ahead"
+        "table", "policy gradient", "evolution", "random", "seeds ahead"
     )
     num_ahead = num_runs = 0
     for name, make in TABLES.items():
         space, score = make()
         mean, deviation = _moments(space, score)
-        ours, random = [], []
+        ours, evolved, random = [], [], []
         for seed in range(_SEEDS.value):
             for results, controller in (
                 (ours, PolicyGradientController(space, seed=seed)),
+                (evolved, EvolutionController(space, population_size=50)),
                 (random, RandomController(space)),
             ):
                 rewards = run(controller, score, _EVALUATIONS.value, 8, seed)
@@ -139,7 +142,9 @@ def main() -> None:
         ahead = sum(a > b for a, b in zip(ours, random, strict=True))
         num_ahead, num_runs = num_ahead + ahead, num_runs + len(ours)
         table.add_row(
-            name, _spread(ours), _spread(random), f"{ahead} of {len(ours)}"
+            name,
+            *map(_spread, (ours, evolved, random)),
+            f"{ahead} of {len(ours)}",
         )
     first, last, seconds = _one_max_figures()
     rich.console.Console(width=100).print(table)

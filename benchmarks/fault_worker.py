@@ -9,7 +9,6 @@ kept. The environment says what goes wrong:
   FAULT_LOG=PATH   where to log, a line for each thing that happens
 """
 
-import dataclasses
 import os
 import pathlib
 import runpy
@@ -18,8 +17,7 @@ import sys
 import time
 
 from nas_keras.recipes import searches
-from nas_keras.search.steps import StepTrials
-from nas_keras.search.workdir import pending_key
+from nas_keras.search import loop
 from nas_keras.storage import pending
 
 _PROGRAM = pathlib.Path(__file__).resolve().parents[1] / "train" / "search.py"
@@ -51,31 +49,34 @@ def _count_writes(kill_at: int) -> None:
 
 def _log_results() -> None:
     """Logs every result before it is made and once it is on disk."""
-    write, evaluate = pending.Pending.write, StepTrials._evaluated
+    write, share_out = pending.Pending.write, loop.share_out
 
     def logged_write(self, key, record):
         write(self, key, record)
         _log("kept", self._folder, key)
 
-    def logged_evaluate(self, trial_id, tokens):
-        folder = self.pending._folder if self.pending else None
-        _log("begun", folder, pending_key(trial_id))
-        time.sleep(float(os.environ.get("FAULT_SLOW", "0")))
-        return evaluate(self, trial_id, tokens)
+    def logged_share_out(items, evaluate, cluster, pending, key, on_shares):
+        def logged_evaluate(item):
+            _log("begun", pending._folder if pending else None, key(item))
+            time.sleep(float(os.environ.get("FAULT_SLOW", "0")))
+            return evaluate(item)
+
+        return share_out(
+            items, logged_evaluate, cluster, pending, key, on_shares
+        )
 
     pending.Pending.write = logged_write
-    StepTrials._evaluated = logged_evaluate
+    loop.share_out = logged_share_out
 
 
 def main() -> None:
     """Runs the program."""
-    tiny = searches.PRESETS["tiny"]
-    searches.PRESETS["faults"] = dataclasses.replace(
-        tiny,
+    tiny = searches.SEARCHES["tiny"]
+    searches.SEARCHES["faults"] = tiny.replace(
         preset="faults",
         num_trials=24,
         batch_size=4,
-        child=dataclasses.replace(tiny.child, units=32, num_updates=100),
+        child=tiny.child.replace(units=32, num_updates=100),
     )
     _count_writes(int(os.environ.get("FAULT_KILL_AT", "0")))
     _log_results()

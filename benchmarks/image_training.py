@@ -14,7 +14,6 @@ is there before the round begins, those of the other --updates are not.
   python benchmarks/image_training.py --network=resnet_20 --updates=20
 """
 
-import dataclasses
 import itertools
 import os
 import statistics
@@ -31,17 +30,17 @@ import rich.console
 import rich.table
 from absl import flags
 
-from nas_keras.convnets.files import load_convnet
 from nas_keras.data.images import Images
-from nas_keras.recipes.image_trainings import IMAGE_PRESETS
+from nas_keras.recipes.trainings import IMAGE_PRESETS
+from nas_keras.settings import Change
+from nas_keras.settings import changed
 from nas_keras.tasks.images.batches import TrainingInput
 from nas_keras.tasks.images.batches import normalization_of
 from nas_keras.tasks.images.config import ImageConfig
-from nas_keras.tasks.images.config import resized
-from nas_keras.tasks.images.network import network_of
 from nas_keras.tasks.images.steps import ImageSteps
-from nas_keras.tasks.language_model.training_config import PRECISIONS
+from nas_keras.tasks.images.steps import network_of
 from nas_keras.tasks.training.compilation import check_backend
+from nas_keras.tasks.training.variables import PRECISIONS
 
 _PRESET = flags.DEFINE_enum(
     "preset", "enas_micro", sorted(IMAGE_PRESETS), "Recipe."
@@ -62,18 +61,18 @@ class _Training:
     """A network and its images, and what is timed of them."""
 
     def __init__(self, config: ImageConfig):
-        rng = np.random.default_rng(0)
-        num = config.batch_size * max(_UPDATES.value, 2)
+        rng, training = np.random.default_rng(0), config.training
+        num = training.batch_size * max(_UPDATES.value, 2)
         pixels = rng.integers(0, 256, (num, 32, 32, 3)).astype(np.uint8)
         labels = rng.integers(0, 10, num).astype(np.int32)
-        spec = resized(load_convnet(config.network), config.filters)
-        normalization = normalization_of(config.normalization, pixels)
+        spec = config.spec()
+        normalization = normalization_of(training.normalization, pixels)
         self.steps = ImageSteps(
-            lambda: network_of(config, spec, pixels.shape[1:], 10), config
+            lambda: network_of(training, spec, pixels.shape[1:], 10), training
         )
         images = Images(pixels, labels)
         self._inputs = [
-            TrainingInput(images, config, normalization) for _ in range(2)
+            TrainingInput(images, training, normalization) for _ in range(2)
         ]
         self._batches, self._unused = map(_batches, self._inputs)
         self._one = next(self._batches)
@@ -116,12 +115,13 @@ def _config() -> ImageConfig:
     given = {
         "network": _NETWORK.value,
         "filters": _FILTERS.value,
-        "batch_size": _BATCH_SIZE.value,
-        "precision": _PRECISION.value,
+        "training.batch_size": _BATCH_SIZE.value,
+        "training.precision": _PRECISION.value,
+        "training.num_epochs": 10**6,
     }
-    given = {name: v for name, v in given.items() if v is not None}
-    return dataclasses.replace(
-        IMAGE_PRESETS[_PRESET.value], num_epochs=10**6, **given
+    return changed(
+        IMAGE_PRESETS[_PRESET.value],
+        {name: Change(name, v) for name, v in given.items() if v is not None},
     )
 
 
@@ -132,8 +132,8 @@ def _print_table(
 ) -> None:
     scale = 1e3 / _UPDATES.value
     table = rich.table.Table(
-        title=f"{config.network}, {config.batch_size} images, "
-        f"{config.precision}"
+        title=f"{config.network}, {config.training.batch_size} images, "
+        f"{config.training.precision}"
     )
     for column in ("", "ms of a batch", "least to most", "CPU ms"):
         table.add_column(column, justify="right" if column else "left")
@@ -169,7 +169,7 @@ def main() -> None:
     _print_table(config, times, training.waits_s)
     update = times["update"]
     stalls = measuring.ratios(training.waits_s, update.wall_s)
-    num_images = config.batch_size * _UPDATES.value
+    num_images = config.training.batch_size * _UPDATES.value
     measuring.print_figures(
         {
             "images_per_s": num_images / statistics.median(update.wall_s),

@@ -3,8 +3,8 @@ r"""Training a language model: ours, plain Keras, PyTorch; tokens per second.
 The sizes are those of training presets. At each of them these take turns in
 one process, round after round:
 
-  lstm       `LanguageModelSteps.update` with the cell lstm, as a training
-             calls it: a loop in Python, carried states, each loss read
+  lstm       `LanguageModelSteps.updates` with the cell lstm, as a training
+             calls it: several updates a call, carried states, each loss read
   nascell    the same with the cell nascell, of as many units
   keras      `keras.layers.LSTM`, stateful; a round is a call of `model.fit`
              without a display
@@ -53,13 +53,14 @@ from nas_keras.cells.language.spec import load_spec
 from nas_keras.data import Corpus
 from nas_keras.tasks import TRAINING_PRESETS
 from nas_keras.tasks import LanguageModelConfig
-from nas_keras.tasks import LanguageModelTask
 from nas_keras.tasks import TrainingConfig
 from nas_keras.tasks.language_model.config import DROPOUTS
-from nas_keras.tasks.language_model.model import initial_weights
+from nas_keras.tasks.language_model.model import cell_model
 from nas_keras.tasks.language_model.steps import LanguageModelSteps
-from nas_keras.tasks.language_model.windows import stream_array
-from nas_keras.tasks.language_model.windows import windows_of
+from nas_keras.tasks.language_model.steps import stream_array
+from nas_keras.tasks.language_model.steps import windows_of
+from nas_keras.tasks.training.loop import MOST_AT_ONCE
+from nas_keras.tasks.training.variables import initial_weights
 
 try:
     import torch
@@ -150,11 +151,11 @@ def size_of(preset: str) -> Size:
     names = tuple(map(str, range(_VOCABULARY_SIZE)))
     corpus = Corpus("random", "word", names, tokens, tokens, tokens)
     if _UNITS.value:
-        config = dataclasses.replace(config, units=_UNITS.value)
+        config = config.replace(units=_UNITS.value)
     else:
         config = training.sized(load_spec(training.cell), corpus)
-    config = dataclasses.replace(config, **dict.fromkeys(DROPOUTS, 0.0))
-    training = dataclasses.replace(training, model=config, parameters=0)
+    config = config.replace(schedule="constant", **dict.fromkeys(DROPOUTS, 0.0))
+    training = training.replace(model=config, parameters=0)
     text = stream_array(tokens, config.batch_size)
     places = windows_of(text.shape[1], config.num_steps, 0, 0, vary=False)
     windows = [text[:, begin : begin + t + 1] for begin, t in places]
@@ -163,17 +164,20 @@ def size_of(preset: str) -> Size:
 
 def ours(size: Size, cell: str) -> Candidate:
     """Returns our training, as `train_language_model` does it."""
-    config, rate = size.config, size.config.learning_rate
-    task = LanguageModelTask(config, size.corpus)
-    steps = LanguageModelSteps(task, load_spec(cell), size.training)
-    states = steps.first_states(config.batch_size)
+    config, tokens = size.config, size.corpus.train
+    model = cell_model(config, _VOCABULARY_SIZE, load_spec(cell))
+    steps = LanguageModelSteps(model, len(tokens))
+    steps.begin(size.training.seed)
+    text = tf.constant(stream_array(tokens, config.batch_size), tf.int32)
+    states = model.initial_states(config.batch_size)
 
     def train(num: int) -> float:
         nonlocal states
-        losses = []
-        for window in size.windows[:num]:
-            loss_nats, states = steps.update(window, states, rate, 1.0)
-            losses.append(loss_nats)
+        losses: list[float] = []
+        while len(losses) < num:
+            first, count = len(losses), min(num - len(losses), MOST_AT_ONCE)
+            some, states = steps.updates(text, first, count, states)
+            losses += some.tolist()
         return statistics.fmean(losses)
 
     return Candidate(train, steps.model.count_params())

@@ -26,9 +26,7 @@ from nas_keras.evaluators.evaluator import Evaluator
 from nas_keras.experiment.config import SearchConfig
 from nas_keras.experiment.finals import Candidate
 from nas_keras.experiment.finals import retrain
-from nas_keras.experiment.text_kind import parameters_of_retrained
-from nas_keras.experiment.text_search import CellTrainings
-from nas_keras.recipes.searches import PRESETS
+from nas_keras.recipes.searches import SEARCHES
 from nas_keras.search import ChildTrainer
 from nas_keras.search import Cluster
 from nas_keras.search import SharedWeights
@@ -112,7 +110,7 @@ class Setting:
 
     Attributes:
         folder: Of all jobs.
-        preset: Of the recipes of children and of retraining.
+        preset: Name of the search whose children and finals are trained.
         corpus: The text.
         children: Of each search from scratch.
         top: Best distinct cells of each search to retrain, with one seed.
@@ -128,7 +126,7 @@ class Setting:
 
     @property
     def config(self) -> SearchConfig:
-        return PRESETS[self.preset]
+        return SEARCHES[self.preset]
 
     def path(self, job: Job) -> Path:
         return self.folder / job.name
@@ -161,17 +159,15 @@ def run(setting: Setting, job: Job) -> None:
 def train(
     setting: Setting, candidates: Sequence[Candidate], seeds: int, folder: Path
 ) -> list[dict[str, Any]]:
-    """Trains cells from scratch in the recipe of retraining."""
-    config = setting.config
+    """Trains cells from scratch in the recipe of the finals."""
+    finals = setting.config.finals
     cluster = Cluster()
     with held(folder / "top", cluster):
         return list(
             retrain(
                 candidates,
-                CellTrainings(
-                    LanguageModelTask(config.retrain, setting.corpus),
-                    parameters_of_retrained(config, setting.corpus),
-                ),
+                LanguageModelTask(finals.training, setting.corpus),
+                finals.parameters,
                 seeds,
                 folder / "top",
                 cluster,
@@ -217,8 +213,7 @@ def _from_scratch(
 
 
 def _shared_weights(setting: Setting, space: Space, seed: int) -> SharedWeights:
-    child = dataclasses.replace(
-        setting.config.child,
+    child = setting.config.child.replace(
         num_updates=_SHARED_UPDATES if setting.preset == "demo" else 20,
         learning_rate=5e-3,
         max_validation_tokens=0,
@@ -271,10 +266,8 @@ def _ranks(setting: Setting, job: Job, space: Space) -> list[Candidate]:
         shared.prepare(step, RandomController(space))
     scratch = _child_trainer(setting, space)
     rewards: dict[str, list[float | None]] = {"shared": [], "scratch": []}
-    rows = RandomController(space).sample(
-        np.random.default_rng(job.seed).random(
-            (setting.sample, len(space.choices))
-        )
+    rows = RandomController(space).propose(
+        setting.sample, np.random.default_rng(job.seed)
     )
     evaluators: dict[str, Evaluator] = {
         "shared": shared.scorer(),

@@ -125,21 +125,22 @@ def read_children(path: str) -> Children:
 def measure_update() -> tuple[float, float]:
     """Returns the seconds of an update at 8 rows and of each further row.
 
-    An update is sampling and updating `PolicyGradientController`; the median
-    of some, at 8, 80 and 800 rows of `tree_space(8)`. Loads TensorFlow.
+    An update is proposing and feedback of `PolicyGradientController`; the
+    median of some, at 8, 80 and 800 rows of `tree_space(8)`. Loads TensorFlow.
     """
     from nas_keras.controllers import PolicyGradientController
+    from nas_keras.search import Evaluation
     from nas_keras.spaces import tree_space
 
     controller = PolicyGradientController(tree_space(8))
-    num_choices = len(controller.space.choices)
     medians = {}
     for rows in (8, 80, 800):
-        noise = np.random.default_rng(0).random((rows, num_choices))
+        rng = np.random.default_rng(0)
+        evaluations = [Evaluation(float(row % 2)) for row in range(rows)]
         elapsed_s = []
         for _ in range(20):
             start = time.perf_counter()
-            controller.update(controller.sample(noise), np.ones(rows))
+            controller.feedback(controller.propose(rows, rng), evaluations)
             elapsed_s.append(time.perf_counter() - start)
         medians[rows] = statistics.median(elapsed_s[5:])  # Warm.
         print(f"update at {rows} rows: {1000 * medians[rows]:.1f} ms")

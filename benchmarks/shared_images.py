@@ -24,12 +24,11 @@ from absl import flags
 from nas_keras.data.images import Images
 from nas_keras.data.images import ImageSet
 from nas_keras.distribute.cluster import limit_threads
-from nas_keras.evaluators.shared_images import shared_network
 from nas_keras.search import SharedWeights
 from nas_keras.spaces import Space
 from nas_keras.spaces import enas_macro_space
 from nas_keras.spaces import enas_micro_space
-from nas_keras.tasks.images.config import ImageConfig
+from nas_keras.tasks.images.config import ImageTraining
 from nas_keras.tasks.images.steps import losses_of
 from nas_keras.tasks.images.steps import optimizer_of
 from nas_keras.tasks.images.task import ImageTask
@@ -51,8 +50,8 @@ def _task() -> ImageTask:
     pixels = rng.integers(0, 256, (num, 32, 32, 3)).astype(np.uint8)
     part = Images(pixels, np.arange(num) % 10)
     names = tuple(map(str, range(10)))
-    config = ImageConfig("benchmark", batch_size=num, dropout=0.1)
-    return ImageTask(config, ImageSet("noise", names, part, part, part))
+    training = ImageTraining(batch_size=num, dropout=0.1)
+    return ImageTask(training, ImageSet("noise", names, part, part, part))
 
 
 def _space(name: str) -> Space:
@@ -65,8 +64,9 @@ def _alone(
     space: Space, task: ImageTask, row: np.ndarray
 ) -> Callable[[], float]:
     """Returns an update of one architecture, its program compiled."""
-    network, tokens = shared_network(space, task, 0), tuple(row.tolist())
-    pixels, labels = task.images.train
+    network = task.program(space, shared=True).model
+    tokens = tuple(row.tolist())
+    pixels, labels = task.data.train
     images = tf.constant(pixels / 128 - 1, tf.float32)
 
     def gradients(batch):
@@ -83,9 +83,9 @@ def _alone(
         )
         if is_used
     ]
-    optimizer = optimizer_of(task.config)
+    optimizer = optimizer_of(task.training)
     optimizer.build(variables)
-    decay = task.config.weight_decay
+    decay = task.training.weight_decay
 
     @tf.function
     def update():

@@ -54,12 +54,11 @@ def _candidates(
     task = LanguageModelTask(config, open_corpus())
     space = enas_recurrent_space(11)
     shared = SharedWeights(space, task, num_phases=1)
-    noise = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     controller = RandomController(space)
 
     def train_shared() -> None:
-        rows = noise.random((_UPDATES.value, len(space.choices)))
-        shared.train(controller.sample(rows).tokens)
+        shared.train(controller.propose(_UPDATES.value, rng).tokens)
 
     alone = LanguageModelTrainer(task, task.model(load_spec("enas_ptb")))
     return shared, {

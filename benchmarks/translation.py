@@ -48,9 +48,9 @@ from absl import flags
 from nas_keras.cells.language.spec import load_spec
 from nas_keras.data.subwords import BEGIN
 from nas_keras.data.subwords import END
-from nas_keras.tasks import TranslationConfig
 from nas_keras.tasks import TranslationModel
 from nas_keras.tasks import TranslationModelConfig
+from nas_keras.tasks import TranslationTraining
 from nas_keras.tasks.translation.steps import TranslationSteps
 from nas_keras.tasks.translation.steps import compiled_search
 
@@ -88,12 +88,12 @@ def our_steps(cell: str) -> TranslationSteps:
     shape = TranslationModelConfig(
         units=_UNITS.value, num_layers=_LAYERS.value, dropout=0.0
     )
-    config = TranslationConfig(
-        "benchmark", model=shape, clip_norm=_CLIP_NORM, label_smoothing=0.0
+    training = TranslationTraining(
+        model=shape, clip_norm=_CLIP_NORM, label_smoothing=0.0
     )
     size, spec = _VOCABULARY.value, load_spec(cell)
     return TranslationSteps(
-        lambda: TranslationModel(shape, spec, size, size), config
+        lambda: TranslationModel(shape, spec, size, size), training, seed=0
     )
 
 

@@ -28,12 +28,13 @@ _DOCTEST = re.compile(r"^>>> (?:.+\n?)+", re.MULTILINE)
 
 
 def packages() -> list[types.ModuleType]:
-    """Returns the public packages of `nas_keras`, by name."""
-    return [
+    """Returns the public packages of `nas_keras`, which export names."""
+    every = [
         importlib.import_module(f"nas_keras.{module.name}")
         for module in pkgutil.iter_modules(nas_keras.__path__)
-        if module.ispkg and module.name != "storage"
+        if module.ispkg
     ]
+    return [package for package in every if hasattr(package, "__all__")]
 
 
 def public_names(package: types.ModuleType) -> list[str]:

@@ -72,7 +72,7 @@ def adding_problem(num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def score(spec: CellSpec) -> float:
-    """Returns what the search maximises."""
+    """Returns what the search maximizes."""
     keras.utils.set_random_seed(0)
     layer = NASRNN(_UNITS, spec, use_bias=True, jit_compile=False)
     model = keras.Sequential([layer, keras.layers.Dense(1)])

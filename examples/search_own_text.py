@@ -8,7 +8,6 @@ was stopped.
   python examples/search_own_text.py --text_file=book.txt --trials=160
 """
 
-import dataclasses
 import os
 from collections.abc import Sequence
 
@@ -26,14 +25,13 @@ from nas_keras.search import search
 from nas_keras.spaces import tree_space
 from nas_keras.tasks import LanguageModelConfig
 from nas_keras.tasks import LanguageModelTask
-from nas_keras.tasks import LanguageModelTrainer
 
 _TEXT_FILE = flags.DEFINE_string(
     "text_file", None, "UTF-8 text; default: the embedded one."
 )
 _BASE = flags.DEFINE_integer("base", 8, "Leaves of the tree.")
 _TRIALS = flags.DEFINE_integer("trials", 40, "Children.")
-_UPDATES = flags.DEFINE_integer("updates", 120, "Of a child's training.")
+_UPDATES = flags.DEFINE_integer("updates", 120, "Updates of a child.")
 _RETRAIN = flags.DEFINE_integer("retrain", 400, "Updates of a retraining.")
 _JIT_COMPILE = flags.DEFINE_boolean(
     "jit_compile", True, "Whether XLA compiles: seconds at first, then faster."
@@ -57,8 +55,8 @@ def main(argv: Sequence[str]) -> None:
     """Searches, retrains the best beside published cells, saves it."""
     del argv
     corpus = open_corpus(text_file=_TEXT_FILE.value, level="char")
-    child = dataclasses.replace(
-        _CHILD, num_updates=_UPDATES.value, jit_compile=_JIT_COMPILE.value
+    child = _CHILD.replace(
+        num_updates=_UPDATES.value, jit_compile=_JIT_COMPILE.value
     )
     space = tree_space(_BASE.value)
     controller = PolicyGradientController(space, learning_rate=0.03)
@@ -76,16 +74,15 @@ def main(argv: Sequence[str]) -> None:
 
     # A child's reward is a guess: what counts is a longer training, beside
     # cells that cost no search, with as many weights as an LSTM of 32 units.
-    longer = dataclasses.replace(child, num_updates=_RETRAIN.value)
+    longer = child.replace(num_updates=_RETRAIN.value)
     task = LanguageModelTask(longer, corpus)
-    num = task.num_parameters(load_spec("lstm"))
+    num = task.size(load_spec("lstm")).parameters
     best = max(rewards, key=rewards.get)
     for spec in (best, load_spec("lstm"), load_spec("gru")):
-        sized = task.with_parameters(spec, num)
-        trainer = LanguageModelTrainer(sized, sized.model(spec))
-        figures = trainer.train(seed=1, splits=("validation", "test"))
+        sized = task.resized(spec, num)
+        figures = sized.train(spec, seed=1)
         print(
-            f"{spec.name}: {sized.num_parameters(spec):,} weights, perplexity "
+            f"{spec.name}: {sized.size(spec).parameters:,} weights, perplexity "
             f"{figures['validation_perplexity']:.3f} on validation, "
             f"{figures['test_perplexity']:.3f} on test"
         )

@@ -12,7 +12,6 @@ This takes some updates of it, under a minute: the translations are bad.
   python examples/translate_with_cell.py --cell=runs/demo/best_cell.json
 """
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
@@ -56,11 +55,12 @@ def main(argv: Sequence[str]) -> None:
     """Trains, loads what the training has left, translates."""
     del argv
     workdir = pathlib.Path(_WORKDIR.value)
-    config = dataclasses.replace(
-        TRANSLATION_PRESETS[_PRESET.value],
+    preset = TRANSLATION_PRESETS[_PRESET.value]
+    config = preset.replace(
         cell=_CELL.value or small_cell(workdir / "cell.json"),
-        num_epochs=0,
-        num_updates=_UPDATES.value,
+        training=preset.training.replace(
+            num_epochs=0, num_updates=_UPDATES.value
+        ),
     )
     for epoch in train_translation(config, open_pairs(), workdir / "training"):
         print(

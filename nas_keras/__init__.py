@@ -3,11 +3,14 @@
     cells         CellSpec, NASCell, NASRNN: what a cell is, and its layers
     convnets      ConvNetSpec, MicroNetSpec: image networks, and their models
     spaces        what may be built
-    controllers   what proposes
-    search        what scores, and the loop
-    tasks, data   what children are trained on
+    controllers   what proposes, and learns from evaluations
+    tasks, data   what an architecture is good for; the only thing that trains
+    search        the loop, and the evaluators that turn tokens into evaluations
     report        what a run shows
-    storage       what a run leaves on disk, whole or not at all
+
+The other packages are their inside: drawing; supernets, evaluators; experiment,
+recipes, programs (a configured search and its command line); distribute,
+storage.
 
 Nothing here imports Keras or TensorFlow until a name needs it, so a program
 tells of a mistake in its arguments at once. Saved models still load after a

@@ -8,19 +8,18 @@ import numbers
 import re
 from collections.abc import Iterable
 from collections.abc import Mapping
-from collections.abc import Sequence
 from typing import Any
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 
 
 def is_int(value: Any) -> bool:
-    """Returns whether a value is a whole number; a bool is none."""
+    """Returns whether a value is an integer, and no bool."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Returns whether a value is a real number; a bool is none."""
+    """Returns whether a value is a real number, and no bool."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
@@ -30,13 +29,13 @@ def checked_int(
     """Returns an argument as an int.
 
     Args:
-        value: What was received.
-        name: Of the argument.
-        least: The least it may be.
-        most: The most it may be, or None for no limit.
+        value: The argument.
+        name: Its name.
+        least: The least value.
+        most: The greatest value, or None for no limit.
 
     Raises:
-        ValueError: If it is no int, or out of range.
+        ValueError: If the value is no int, or out of range.
     """
     if is_int(value) and least <= value and (most is None or value <= most):
         return int(value)
@@ -53,26 +52,6 @@ def checked_bool(value: Any, name: str) -> bool:
             f"{name} must be True or False. Received: {name}={value!r:.80}."
         )
     return value
-
-
-def checked_states(states: Any, names: Sequence[str]) -> list[Any]:
-    """Returns the states of a call, one for each name.
-
-    Args:
-        states: A list or a tuple, or the tensor of a single state.
-        names: Of the states.
-
-    Raises:
-        ValueError: If there are more or fewer than names.
-    """
-    if not isinstance(states, list | tuple):
-        states = [states]
-    if len(states) != len(names):
-        raise ValueError(
-            f"The states must be {list(names)}, in this order. Received: "
-            f"{len(states)} of them."
-        )
-    return list(states)
 
 
 def checked_rate(value: Any, name: str) -> float:
@@ -93,7 +72,7 @@ def check_name(name: Any, what: str) -> None:
     """Raises a `ValueError` if a cell or a network may not be called so.
 
     Args:
-        name: What was received.
+        name: The name.
         what: `"cell"` or `"network"`, for the message.
     """
     if not is_name(name):
@@ -145,7 +124,7 @@ def check_keys(
 
 
 def check_schema(schema: Any, known: int) -> None:
-    """Raises a `ValueError` if a file is of another schema than is read."""
+    """Raises a `ValueError` unless a file has the schema `known`."""
     if type(schema) is not int or schema != known:
         raise ValueError(
             f"schema must be {known}, the one this version reads. "

@@ -1,8 +1,8 @@
 """Makes Keras know the layers whenever both packages are imported.
 
-`keras.models.load_model` finds a custom layer only if its class has been
-registered, which importing its module does. Such a module imports Keras, which
-takes seconds; so it is imported when Keras is, and not before.
+`keras.models.load_model` finds a custom layer only if its class is registered,
+which happens when its module is imported. Such a module imports Keras, which
+takes seconds; so it is imported right after Keras, and not before.
 """
 
 import importlib
@@ -46,7 +46,7 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
                 sys.meta_path.remove(self)
                 _import_layers()
 
-            # Of this one loader, whatever its class is: it is wrapped.
+            # Wraps this one loader, whatever its class.
             spec.loader.exec_module = (  # type: ignore[method-assign]
                 run_keras_then_layers
             )

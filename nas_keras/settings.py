@@ -7,13 +7,14 @@ from the field:
     class Tree(Settings):
         base: int = setting(8, "Leaves of the tree, N.", whole(2, 64))
 
-    Tree(base=1)  # ValueError: base must be an int in [2, 64]. Received: base=1.
+    Tree(base=1)  # base must be an int in [2, 64]. Received: base=1.
 
 No TensorFlow, no Keras.
 """
 
 import dataclasses
 import math
+import os
 import typing
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -37,12 +38,17 @@ class Rule:
         parse: Returns the value that a text on a command line stands for;
             raises a ValueError if there is none.
         convert: Returns a value that keeps the rule in its one form.
+        options: Of a setting that is settings itself: those it may be one of,
+            by the name that a flag gives, each as a class of which it is an
+            object, as such an object, or None. Without a name, under "", the
+            one class that it is of.
     """
 
     words: str
     good: Callable[[Any], bool]
     parse: Callable[[str], Any] = str
     convert: Callable[[Any], Any] = lambda value: value
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def whole(least: int = 0, most: int | None = None) -> Rule:
@@ -52,7 +58,18 @@ def whole(least: int = 0, most: int | None = None) -> Rule:
     else:
         words = f"an int in [{least}, {most}]"
     limit = 2**63 - 1 if most is None else most
-    return Rule(words, lambda v: is_int(v) and least <= v <= limit, int, int)
+    return Rule(words, lambda v: is_int(v) and least <= v <= limit, _int, int)
+
+
+def _int(text: str) -> int:
+    """Returns the int of a text such as `"5000000"` or `"5e6"`."""
+    try:
+        return int(text)
+    except ValueError:
+        value = float(text)
+        if not value.is_integer():  # Raises nothing for inf and nan.
+            raise
+        return int(value)
 
 
 def threads() -> Rule:
@@ -116,6 +133,15 @@ def text(words: str = "a text", good: Callable[[str], bool] = bool) -> Rule:
     return Rule(words, lambda v: isinstance(v, str) and good(v))
 
 
+def path() -> Rule:
+    """The path of a file or a folder; it becomes a text."""
+    return Rule(
+        "a path",
+        lambda v: isinstance(v, str | os.PathLike) and bool(os.fspath(v)),
+        convert=os.fspath,
+    )
+
+
 def optional(rule: Rule) -> Rule:
     """None, or what another rule asks for."""
     return Rule(
@@ -149,10 +175,24 @@ def several(rule: Rule, least: int = 0, distinct: bool = False) -> Rule:
     )
 
 
-def instance(*classes: type) -> Rule:
-    """An object of one of some classes; a flag names the class."""
-    names = " or ".join(c.__name__ for c in classes)
-    return Rule(f"of {names}", lambda v: isinstance(v, classes))
+def instance(options: "type[Settings] | Mapping[str, Any]") -> Rule:
+    """Settings of a class, or of one of several that have names.
+
+    Args:
+        options: A class of settings; or as `Rule.options`, such as
+            `{"tree": Tree, "ppo": PolicyGradient(loss="ppo"), "none": None}`.
+    """
+    if isinstance(options, type):
+        options = {"": options}
+    classes = tuple(
+        dict.fromkeys(
+            option if isinstance(option, type) else type(option)
+            for option in options.values()
+        )
+    )
+    names = ["None" if c is type(None) else c.__name__ for c in classes]
+    words = f"of {' or '.join(names)}"
+    return Rule(words, lambda v: isinstance(v, classes), options=options)
 
 
 def setting(
@@ -179,7 +219,6 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-@typing.dataclass_transform(frozen_default=True, field_specifiers=(setting,))
 class Settings:
     """Base of all configurations: a subclass is a frozen dataclass.
 
@@ -189,6 +228,10 @@ class Settings:
     Raises:
         ValueError: If a value breaks its field's rule.
     """
+
+    if typing.TYPE_CHECKING:
+        # `typing.dataclass_transform` wants `setting(default=...)`.
+        def __init__(self, *args: Any, **values: Any) -> None: ...
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -225,6 +268,132 @@ def refuse(name: str, rule: str, value: Any) -> typing.NoReturn:
         ValueError: Always.
     """
     raise ValueError(f"{name} must be {rule}. Received: {name}={value!r}.")
+
+
+class Change(typing.NamedTuple):
+    """A new value of a field.
+
+    Attributes:
+        name: What messages call the field, such as `"--space.base"`.
+        value: The value, or the text that stands for it.
+    """
+
+    name: str
+    value: Any
+
+    def refuse(self, rule: str) -> typing.NoReturn:
+        """Raises the `ValueError` of a value that breaks a rule."""
+        raise ValueError(f"{self.name} must be {rule}. Received: {self}.")
+
+    def checked(self, rule: Rule) -> Any:
+        """Returns the value, which must keep a rule."""
+        value = self.value
+        try:
+            if isinstance(value, str):
+                value = rule.parse(value)
+        except ValueError:
+            self.refuse(rule.words)
+        if not rule.good(value):
+            self.refuse(rule.words)
+        return rule.convert(value)
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value}"
+
+
+_Settings = typing.TypeVar("_Settings", bound=Settings)
+
+
+def changed(
+    settings: _Settings,
+    changes: Mapping[str, Change],
+    implied: Mapping[str, Any] | None = None,
+) -> _Settings:
+    """Returns settings with changes, also of the settings within them.
+
+    Settings within them that become others by name have the defaults of those
+    where nothing is changed.
+
+    Args:
+        settings: The settings.
+        changes: Changes by the dotted names of fields, such as `"space.base"`.
+        implied: Values by dotted names, for fields without a change.
+
+    Raises:
+        ValueError: If a value breaks the rule of its field, or the settings
+            that are chosen have no field of a name.
+    """
+    return _changed(settings, "", changes, implied or {})
+
+
+def _changed(
+    settings: Any,
+    path: str,
+    changes: Mapping[str, Change],
+    implied: Mapping[str, Any],
+) -> Any:
+    """Returns `changed` of settings whose dotted names begin with a path."""
+    values: dict[str, Any] = {}
+    for field in fields_of(settings):
+        dotted, rule = path + field.name, field.metadata["rule"]
+        value = getattr(settings, field.name)
+        if dotted in changes:
+            change = changes[dotted]
+            if rule.options:
+                value = _switched(value, change, rule.options)
+            else:
+                value = change.checked(rule)
+        elif dotted in implied:
+            value = implied[dotted]
+        _check_fields(value, dotted, changes, rule.options)
+        if isinstance(value, Settings):
+            value = _changed(value, f"{dotted}.", changes, implied)
+        values[field.name] = value
+    return settings.replace(**values)
+
+
+def _switched(value: Any, change: Change, options: Mapping[str, Any]) -> Any:
+    """Returns the settings that an option's name stands for.
+
+    If they are of the same class as before, only what tells options of that
+    class from one another changes.
+    """
+    if change.value not in options:
+        change.refuse(f"one of {list(options)}")
+    option = options[change.value]
+    if isinstance(option, type):
+        return value if type(value) is option else option()
+    if option is None or type(value) is not type(option):
+        return option
+    alike = [its for its in options.values() if type(its) is type(option)]
+    told_by = {
+        field.name: getattr(option, field.name)
+        for field in fields_of(option)
+        if len({getattr(its, field.name) for its in alike}) > 1
+    }
+    return value.replace(**told_by)
+
+
+def _check_fields(
+    value: Any,
+    dotted: str,
+    changes: Mapping[str, Change],
+    options: Mapping[str, Any],
+) -> None:
+    """Refuses a change of a field that chosen settings do not have."""
+    known = []
+    if isinstance(value, Settings):
+        known = [its.name for its in fields_of(value)]
+    for name, change in changes.items():
+        field = name.removeprefix(f"{dotted}.").split(".")[0]
+        if name.startswith(f"{dotted}.") and field not in known:
+            for key, option in options.items():
+                if type(value) in (option, type(option)):
+                    value = key
+            change.refuse(
+                f"left out where {dotted} is {value!r}, whose settings are "
+                f"{known}"
+            )
 
 
 def fields_of(settings: Any) -> tuple[dataclasses.Field, ...]:

@@ -12,7 +12,7 @@ import pytest
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _FILES = sorted(
     path
-    for pattern in ("BUILD", "MODULE.bazel", "*/BUILD", "nas_keras/*/BUILD")
+    for pattern in ("BUILD", "MODULE.bazel", "*/BUILD", "nas_keras/*/**/BUILD")
     for path in _ROOT.glob(pattern)
 )
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pathlib
 import sys
 
 # Before TensorFlow is imported: its log would hide that of the tests.
@@ -18,6 +19,31 @@ hypothesis.settings.register_profile(
     "nas_keras", deadline=None, derandomize=True, max_examples=50
 )
 hypothesis.settings.load_profile("nas_keras")
+
+_TESTS = pathlib.Path(__file__).parent
+# Folders whose files take longest.
+_FIRST = (
+    "programs",
+    "experiment",
+    "search",
+    "evaluators",
+    "tasks",
+    "distribute",
+    "supernets",
+    "layers",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Runs long files first: processes that share files then end together."""
+
+    def rank(item):
+        folders = item.path.relative_to(_TESTS).parts[:-1]
+        return min(
+            map(_FIRST.index, {*_FIRST} & {*folders}), default=len(_FIRST)
+        )
+
+    items.sort(key=rank)
 
 
 def pytest_collection_finish():
@@ -45,9 +71,9 @@ def _forget_graphs():
     of the same cell: in all, gigabytes.
     """
     yield
-    fast_path = sys.modules.get("nas_keras.cells.layers.fast_path")
-    if fast_path:
-        fast_path.loop_function.cache_clear()
+    loop = sys.modules.get("nas_keras.cells.layers.loops.tensorflow")
+    if loop:
+        loop.loop_function.cache_clear()
     ops = sys.modules.get("tensorflow.python.framework.ops")
     if ops:
         gradients = ops.gradient_registry._registry

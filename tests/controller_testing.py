@@ -2,13 +2,14 @@
 
 import functools
 import itertools
+import types
 
 import numpy as np
 import pytest
 
 from nas_keras.controllers import PolicyGradientController
+from nas_keras.controllers import Proposals
 from nas_keras.controllers import RandomController
-from nas_keras.controllers import Samples
 from nas_keras.spaces import Choice
 from nas_keras.spaces import Space
 
@@ -35,13 +36,39 @@ def noise_of(num, seed=0):
     return np.random.default_rng(seed).random((num, len(NUM_OPTIONS)))
 
 
+class _Given:
+    """A generator whose numbers are given."""
+
+    def __init__(self, noise):
+        self._noise = np.asarray(noise)
+
+    def random(self, shape):
+        assert shape == self._noise.shape
+        return self._noise
+
+
+def proposed(controller, noise):
+    """Returns the proposals that given noise [B, A] stands for."""
+    return controller.propose(len(noise), _Given(noise))
+
+
+def evaluations_of(rewards):
+    """Returns evaluations of rewards, None where infeasible."""
+    return [
+        types.SimpleNamespace(
+            reward=reward, infeasible="diverged" if reward is None else None
+        )
+        for reward in rewards
+    ]
+
+
 def all_tokens():
     return np.array(list(itertools.product(*map(range, NUM_OPTIONS))))
 
 
 def batch_of(tokens):
     zeros = np.zeros(np.shape(tokens), np.float32)
-    return Samples(np.array(tokens), zeros, zeros)
+    return Proposals(np.array(tokens), zeros, zeros)
 
 
 def trained(steps=6, **arguments):
@@ -49,9 +76,9 @@ def trained(steps=6, **arguments):
     arguments = {"learning_rate": 0.02, **arguments}
     controller = PolicyGradientController(small_space(), **arguments)
     for step in range(steps):
-        samples = controller.sample(noise_of(16, step))
+        samples = proposed(controller, noise_of(16, step))
         advantage = samples.tokens.sum(axis=1) - 3.5
-        controller.update(samples, advantage)
+        controller.learn(samples, advantage)
     return controller
 
 

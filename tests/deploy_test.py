@@ -77,14 +77,15 @@ def container(worker):
 
 @functools.cache
 def _flags(*arguments):
-    """Returns what the program's own flags make of arguments."""
+    """Returns the program's flags, and the configuration they make."""
     code = """
 import json, sys
 from absl import flags
 import train.search
 rest = flags.FLAGS(["nas-search", *sys.argv[1:]])[1:]
 values = flags.FLAGS.flag_values_dict()
-print(json.dumps([rest, {key: repr(values[key]) for key in values}]))
+config = train.search.config_from_flags().to_dict()
+print(json.dumps([rest, {key: str(values[key]) for key in values}, config]))
 """
     result = subprocess.run(
         [sys.executable, "-c", code, *arguments],
@@ -92,9 +93,9 @@ print(json.dumps([rest, {key: repr(values[key]) for key in values}]))
         env={**os.environ, "PYTHONPATH": str(_ROOT)},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    rest, values = json.loads(result.stdout)
+    rest, values, config = json.loads(result.stdout)
     assert rest == []
-    return values
+    return values, config
 
 
 def test_the_manifest_is_a_claim_and_a_job(documents):
@@ -142,11 +143,11 @@ def test_the_arguments_are_the_program_s_and_fit_the_resources(
     assert container["command"] == ["nas-search"]
     resources = container["resources"]
     assert resources["requests"] == resources["limits"]
-    values = _flags(*container["args"])
-    assert values["threads"] == resources["limits"]["cpu"]
+    values, config = _flags(*container["args"])
+    assert str(config["num_threads"]) == resources["limits"]["cpu"]
     assert values["local_workers"] == "0"
-    preset = searches.PRESETS[values["preset"].strip("'")]
-    assert 1 < worker["replicas"] <= preset.batch_size
+    assert values["preset"] in searches.SEARCHES
+    assert 1 < worker["replicas"] <= config["batch_size"]
 
 
 def test_the_operator_finds_its_container_and_its_port(container):
@@ -161,7 +162,7 @@ def test_the_operator_s_tf_config_is_a_topology(documents, worker, container):
         f"{name}-worker-{index}.default.svc:{port}"
         for index in range(worker["replicas"])
     )
-    cluster = _flags(*container["args"])["cluster"].strip("'")
+    cluster = _flags(*container["args"])[0]["cluster"]
     for index in range(worker["replicas"]):
         config = {
             "cluster": {"worker": addresses},
@@ -250,11 +251,11 @@ def test_the_script_starts_the_search_on_all_tasks(sbatch, tmp_path):
     assert {
         "--distribution=block", "--kill-on-bad-exit=1", "--cpus-per-task=3"
     } < set(record["srun"])  # fmt: skip
-    values = _flags(*record["nas-search"])
-    assert values["workdir"] == repr(f"{tmp_path}/shared folder/nas-search")
-    assert values["cluster"] == "'slurm'"
-    assert (values["threads"], values["trials"]) == ("3", "7")
-    assert values["preset"] == "'tiny'"
+    values, config = _flags(*record["nas-search"])
+    assert values["workdir"] == f"{tmp_path}/shared folder/nas-search"
+    assert values["cluster"] == "slurm"
+    assert (config["num_threads"], config["num_trials"]) == (3, 7)
+    assert values["preset"] == "tiny"
     assert "scontrol" not in record
 
 

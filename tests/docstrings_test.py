@@ -4,12 +4,12 @@ Sources are read, not imported. That examples run, examples_test.py checks.
 """
 
 import ast
-import pathlib
 import re
 
 import pytest
 
-_LIBRARY = pathlib.Path(__file__).resolve().parents[1] / "nas_keras"
+from tests import facades
+
 _WITH_EXAMPLE = {
     "cells.CellSpec", "cells.NASCell", "cells.NASRNN", "cells.draw",
     "cells.import_tfa_weights", "cells.load_spec",
@@ -30,26 +30,12 @@ _WITH_EXAMPLE = {
 def _exported():
     """Returns public name -> the definition, a class or a function."""
     found = {}
-    for path in sorted(_LIBRARY.glob("*/__init__.py")):
-        package = path.parent.name
-        for module, names in _modules_of(path).items():
-            source = (_LIBRARY / package / f"{module}.py").read_text("utf-8")
-            for node in ast.parse(source).body:
+    for path in sorted(facades.LIBRARY.glob("*/__init__.py")):
+        for module, names in facades.named_by(path).items():
+            for node in facades.tree_of(module).body:
                 if getattr(node, "name", None) in names:
-                    found[f"{package}.{node.name}"] = node
+                    found[f"{path.parent.name}.{node.name}"] = node
     return found
-
-
-def _modules_of(path):
-    """Returns the names that a package exports, by module of the package."""
-    modules = {}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.keyword) and node.arg == "submod_attrs":
-            modules |= ast.literal_eval(node.value)
-        elif isinstance(node, ast.ImportFrom):
-            module = node.module.split(".")[-1]
-            modules.setdefault(module, []).extend(a.name for a in node.names)
-    return modules
 
 
 _EXPORTED = _exported()
@@ -82,6 +68,17 @@ def _arguments(node):
     return [n.target.id for n in node.body if isinstance(n, ast.AnnAssign)]
 
 
+def _settings(node):
+    """Returns name -> sentence of the fields that describe themselves."""
+    return {
+        field.target.id: ast.unparse(field.value.args[1])
+        for field in getattr(node, "body", [])
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.value, ast.Call)
+        and ast.unparse(field.value.func).endswith("setting")
+    }
+
+
 def _described(section):
     """Returns the arguments that a section names, several on a line too."""
     lines = re.findall(r"^    (\w[\w, ]*):", section, re.MULTILINE)
@@ -98,7 +95,7 @@ def test_a_public_name_says_what_it_is_and_takes_and_raises(name):
     node, parts = _EXPORTED[name], _parts(_EXPORTED[name])
     assert re.match(r"[A-Z].+\.(\n|$)", parts[""]), "a sentence on one line"
     section = parts.get("Args", "") + parts.get("Attributes", "")
-    missing = set(_arguments(node)) - _described(section)
+    missing = set(_arguments(node)) - _described(section) - set(_settings(node))
     # The first sentence may say what a function of one argument takes.
     is_said = isinstance(node, ast.FunctionDef) and _arguments(node)[1:] == []
     assert is_said or not missing, f"Args or Attributes lack {sorted(missing)}"
@@ -109,6 +106,13 @@ def test_a_public_name_says_what_it_is_and_takes_and_raises(name):
         says = parts[""].startswith(("Returns", "Yields"))
         says = says or {"Returns", "Yields"} & set(parts)
         assert says or kind == "None", f"does not say what it returns: {kind}"
+
+
+@pytest.mark.parametrize("name", sorted(_EXPORTED))
+def test_a_setting_says_what_it_is_in_a_sentence(name):
+    """Settings are frozen dataclasses without a decorator."""
+    for field, words in _settings(_EXPORTED[name]).items():
+        assert re.fullmatch(r"f?(['\"])[A-Z].+\.\1", words), field
 
 
 def _raises(maker):

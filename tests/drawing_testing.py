@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from nas_keras.cells.language.spec import CellSpec
-from nas_keras.drawing.cell_diagram import diagram_of
+from nas_keras.drawing.cells import diagram_of
 
 _FORMS = (
     "{a}",

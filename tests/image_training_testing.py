@@ -6,7 +6,13 @@ from nas_keras.convnets import ConvLayer
 from nas_keras.convnets import ConvNetSpec
 from nas_keras.data.images import Images
 from nas_keras.data.images import image_set
+from nas_keras.settings import Change
+from nas_keras.settings import changed
+from nas_keras.settings import fields_of
+from nas_keras.tasks.images.config import OPTIMIZERS
+from nas_keras.tasks.images.config import SCHEDULES
 from nas_keras.tasks.images.config import ImageConfig
+from nas_keras.tasks.images.config import ImageTraining
 from nas_keras.tasks.images.training import train_images
 
 NETWORK = ConvNetSpec(
@@ -37,19 +43,42 @@ def corners(num_validation=16):
     )
 
 
+_WITHIN = {
+    "training.optimizer.": OPTIMIZERS.values(),
+    "training.schedule.": SCHEDULES.values(),
+    "data.": [ImageConfig("test").data],
+    "training.": [ImageTraining],
+}
+_DOTTED = {
+    field.name: path + field.name
+    for path, all_settings in _WITHIN.items()
+    for settings in all_settings
+    for field in fields_of(settings)
+}
+
+
 def image_config(**changes):
-    return ImageConfig(
-        "test",
-        **{
-            "batch_size": 10,
-            "num_epochs": 3,
-            "padding": 1,
-            "flip": False,
-            "dropout": 0.1,
-            "snapshot_updates": 2,
-            **changes,
+    """Returns a short training; changes are by the names of all fields."""
+    changes = {
+        "batch_size": 10,
+        "num_epochs": 3,
+        "padding": 1,
+        "flip": False,
+        "dropout": 0.1,
+        "snapshot_updates": 2,
+        **changes,
+    }
+    return changed(
+        ImageConfig("test"),
+        {
+            _DOTTED.get(name, name): Change(name, value)
+            for name, value in changes.items()
         },
     )
+
+
+def image_training(**changes):
+    return image_config(**changes).training
 
 
 def train(config, workdir, images=None, **options):

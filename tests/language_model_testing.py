@@ -1,12 +1,14 @@
 """What tests of language models share: a text, configurations, trainings."""
 
 from nas_keras.cells.language.spec import load_spec
+from nas_keras.data.sources import TextData
 from nas_keras.data.text import build_corpus
 from nas_keras.tasks import LanguageModelConfig
 from nas_keras.tasks import LanguageModelTask
 from nas_keras.tasks import LanguageModelTrainer
 from nas_keras.tasks import TrainingConfig
 from nas_keras.tasks import train_language_model
+from nas_keras.tasks.language_model.model import cell_model
 from nas_keras.tasks.language_model.steps import LanguageModelSteps
 
 
@@ -56,6 +58,8 @@ def model_config(**changes):
         "learning_rate": 0.5,
         "init_scale": 0.5,
         "clip_norm": 0.5,
+        "select": "best",
+        "snapshot_updates": 7,
         "jit_compile": False,  # Compiling would take longer than running.
         **changes,
     }
@@ -65,10 +69,8 @@ def model_config(**changes):
 def training_config(model=None, **changes):
     arguments = {
         "preset": "test",
-        "dataset": "embedded",
-        "level": "char",
+        "data": TextData(),
         "model": model_config(**(model or {})),
-        "snapshot_updates": 7,
         "num_threads": 1,
         **changes,
     }
@@ -76,9 +78,13 @@ def training_config(model=None, **changes):
 
 
 def steps_of(config):
+    """Returns the compiled steps of an LSTM, after their first values."""
     spec, corpus = load_spec("lstm"), sentences()
-    task = LanguageModelTask(config.sized(spec, corpus), corpus)
-    return LanguageModelSteps(task, spec, config)
+    sized = config.sized(spec, corpus)
+    model = cell_model(sized, corpus.vocabulary_size, spec)
+    steps = LanguageModelSteps(model, len(corpus.train))
+    steps.begin(config.seed)
+    return steps
 
 
 def train(config, workdir, **options):

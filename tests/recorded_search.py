@@ -1,11 +1,11 @@
-"""Searches of nine architectures, which remember what is asked and learnt."""
+"""Searches of nine architectures, which remember what is asked and told."""
 
 import dataclasses
 
 import numpy as np
 
+from nas_keras.controllers import Proposals
 from nas_keras.controllers import RandomController
-from nas_keras.controllers import Samples
 from nas_keras.evaluators.evaluator import Evaluator
 from nas_keras.search import FunctionEvaluator
 from nas_keras.search import search
@@ -40,20 +40,18 @@ class Learning(Evaluator):
     """Remembers all that it is told; with each step it scores higher."""
 
     def __init__(self, space, fn=score, is_repeatable=True, keeps=True):
+        super().__init__(space)
         self.inner = FunctionEvaluator(space, fn)
         self.is_repeatable, self.keeps = is_repeatable, keeps
         self.told, self.asked = [], []
         self.level = 0
 
-    def evaluate(self, tokens, seed):
-        self.asked.append(tuple(tokens[0].tolist()))
+    def score(self, architecture, seed):
+        self.asked.append(architecture.tokens)
         self.told.append("evaluate")
-        (evaluation,) = self.inner.evaluate(tokens, seed)
-        if evaluation.reward is None:
-            return [evaluation]
-        reward = evaluation.reward + self.level * (not self.is_repeatable)
-        metrics = {"reward_before": evaluation.reward}
-        return [dataclasses.replace(evaluation, reward=reward, metrics=metrics)]
+        reward, _ = self.inner.score(architecture, seed)
+        metrics = {"reward_before": reward}
+        return reward + self.level * (not self.is_repeatable), metrics
 
     def config(self):
         return self.inner.config()
@@ -69,32 +67,30 @@ class Learning(Evaluator):
 
 
 class Scripted(RandomController):
-    """Proposes what it is told to; remembers what it learns from."""
+    """Proposes what it is told to; remembers the rewards that it is fed."""
 
-    def __init__(self, space, rows, bonus=None):
+    def __init__(self, space, rows):
         super().__init__(space)
-        self.rows, self.used, self.learnt = np.array(rows, np.int32), 0, []
+        self.rows, self.used, self.rewards = np.array(rows, np.int32), 0, []
         self.told = None
-        self._bonus = bonus
 
-    def sample(self, noise):
-        samples = super().sample(noise)
-        rows = self.rows[self.used : self.used + len(noise)]
-        self.used += len(noise)
-        missing = len(noise) - len(rows)
+    def propose(self, batch_size, rng):
+        proposals = super().propose(batch_size, rng)
+        rows = self.rows[self.used : self.used + batch_size]
+        self.used += batch_size
+        missing = batch_size - len(rows)
         rows = np.concatenate([rows, np.zeros((missing, rows.shape[1]), int)])
         if self.told is not None:
-            self.told.append("sample")
-        return Samples(rows.astype(np.int32), samples.log_prob, samples.entropy)
+            self.told.append("propose")
+        rows = rows.astype(np.int32)
+        return Proposals(rows, proposals.log_prob, proposals.entropy)
 
-    def update(self, samples, advantage):
-        self.learnt.append(advantage)
-        return super().update(samples, advantage)
-
-    def bonus(self, samples):
-        if self._bonus is None:
-            return super().bonus(samples)
-        return self._bonus(samples)
+    def feedback(self, proposals, evaluations):
+        num = len(proposals.tokens)
+        want = self.rows[self.used - num : self.used]
+        np.testing.assert_array_equal(proposals.tokens[: len(want)], want)
+        self.rewards.append([e.reward for e in evaluations])
+        return super().feedback(proposals, evaluations)
 
 
 def run_search(evaluator, controller=None, workdir=None, **arguments):

@@ -6,6 +6,14 @@ import tempfile
 
 from absl.testing import parameterized
 
+from nas_keras.report.records import Measure
+
+# What a search of cells says of itself, in its settings and in each record.
+MEASURED = {
+    "noun": "cell",
+    "metric": {"name": "perplexity", "unit": "", "is_more_better": False},
+}
+PERPLEXITY = Measure("cell", "perplexity", "", is_more_better=False)
 EQUATIONS = ["next_c = c + tanh(linear(x))", "next_h = max(next_c, h) * 0.5"]
 
 
@@ -40,8 +48,9 @@ def json_retrained(cell, seed, perplexity, **changes):
         "origin": "published" if cell == "lstm" else "controller",
         "trial": None if cell == "lstm" else 7,
         "spec": json_spec(cell),
-        "units": 64,
-        "num_parameters": 31_000,
+        **MEASURED,
+        "is_baseline": cell == "lstm",
+        "size": {"units": 64, "parameters": 31_000},
         "seed": seed,
         "metrics": {
             "validation_perplexity": perplexity,
@@ -89,7 +98,7 @@ class RunFolderTest(parameterized.TestCase):
         write_lines(self.workdir / "retrained.jsonl", retrained)
         self.write_json("best_cell.json", json_spec())
         config = {
-            "run": {"preset": "demo", "seed": 0, "space": {"base": 8}},
+            "run": {"seed": 0, "space": {"base": 8}, "settings": MEASURED},
             "environment": {"python": "3.11.2"},
             "command": "nas-search --preset=demo",
         }

@@ -4,11 +4,11 @@ The latter know of the networks the names of their weights and what the paper
 says.
 """
 
-import convnet_oracles as oracles
 import numpy as np
 
 from nas_keras.spaces import enas_macro_space
 from nas_keras.spaces import enas_micro_space
+from tests import convnet_oracles as oracles
 
 MACRO = enas_macro_space(4, filters=4)
 MICRO = enas_micro_space(2, cells=3, filters=2)

@@ -17,7 +17,7 @@ _ROOT = pathlib.Path(__file__).resolve().parents[1]
 LIMIT_S = 20.0  # Of what must not take long.
 DRIVER = """
     import sys
-    from nas_keras.search import supervisor
+    from nas_keras.programs import supervisor
 
     num_workers, max_restarts, leave_s, *command = sys.argv[1:]
     supervisor._LEAVE_S = float(leave_s)

@@ -5,8 +5,12 @@ import itertools
 import numpy as np
 
 from nas_keras.data import parallel_corpus
+from nas_keras.settings import Change
+from nas_keras.settings import changed
+from nas_keras.settings import fields_of
 from nas_keras.tasks import TranslationConfig
-from nas_keras.tasks import TranslationModelConfig
+from nas_keras.tasks import TranslationTraining
+from nas_keras.tasks.translation.config import SCHEDULES
 
 _WORDS = {"one": "eins", "two": "zwei", "red": "rot", "cat": "Katze"}
 
@@ -27,13 +31,24 @@ def phrases():
     return parallel_corpus(parts, "en", "de", name="phrases")
 
 
+_WITHIN = {
+    "training.schedule.": SCHEDULES.values(),
+    "data.": [TranslationConfig("test").data],
+    "training.": [TranslationTraining],
+}
+_DOTTED = {
+    field.name: path + field.name
+    for path, all_settings in _WITHIN.items()
+    for settings in all_settings
+    for field in fields_of(settings)
+}
+
+
 def translation_config(model=None, **changes):
-    arguments = {
-        "preset": "test",
+    """Returns a short training; changes are by the names of all fields."""
+    model = {"units": 6, "num_layers": 1, "init_scale": 0.3, **(model or {})}
+    values = {
         "vocabulary_size": 40,
-        "model": TranslationModelConfig(
-            **{"units": 6, "num_layers": 1, "init_scale": 0.3, **(model or {})}
-        ),
         "batch_tokens": 60,
         "num_epochs": 3,
         "learning_rate": 0.02,
@@ -41,4 +56,12 @@ def translation_config(model=None, **changes):
         "snapshot_updates": 2,
         **changes,
     }
-    return TranslationConfig(**arguments)
+    dotted = {_DOTTED.get(name, name): its for name, its in values.items()}
+    dotted |= {f"training.model.{name}": its for name, its in model.items()}
+    return changed(
+        TranslationConfig("test"),
+        {
+            name: Change(name.split(".")[-1], its)
+            for name, its in dotted.items()
+        },
+    )

@@ -19,7 +19,7 @@ from absl import flags
 from nas_keras.cells.language.spec import published_cells
 from nas_keras.distribute import exits
 from nas_keras.drawing.cells import draw
-from nas_keras.programs import flags as program_flags
+from nas_keras.programs import flags as command_line
 
 _LIST = flags.DEFINE_boolean(
     "list", False, "Whether to print the names of the published cells instead."
@@ -60,7 +60,7 @@ def _draw_or_list(arguments: Sequence[str]) -> None:
 
 def run() -> None:
     """Runs the program; the console script `nas-draw`."""
-    app.run(main, flags_parser=program_flags.parser(flags, _NAME, __name__))
+    app.run(main, flags_parser=command_line.parser(flags, _NAME, __name__))
 
 
 if __name__ == "__main__":

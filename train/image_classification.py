@@ -15,8 +15,9 @@ Examples:
 
 --image_dir is a folder train/CLASS/*.png and test/CLASS/*.png, perhaps with
 validation/, of .jpg, .png or .bmp files of one size. --data_dir is a folder of
-prepared TensorFlow Datasets. A flag that is named like an attribute of a
-preset overrides it. --grid trains with several values, each with each, such as
+prepared TensorFlow Datasets. The other flags override values of the preset:
+--schedule=step chooses a schedule, --decay=4 sets its value. --grid trains with
+several values, each with each, such as
 --grid="learning_rate=0.05,0.1 weight_decay=1e-4,5e-4", or with those that the
 paper's authors varied, --grid=paper; validation chooses. Where the environment
 names several workers (TF_CONFIG, Slurm), they train together, and so do the
@@ -28,7 +29,6 @@ goes on from there: 130 interrupted, 143 stopped by SIGTERM, 144 another worker
 was lost.
 """
 
-import dataclasses
 import itertools
 import os
 import pathlib
@@ -42,23 +42,19 @@ import rich.console
 from absl import app
 from absl import flags
 
-from nas_keras.convnets.files import load_convnet
-from nas_keras.data.image_sources import open_images
 from nas_keras.data.images import ImageSet
 from nas_keras.distribute import cluster
-from nas_keras.distribute import exits as stopping
+from nas_keras.distribute import exits
 from nas_keras.distribute import topology
 from nas_keras.programs import flags as command_line
-from nas_keras.programs import worker as process
+from nas_keras.programs import worker
 from nas_keras.programs.progress import Progress
 from nas_keras.programs.progress import TrainingSpeed
-from nas_keras.recipes.image_trainings import IMAGE_PRESETS
-from nas_keras.storage import run_config as configuration
+from nas_keras.recipes.trainings import IMAGE_PRESETS
+from nas_keras.storage import run_config
 from nas_keras.tasks.images import grid as image_grid
 from nas_keras.tasks.images.config import ImageConfig
 from nas_keras.tasks.images.config import NetSpec
-from nas_keras.tasks.images.config import check_use
-from nas_keras.tasks.images.config import resized
 from nas_keras.tasks.training.loop import TrainingError
 
 _NAME = "nas-image-classification"
@@ -72,9 +68,6 @@ _PRESET = flags.DEFINE_enum(
     "demo",
     sorted(IMAGE_PRESETS),
     "Values that the other flags override.",
-)
-_IMAGE_DIR = flags.DEFINE_string(
-    "image_dir", None, "Folder of image files, in place of the data set."
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of prepared TensorFlow Datasets."
@@ -101,7 +94,12 @@ _CLUSTER = flags.DEFINE_enum(
 )
 
 
-_OF_TRAINING = command_line.define_flags(flags, ImageConfig, without=["preset"])
+_FLAGS = command_line.define(
+    flags,
+    ImageConfig,
+    without=["preset", "training.optimizer.nesterov"],
+    short=command_line.short_names(ImageConfig),
+)
 
 
 def config_from_flags() -> ImageConfig:
@@ -110,10 +108,10 @@ def config_from_flags() -> ImageConfig:
     Raises:
         ValueError: If a value is out of range.
     """
-    changes = _OF_TRAINING.given()
-    if _IMAGE_DIR.value is not None:
-        changes.setdefault("dataset", "folder")
-    return dataclasses.replace(IMAGE_PRESETS[_PRESET.value], **changes)
+    implied = {}
+    if "data.image_dir" in _FLAGS.given():
+        implied["data.dataset"] = "folder"
+    return _FLAGS.apply(IMAGE_PRESETS[_PRESET.value], implied)
 
 
 class _Job(NamedTuple):
@@ -144,7 +142,7 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         SystemExit: With the status of the module's docstring.
     """
-    with stopping.one_line(_NAME, TrainingError):
+    with exits.one_line(_NAME, TrainingError):
         command_line.check_no_arguments(argv)
         job = _checked_arguments()
         workers = job.workers
@@ -153,12 +151,12 @@ def main(argv: Sequence[str]) -> None:
         if workers is None or workers.index == 0:
             _print_result(job.workdir)
         if workers is not None:
-            stopping.end(stopping.DONE)
+            exits.end(exits.DONE)
 
 
 def _checked_arguments() -> _Job:
     """Returns what to train; fails before anything is written."""
-    command_line.check_printable(flags, ("workdir", "image_dir", "data_dir"))
+    command_line.check_printable(flags, ("workdir", "data_dir"))
     if not _WORKDIR.value:
         raise ValueError("--workdir must be given.")
     if _TENSORBOARD.value:
@@ -170,46 +168,37 @@ def _checked_arguments() -> _Job:
         trainings = image_grid.grid_trainings(config, grid)
         spec = trainings[0].spec
     else:
-        check_use(config, _OF_TRAINING.given())
-        spec = resized(load_convnet(config.network), config.filters)
+        spec = config.spec()
     workers = topology.from_environment(os.environ, _CLUSTER.value)
     num_workers = len(workers.addresses) if workers else 1
-    cluster.check_dataset(config.dataset, num_workers)
-    process.quieten_tensorflow(workers is not None)
-    cluster.prepare_to_read(config.dataset, config.num_threads)
-    images = open_images(
-        config.dataset,
-        _IMAGE_DIR.value,
-        _DATA_DIR.value,
-        config.num_validation,
-        config.max_train,
-        config.split_seed,
-    )
+    cluster.check_dataset(config.data.dataset, num_workers)
+    worker.quieten_tensorflow(workers is not None)
+    cluster.prepare_to_read(config.data.dataset, config.num_threads)
+    images = config.data.open(_DATA_DIR.value)
     if grid:
         image_grid.check_trainings(
-            trainings, lambda its: its.config.check_images(images)
+            trainings, lambda its: its.config.training.check_images(images)
         )
         settings = image_grid.grid_settings(config, grid, trainings, images)
     else:
-        config.check_images(images)
+        config.training.check_images(images)
         settings = config.settings(spec, images)
     workdir = pathlib.Path(_WORKDIR.value)
-    configuration.check(workdir, {"settings": settings})
+    run_config.check(workdir, {"settings": settings})
     return _Job(config, trainings, spec, images, grid, workdir, workers)
 
 
 def _train(job: _Job) -> None:
     if job.workers is not None:
         job.workers.check_port()
-    stopping.leave_on_signals(_NAME)
+    exits.leave_on_signals(_NAME)
     num_threads = job.config.num_threads
-    with process.joined(_NAME, job.workers, num_threads) as joined:
+    with worker.joined(_NAME, job.workers, num_threads) as joined:
         _train_together(job, joined)
 
 
 def _train_together(job: _Job, joined: cluster.Cluster) -> None:
     from nas_keras.distribute import replicas
-    from nas_keras.tasks.images.grid_training import train_grid
     from nas_keras.tasks.images.training import train_images
 
     console = rich.console.Console(
@@ -217,9 +206,9 @@ def _train_together(job: _Job, joined: cluster.Cluster) -> None:
     )
     together = replicas.replicas_of(joined, _DEVICES.value)
     config, workdir = job.config, job.workdir
-    total = config.num_epochs
+    total = config.training.num_epochs
     if job.grid:
-        total = sum(its.config.num_epochs for its in job.trainings)
+        total = sum(its.config.training.num_epochs for its in job.trainings)
     with Progress(
         job.spec.name,
         total,
@@ -234,7 +223,7 @@ def _train_together(job: _Job, joined: cluster.Cluster) -> None:
             epochs = train_images(config, *common)
             _show(epochs, workdir, *shown)
             return
-        grid = train_grid(config, job.grid, *common)
+        grid = image_grid.train_grid(config, job.grid, *common)
         for number, its in itertools.groupby(grid, lambda e: e.number):
             changes = job.trainings[number].changes
             console.print(f"training {number}: {changes}")

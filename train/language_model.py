@@ -13,8 +13,8 @@ Examples:
       --cell=runs/mine/best_cell.json --generate=500 --export=book.keras
 
 --data_dir is a folder of ptb.train.txt, ptb.valid.txt and ptb.test.txt, or,
-with --dataset=folder, of a file for each part of any text. A flag that is
-named like an attribute of a preset overrides it.
+with --dataset=folder, of a file for each part of any text. Flags override the
+values of the preset.
 
 Exit status: 0 done (and again 0 when run again), 1 the training diverged or
 memory was short, 2 bad input, 74 the disk failed. From 128 on, the same command
@@ -32,16 +32,18 @@ from absl import flags
 
 from nas_keras import data
 from nas_keras.cells.language.spec import load_spec
+from nas_keras.data.sources import TextData
 from nas_keras.distribute import cluster
-from nas_keras.distribute import exits as stopping
+from nas_keras.distribute import exits
 from nas_keras.programs import flags as command_line
-from nas_keras.programs import worker as process
+from nas_keras.programs import worker
 from nas_keras.programs.progress import Progress
 from nas_keras.programs.progress import TrainingSpeed
 from nas_keras.recipes.language_models import TRAINING_PRESETS
-from nas_keras.storage import run_config as configuration
+from nas_keras.settings import fields_of
+from nas_keras.storage import run_config
 from nas_keras.tasks.language_model.config import LanguageModelConfig
-from nas_keras.tasks.language_model.training_config import TrainingConfig
+from nas_keras.tasks.language_model.config import TrainingConfig
 from nas_keras.tasks.training.loop import TrainingError
 
 _NAME = "nas-language-model"
@@ -62,11 +64,14 @@ _DATA_DIR = flags.DEFINE_string(
     "Folder of the data set's files, or of prepared TensorFlow Datasets.",
 )
 _GENERATE = flags.DEFINE_integer(
-    "generate", 0, "Tokens of text to make up at the end.", lower_bound=0
+    "generate", 0, "Tokens of text to generate at the end.", lower_bound=0
 )
-_PROMPT = flags.DEFINE_string("prompt", "", "What --generate goes on from.")
+_PROMPT = flags.DEFINE_string("prompt", "", "Text that --generate continues.")
 _TEMPERATURE = flags.DEFINE_float(
-    "temperature", 1.0, "Of --generate; 0: the likeliest.", lower_bound=0.0
+    "temperature",
+    1.0,
+    "Temperature of --generate; 0: the likeliest token.",
+    lower_bound=0.0,
 )
 _EXPORT = flags.DEFINE_string(
     "export", None, "Path of a .keras file for the trained model."
@@ -76,17 +81,22 @@ _TENSORBOARD = flags.DEFINE_boolean(
 )
 
 
-_OF_MODEL = command_line.define_flags(
-    flags, LanguageModelConfig, without=["max_validation_tokens"]
-)
-_OF_TRAINING = command_line.define_flags(
-    flags, TrainingConfig, without=["preset", "model", "parameters"]
-)
-# A float, so that 5e6 can be written.
-_PARAMETERS = flags.DEFINE_float(
-    "parameters",
-    None,
-    configuration.attribute_docs(TrainingConfig)["parameters"],
+_CONFIG = command_line.define(
+    flags,
+    TrainingConfig,
+    without=["preset"],
+    short={
+        **{field.name: f"data.{field.name}" for field in fields_of(TextData)},
+        **{
+            field.name: f"model.{field.name}"
+            for field in fields_of(LanguageModelConfig)
+        },
+    },
+    either=[
+        ("model.num_updates", "model.num_epochs"),
+        ("model.num_epochs", "model.num_updates"),
+        ("model.units", "parameters"),
+    ],
 )
 
 
@@ -96,15 +106,10 @@ def config_from_flags() -> TrainingConfig:
     Raises:
         ValueError: If a value is out of range.
     """
-    preset = TRAINING_PRESETS[_PRESET.value]
-    of_model, changes = _OF_MODEL.given(), _OF_TRAINING.given()
-    if "num_epochs" in of_model:
-        of_model.setdefault("num_updates", 0)
-    elif of_model.get("num_updates"):
-        of_model["num_epochs"] = 0
-    if changes.get("text_file") is not None:
-        changes.setdefault("dataset", "embedded")
-    return command_line.changed(preset, of_model, changes, _PARAMETERS)
+    implied = {}
+    if "data.text_file" in _CONFIG.given():
+        implied["data.dataset"] = "embedded"
+    return _CONFIG.apply(TRAINING_PRESETS[_PRESET.value], implied)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -113,7 +118,7 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         SystemExit: With the status of the module's docstring.
     """
-    with stopping.one_line(_NAME, TrainingError):
+    with exits.one_line(_NAME, TrainingError):
         config, corpus, workdir = _checked_arguments(argv)
         if not (workdir / "result.json").exists():
             _train(config, corpus, workdir)
@@ -128,9 +133,7 @@ def _checked_arguments(
     command_line.check_no_arguments(argv)
     if not _WORKDIR.value:
         raise ValueError("--workdir must be given.")
-    command_line.check_printable(
-        flags, ("workdir", "data_dir", "text_file", "export")
-    )
+    command_line.check_printable(flags, ("workdir", "data_dir", "export"))
     command_line.check_output(flags, "export", ".keras")
     if not _GENERATE.value:
         its = ("prompt", "temperature")
@@ -140,31 +143,25 @@ def _checked_arguments(
         command_line.check_library("tensorboard", "tensorboard", "tensorboard")
     config = config_from_flags()
     spec = load_spec(config.cell)
-    process.quieten_tensorflow(has_peers=False)
-    cluster.prepare_to_read(config.dataset, config.num_threads)
-    corpus = data.open_corpus(
-        dataset=config.dataset,
-        text_file=config.text_file,
-        level=config.level,
-        max_vocabulary=config.max_vocabulary,
-        data_dir=_DATA_DIR.value,
-    )
+    worker.quieten_tensorflow(has_peers=False)
+    cluster.prepare_to_read(config.data.dataset, config.num_threads)
+    corpus = config.data.open(_DATA_DIR.value)
     config.sized(spec, corpus)
     if _GENERATE.value:
         corpus.encode(_PROMPT.value if _PROMPT.value.strip() else "\n")
     workdir = pathlib.Path(_WORKDIR.value)
     settings = {"settings": config.settings(spec, corpus)}
-    configuration.check(workdir, settings)
+    run_config.check(workdir, settings)
     return config, corpus, workdir
 
 
 def _train(
     config: TrainingConfig, corpus: data.Corpus, workdir: pathlib.Path
 ) -> None:
-    stopping.leave_on_signals(_NAME)
+    exits.leave_on_signals(_NAME)
     cluster.limit_threads(config.num_threads)
     from nas_keras import report
-    from nas_keras.tasks.language_model import epochs as language_model_epochs
+    from nas_keras.tasks.language_model import training
 
     console = rich.console.Console(soft_wrap=True, highlight=False)
     spec = load_spec(config.cell)
@@ -176,7 +173,7 @@ def _train(
         plain_interval_s=_PLAIN_INTERVAL_S,
     ) as display:
         speed = TrainingSpeed(display)
-        epochs = language_model_epochs.train_language_model(
+        epochs = training.train_language_model(
             config, corpus, workdir, speed.tell
         )
         for epoch in report.recorded(
@@ -215,7 +212,7 @@ def _score(loss_nats: float, level: str) -> str:
 def _print_result(workdir: pathlib.Path) -> None:
     with command_line.reading_result(workdir) as result:
         metrics = result["metrics"]
-        level = result["config"]["level"]
+        level = result["level"]
         print(
             f"{result['cell']['name']}, {result['units']} units, "
             f"{result['parameters']:,} weights, best of {result['epochs']} "
@@ -234,14 +231,14 @@ def _use(
     if not (_GENERATE.value or _EXPORT.value):
         return
     cluster.limit_threads(config.num_threads)
-    from nas_keras.tasks.language_model import use as language_model_use
+    from nas_keras.tasks.language_model import use
 
-    model = language_model_use.trained_model(config, corpus, workdir)
+    model = use.trained_model(config, corpus, workdir)
     if _EXPORT.value:
-        language_model_use.export(model, _EXPORT.value)
+        use.export(model, _EXPORT.value)
         print(f"Model: {_EXPORT.value}")
     if _GENERATE.value:
-        text = language_model_use.generate(
+        text = use.generate(
             model,
             corpus,
             _GENERATE.value,

@@ -17,7 +17,7 @@ from absl import flags
 
 from nas_keras import report
 from nas_keras.distribute import exits
-from nas_keras.programs import flags as program_flags
+from nas_keras.programs import flags as command_line
 
 _NAME = "nas-report"
 
@@ -56,7 +56,7 @@ def _write(arguments: Sequence[str]) -> None:
 
 def run() -> None:
     """Runs the program; the console script `nas-report`."""
-    app.run(main, flags_parser=program_flags.parser(flags, _NAME, __name__))
+    app.run(main, flags_parser=command_line.parser(flags, _NAME, __name__))
 
 
 if __name__ == "__main__":

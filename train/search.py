@@ -22,7 +22,6 @@ From 128 on, the same command goes on from there: 130 interrupted, 143 stopped
 by SIGTERM, 144 another worker was lost.
 """
 
-import dataclasses
 import os
 import pathlib
 import sys
@@ -32,22 +31,21 @@ from collections.abc import Sequence
 from absl import app
 from absl import flags
 
-from nas_keras.distribute import exits as stopping
+from nas_keras.controllers.config import Random
+from nas_keras.distribute import exits
 from nas_keras.distribute import topology
-from nas_keras.distribute.cluster import check_dataset
-from nas_keras.distribute.cluster import prepare_to_read
+from nas_keras.distribute.cluster import limit_threads
+from nas_keras.evaluators.config import Shared
 from nas_keras.evaluators.trial import SearchError
-from nas_keras.experiment import settings as configuration
 from nas_keras.experiment.config import SearchConfig
-from nas_keras.experiment.named_spaces import SPACES
-from nas_keras.experiment.named_spaces import TEXT
+from nas_keras.experiment.experiment import Experiment
+from nas_keras.experiment.experiment import open_experiment
 from nas_keras.programs import flags as command_line
 from nas_keras.programs import supervisor
-from nas_keras.programs import worker as process
-from nas_keras.recipes.searches import PRESETS
+from nas_keras.programs import worker
+from nas_keras.recipes.searches import SEARCHES
 from nas_keras.storage import finished
-from nas_keras.storage.run_config import COMMAND_VARIABLE
-from nas_keras.storage.run_config import check as check_configuration
+from nas_keras.storage import run_config
 
 _NAME = "nas-search"
 _HAS_PEERS = threading.Event()  # Whether this process is one of several.
@@ -56,29 +54,24 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the journal, the results and the report."
 )
 _PRESET = flags.DEFINE_enum(
-    "preset", "demo", sorted(PRESETS), "Values that the other flags override."
+    "preset", "demo", sorted(SEARCHES), "Values that the other flags override."
 )
-_OF_SEARCH = command_line.define_flags(
+_SEARCH = command_line.define(
     flags,
     SearchConfig,
-    without=["preset", "child", "retrain"],
-    names={
-        "num_threads": "threads",
-        "num_trials": "trials",
-        "retrain_published": "retrain_cells",
+    without=["preset"],
+    short={
+        "dataset": "data.dataset",
+        "image_dir": "data.image_dir",
+        "level": "data.level",
+        "max_train": "data.max_train",
+        "max_vocabulary": "data.max_vocabulary",
+        "num_validation": "data.num_validation",
+        "reward": "evaluator.reward",
+        "text_file": "data.text_file",
+        "threads": "num_threads",
+        "trials": "num_trials",
     },
-)
-_MAX_TRAIN = flags.DEFINE_integer(
-    "max_train",
-    None,
-    "Training images to keep, beside those for validation; 0: all.",
-    lower_bound=0,
-)
-_NUM_VALIDATION = flags.DEFINE_integer(
-    "num_validation",
-    None,
-    "Training images to split off for validation; 0: the data set has them.",
-    lower_bound=0,
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir",
@@ -119,36 +112,13 @@ def config_from_flags() -> SearchConfig:
     Raises:
         ValueError: If a value is out of range.
     """
-    preset, changes = PRESETS[_PRESET.value], _OF_SEARCH.given()
-    space = changes.pop("space", preset.space)
-    if "image_dir" in changes:
-        changes.setdefault("dataset", "folder")
-    split = {
-        flag.name: flag.value
-        for flag in (_NUM_VALIDATION, _MAX_TRAIN)
-        if flag.value is not None
-    }
-    if split and space in SPACES and SPACES[space].kind == TEXT:
-        raise ValueError(f"--{min(split)} is for images, not for text.")
-    if split:
-        for name in ("child", "retrain"):
-            changes[name] = dataclasses.replace(getattr(preset, name), **split)
-    return preset.in_space(space, **changes)
-
-
-def open_data(config: SearchConfig) -> configuration.SearchData:
-    """Returns the text or the images of a run.
-
-    Raises:
-        ValueError: If they cannot be read or are too few for the trainings.
-        ImportError: If what the images need is not installed.
-    """
-    if "dataset" in _OF_SEARCH.given() and config.text_file is not None:
-        raise ValueError(
-            "--text_file and --dataset exclude one another. Received: "
-            f"--text_file={config.text_file!r} --dataset={config.dataset!r}."
-        )
-    return configuration.open_data(config, _DATA_DIR.value)
+    given = _SEARCH.given()
+    implied = {}
+    if "data.image_dir" in given:
+        implied["data.dataset"] = "folder"
+    if "data.text_file" in given:
+        implied["data.dataset"] = "embedded"
+    return _SEARCH.apply(SEARCHES[_PRESET.value], implied)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -157,33 +127,27 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         SystemExit: With the status of the module's docstring.
     """
-    with stopping.one_line(_NAME, SearchError):
-        config, data_set, workdir, workers = _checked_arguments(argv)
+    with exits.one_line(_NAME, SearchError):
+        experiment, workdir, workers = _checked_arguments(argv)
         is_chief = workers is None or workers.index == 0
-        whole = configuration.whole_of(config, data_set)
-        if not finished.is_finished(workdir, whole):
-            if is_chief and COMMAND_VARIABLE not in os.environ:
-                _say_what_is_in_vain(config)
+        if not finished.is_finished(workdir, experiment.whole):
+            if is_chief and run_config.COMMAND_VARIABLE not in os.environ:
+                _say_what_never_comes(experiment.config)
             if _LOCAL_WORKERS.value:
                 sys.exit(_supervise())
-            _run(config, data_set, workdir, workers)
+            _run(experiment, workdir, workers)
         if is_chief:
             _print_result(workdir)
 
 
 def _checked_arguments(
     argv: Sequence[str],
-) -> tuple[
-    SearchConfig,
-    configuration.SearchData,
-    pathlib.Path,
-    topology.Topology | None,
-]:
+) -> tuple[Experiment, pathlib.Path, topology.Topology | None]:
     """Returns what to run; fails before anything is loaded or written."""
     command_line.check_no_arguments(argv)
     if not _WORKDIR.value:
         raise ValueError("--workdir must be given.")
-    command_line.check_printable(flags, ("workdir", "text_file", "image_dir"))
+    command_line.check_printable(flags, ("workdir",))
     command_line.check_finite(flags, "wait_s")
     for library in ("matplotlib", "scipy"):
         if _REPORT.value:
@@ -192,36 +156,37 @@ def _checked_arguments(
             )
     config = config_from_flags()
     workers = _checked_workers(config)
-    process.quieten_tensorflow(workers is not None)
-    if config.text_file is None:
-        prepare_to_read(config.dataset, config.num_threads)
-    data_set = open_data(config)
+    worker.quieten_tensorflow(workers is not None)
+    if config.data.is_read_by_tensorflow:
+        limit_threads(config.num_threads)  # Afterwards it would be too late.
+    experiment = open_experiment(config, _DATA_DIR.value)
     workdir = pathlib.Path(_WORKDIR.value)
-    settings = configuration.settings_of(config, data_set)
-    check_configuration(workdir, {"settings": settings})
-    return config, data_set, workdir, workers
+    run_config.check(workdir, {"settings": experiment.settings})
+    return experiment, workdir, workers
 
 
-def _say_what_is_in_vain(config: SearchConfig) -> None:
-    """Says which flags have no effect, and what learning never comes.
+def _say_what_never_comes(config: SearchConfig) -> None:
+    """Says what learning never comes.
 
     No errors: the searches of a comparison may share a command.
     """
-    for name, where in config.ignored(_OF_SEARCH.given()).items():
-        _say(f"--{name} has no effect {where}")
     least = min(num for _, num in config.stages())
-    if least < config.batch_size and config.controller != "random":
+    is_random = isinstance(config.controller, Random)
+    if least < config.batch_size and not is_random:
         _say(
             "The controller learns nothing: an update takes batch_size="
             f"{config.batch_size} children. Received: {least} of them."
         )
+    evaluator = config.evaluator
+    if not isinstance(evaluator, Shared):
+        return
     num_steps = -(-config.num_trials // config.batch_size)
-    num_phases = -(-num_steps // config.steps_per_phase)
-    if config.evaluator == "shared" and num_phases < config.num_phases:
+    num_phases = -(-num_steps // evaluator.steps_per_phase)
+    if num_phases < evaluator.num_phases:
         _say(
-            f"Only {num_phases} of num_phases={config.num_phases} are trained: "
-            f"{config.num_trials} children are {num_steps} batches, of which a "
-            f"phase has {config.steps_per_phase}."
+            f"Only {num_phases} of num_phases={evaluator.num_phases} are "
+            f"trained: {config.num_trials} children are {num_steps} batches, "
+            f"of which a phase has {evaluator.steps_per_phase}."
         )
 
 
@@ -236,8 +201,12 @@ def _checked_workers(config: SearchConfig) -> topology.Topology | None:
             f"--local_workers={_LOCAL_WORKERS.value}."
         )
     config.check_workers(num_workers)
-    if config.text_file is None:
-        check_dataset(config.dataset, num_workers)
+    if num_workers > 1 and config.data.is_read_by_tensorflow:
+        raise ValueError(
+            "Several workers read files or embedded data, not TensorFlow "
+            "Datasets: write the set to a folder of files first. Received: "
+            f"--dataset={config.data.dataset} for {num_workers} workers."
+        )
     return workers
 
 
@@ -252,8 +221,7 @@ def _supervise() -> int:
 
 
 def _run(
-    config: SearchConfig,
-    data_set: configuration.SearchData,
+    experiment: Experiment,
     workdir: pathlib.Path,
     workers: topology.Topology | None,
 ) -> None:
@@ -261,9 +229,7 @@ def _run(
     if workers is not None:
         workers.check_port()
         _HAS_PEERS.set()
-    process.run_worker(
-        _NAME, config, data_set, workdir, workers, _WAIT_S.value, _say
-    )
+    worker.run_worker(_NAME, experiment, workdir, workers, _WAIT_S.value, _say)
 
 
 def _print_result(workdir: pathlib.Path) -> None:
@@ -283,7 +249,7 @@ def run() -> None:
         app.run(main, flags_parser=command_line.parser(flags, _NAME, __name__))
     except SystemExit as ended:
         if _HAS_PEERS.is_set() and isinstance(ended.code, int | None):
-            stopping.end(ended.code or stopping.DONE)
+            exits.end(ended.code or exits.DONE)
         raise
 
 

@@ -15,9 +15,9 @@ Examples:
 
 --data_dir is a folder with two files for each part, train.en and train.de and
 so on, perhaps with .gz, or en.train.txt and de.train.txt; or of prepared
-TensorFlow Datasets. A flag that is named like an attribute of a preset
-overrides it. Where the environment names several workers (TF_CONFIG, Slurm),
-they train together, and so do the GPUs of one machine.
+TensorFlow Datasets. The other flags override values of the preset. Where the
+environment names several workers (TF_CONFIG, Slurm), they train together, and
+so do the GPUs of one machine.
 
 Exit status: 0 done (and again 0 when run again), 1 the training diverged or
 memory was short, 2 bad input, 74 the disk failed. From 128 on, the same command
@@ -38,20 +38,18 @@ from absl import flags
 from nas_keras.cells.language.spec import load_spec
 from nas_keras.data.parallel import ParallelCorpus
 from nas_keras.data.parallel import has_text
-from nas_keras.data.parallel_sources import open_pairs
 from nas_keras.data.sources import read_text_file
 from nas_keras.distribute import cluster
-from nas_keras.distribute import exits as stopping
+from nas_keras.distribute import exits
 from nas_keras.distribute import topology
 from nas_keras.programs import flags as command_line
-from nas_keras.programs import worker as process
+from nas_keras.programs import worker
 from nas_keras.programs.progress import Progress
 from nas_keras.programs.progress import TrainingSpeed
-from nas_keras.recipes.translations import TRANSLATION_PRESETS
-from nas_keras.storage import run_config as configuration
+from nas_keras.recipes.trainings import TRANSLATION_PRESETS
+from nas_keras.storage import run_config
 from nas_keras.tasks.training.loop import TrainingError
 from nas_keras.tasks.translation.config import TranslationConfig
-from nas_keras.tasks.translation.config import TranslationModelConfig
 from nas_keras.tasks.translation.task import TranslationTask
 
 _NAME = "nas-translation"
@@ -99,19 +97,19 @@ _ALIGNMENT = flags.DEFINE_string(
 )
 
 
-_OF_MODEL = command_line.define_flags(flags, TranslationModelConfig)
-_OF_TRAINING = command_line.define_flags(
-    flags, TranslationConfig, without=["preset", "model", "parameters"]
+_FLAGS = command_line.define(
+    flags,
+    TranslationConfig,
+    without=["preset"],
+    short=command_line.short_names(TranslationConfig),
+    either=[
+        ("training.num_updates", "training.num_epochs"),
+        ("training.num_epochs", "training.num_updates"),
+        ("training.batch_tokens", "training.batch_sentences"),
+        ("training.batch_sentences", "training.batch_tokens"),
+        ("training.model.units", "training.parameters"),
+    ],
 )
-# A float, so that 8e6 can be written.
-_PARAMETERS = flags.DEFINE_float(
-    "parameters",
-    None,
-    configuration.attribute_docs(TranslationConfig)["parameters"],
-)
-# Of two that say the same, the one that is given stands.
-_EITHER = (("num_updates", "num_epochs"), ("batch_tokens", "batch_sentences"))
-
 # Flags that also say how --model translates.
 _OF_SEARCH = ("beam", "length_penalty", "coverage_penalty")
 
@@ -122,13 +120,7 @@ def config_from_flags() -> TranslationConfig:
     Raises:
         ValueError: If a value is out of range.
     """
-    preset = TRANSLATION_PRESETS[_PRESET.value]
-    of_model, changes = _OF_MODEL.given(), _OF_TRAINING.given()
-    for pair in _EITHER:
-        for one, other in (pair, pair[::-1]):
-            if changes.get(one):
-                changes.setdefault(other, 0)
-    return command_line.changed(preset, of_model, changes, _PARAMETERS)
+    return _FLAGS.apply(TRANSLATION_PRESETS[_PRESET.value])
 
 
 def main(argv: Sequence[str]) -> None:
@@ -137,7 +129,7 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         SystemExit: With the status of the module's docstring.
     """
-    with stopping.one_line(_NAME, TrainingError):
+    with exits.one_line(_NAME, TrainingError):
         command_line.check_no_arguments(argv)
         command_line.check_printable(
             flags, ("workdir", "data_dir", "model", "translate", "alignment")
@@ -148,15 +140,15 @@ def main(argv: Sequence[str]) -> None:
         config, corpus, workdir = _checked_arguments()
         workers = topology.from_environment(os.environ, _CLUSTER.value)
         num_workers = len(workers.addresses) if workers else 1
-        cluster.check_dataset(config.dataset, num_workers)
+        cluster.check_dataset(config.data.dataset, num_workers)
         if not (workdir / "result.json").exists():
-            task = TranslationTask.of(config, corpus)
-            config.sized(load_spec(config.cell), *task.sizes)
+            task = TranslationTask.of(config.training, corpus)
+            config.training.sized(load_spec(config.cell), *task.sizes)
             _train(config, task, workdir, workers)
         if workers is None or workers.index == 0:
             _print_result(workdir)
         if workers is not None:
-            stopping.end(stopping.DONE)
+            exits.end(exits.DONE)
 
 
 def _checked_arguments() -> tuple[
@@ -169,17 +161,11 @@ def _checked_arguments() -> tuple[
         command_line.check_library("tensorboard", "tensorboard", "tensorboard")
     config = config_from_flags()
     spec = load_spec(config.cell)
-    cluster.prepare_to_read(config.dataset, config.num_threads)
-    corpus = open_pairs(
-        config.dataset,
-        _DATA_DIR.value,
-        config.source,
-        config.target,
-        config.test_set,
-    )
+    cluster.prepare_to_read(config.data.dataset, config.num_threads)
+    corpus = config.data.open(_DATA_DIR.value)
     workdir = pathlib.Path(_WORKDIR.value)
     settings = {"settings": config.settings(spec, corpus)}
-    configuration.check(workdir, settings)
+    run_config.check(workdir, settings)
     return config, corpus, workdir
 
 
@@ -191,9 +177,9 @@ def _train(
 ) -> None:
     if workers is not None:
         workers.check_port()
-    stopping.leave_on_signals(_NAME)
-    process.quieten_tensorflow(workers is not None)
-    with process.joined(_NAME, workers, config.num_threads) as joined:
+    exits.leave_on_signals(_NAME)
+    worker.quieten_tensorflow(workers is not None)
+    with worker.joined(_NAME, workers, config.num_threads) as joined:
         _train_together(config, task, workdir, joined)
 
 
@@ -211,11 +197,11 @@ def _train_together(
         soft_wrap=True, highlight=False, quiet=not joined.is_chief
     )
     together = replicas.replicas_of(joined, _DEVICES.value)
-    total = config.num_epochs or 1
+    num_epochs = config.training.num_epochs
     with Progress(
         load_spec(config.cell).name,
-        total,
-        "epochs" if config.num_epochs else "training",
+        num_epochs or 1,
+        "epochs" if num_epochs else "training",
         console=console,
         plain_interval_s=_PLAIN_INTERVAL_S,
     ) as display:
@@ -230,7 +216,7 @@ def _train_together(
             joined.is_chief,
             _TENSORBOARD.value,
         ):
-            if config.num_epochs:
+            if num_epochs:
                 display.advance(epoch.epoch, epoch.elapsed_s, text="")
             console.print(_line_of(epoch), markup=False)
 
@@ -266,13 +252,17 @@ def _print_result(workdir: pathlib.Path) -> None:
 def _translate() -> None:
     """Prints the translation of each line of a file."""
     folder, lines = _checked_translation()
-    process.quieten_tensorflow(has_peers=False)
-    given = _OF_TRAINING.given()
-    cluster.limit_threads(given.get("num_threads", 0))
+    worker.quieten_tensorflow(has_peers=False)
+    config, given = config_from_flags(), _FLAGS.given()
+    cluster.limit_threads(config.num_threads if "num_threads" in given else 0)
     from nas_keras.tasks.translation.translator import Translator
 
     translator = Translator.load(folder)
-    options = {name: given[name] for name in _OF_SEARCH if name in given}
+    options = {
+        name: getattr(config.training, name)
+        for name in _OF_SEARCH
+        if f"training.{name}" in given
+    }
     found = translator.translate(lines, **options)
     for translation in found:
         print(translation.text)
@@ -298,8 +288,8 @@ def _checked_translation() -> tuple[str, list[str]]:
             "--translate=FILE."
         )
     ours = {"model", "translate", "alignment", "num_threads", *_OF_SEARCH}
-    every = flags.FLAGS.get_key_flags_for_module(sys.modules[__name__])
-    others = [flag.name for flag in every if flag.name not in ours]
+    ours |= {f"training.{name}" for name in _OF_SEARCH}
+    others = [name for name in _names_of_flags() if name not in ours]
     command_line.check_left_out(flags, others, "with --model")
     config_from_flags()  # Refuses a value that is out of range.
     command_line.check_output(flags, "alignment", ".png")
@@ -318,6 +308,11 @@ def _checked_translation() -> tuple[str, list[str]]:
             f"model.keras in it. Received: --model={folder!r}."
         )
     return folder, lines
+
+
+def _names_of_flags() -> list[str]:
+    every = flags.FLAGS.get_key_flags_for_module(sys.modules[__name__])
+    return [flag.name for flag in every] + [*_FLAGS.holders]
 
 
 def run() -> None:

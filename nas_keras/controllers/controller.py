@@ -1,54 +1,72 @@
-"""`Controller`, what all controllers share, and the one that learns nothing.
+"""`Controller`: what proposes architectures; and those that learn nothing.
 
-Randomness is an argument: `noise` is uniform in [0, 1), shaped [B, A], and
-sampling inverts the distribution function of each choice. Axes: B sampled
+Randomness is an argument: proposals depend on the controller's state and on
+the generator that `propose` is given, and on nothing else. Axes: B proposed
 architectures, A decisions each.
 """
 
 import abc
 import dataclasses
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
+from typing import Protocol
 
 import numpy as np
 
+from nas_keras.checks import checked_int
 from nas_keras.spaces.space import Space
-
-# Of `PolicyGradientController`; here, they can be known without TensorFlow.
-LOSSES = ("reinforce", "ppo")
-ENTROPY_BONUSES = ("exact", "sampled")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Samples:
-    """Architectures, and what the policy thought of them.
+class Proposals:
+    """Architectures, and what their controller thought of them.
 
     Attributes:
         tokens: int32 [B, A].
-        log_prob: float32 [B, A], log pi(token) in nats.
-        entropy: float32 [B, A], of the policy at each decision, in nats.
+        log_prob: float32 [B, A], log pi(token) in nats; zeros of a controller
+            that has no distribution.
+        entropy: float32 [B, A], entropy of the policy at each decision, in
+            nats; likewise.
     """
 
     tokens: np.ndarray
     log_prob: np.ndarray
     entropy: np.ndarray
 
+    @property
+    def entropy_nats(self) -> float:
+        """Mean entropy of a whole architecture."""
+        return float(self.entropy.sum(axis=1).mean())
+
+
+class Evaluated(Protocol):
+    """What a controller reads of an evaluation."""
+
+    @property
+    def reward(self) -> float | None:
+        """What to maximize; None exactly if infeasible."""
+
+    @property
+    def infeasible(self) -> str | None:
+        """Why there is no reward, or None."""
+
 
 class Controller(abc.ABC):
-    """Proposes architectures of a space.
+    """Proposes architectures of a space, and learns from their evaluations.
 
     Args:
         space: The `Space` to propose from.
 
     Attributes:
-        has_learnt: Whether `update` has changed what it proposes, since it
-            was made or restored.
+        has_learned: Whether `feedback` has changed the proposals since the
+            controller was made or restored.
 
     Raises:
         ValueError: If `space` is not a `Space`.
     """
 
-    has_learnt = False
+    has_learned = False
 
     def __init__(self, space: Space):
         if not isinstance(space, Space):
@@ -58,38 +76,41 @@ class Controller(abc.ABC):
         self.space = space
 
     @abc.abstractmethod
-    def sample(self, noise: np.ndarray) -> Samples:
-        """Returns the architectures that `noise` [B, A] stands for.
+    def propose(self, batch_size: int, rng: np.random.Generator) -> Proposals:
+        """Returns the next architectures to evaluate.
 
-        Raises:
-            ValueError: If `noise` is not [B, A] or not in [0, 1).
+        Args:
+            batch_size: B, at least 1.
+            rng: All chance of the proposals.
         """
 
     @abc.abstractmethod
-    def update(
-        self, samples: Samples, advantage: np.ndarray
+    def feedback(
+        self, proposals: Proposals, evaluations: Sequence[Evaluated]
     ) -> dict[str, float]:
-        """Learns from a batch.
+        """Learns from the evaluations of a batch.
+
+        Several workers call this with equal arguments, and must come to equal
+        states.
 
         Args:
-            samples: What `sample` returned.
-            advantage: [B], reward minus baseline.
+            proposals: What `propose` returned last.
+            evaluations: B evaluations, in the order of the proposals.
 
         Returns:
-            Figures of the step, such as `loss` and `entropy_nats`.
-        """
+            Figures of the update, such as `loss` and `entropy_nats`.
 
-    def bonus(self, samples: Samples) -> np.ndarray:
-        """Returns what is added to the rewards [B], before any baseline."""
-        return np.zeros(len(samples.tokens))
+        Raises:
+            ValueError: If there is not one evaluation for each proposal.
+        """
 
     @abc.abstractmethod
     def state(self) -> dict[str, np.ndarray]:
-        """Returns everything that `update` changes, as named arrays."""
+        """Returns everything that `feedback` changes, as named arrays."""
 
     @abc.abstractmethod
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes back what `state` returned.
+        """Restores what `state` returned.
 
         Raises:
             ValueError: If an array is missing or has another shape.
@@ -97,63 +118,73 @@ class Controller(abc.ABC):
 
     @abc.abstractmethod
     def config(self) -> dict[str, Any]:
-        """Returns the arguments, JSON-able, that make this controller."""
+        """Returns the class and the settings of this controller, JSON-able."""
 
-    def check_noise(self, noise: np.ndarray) -> np.ndarray:
-        """Returns `noise` as float32 [B, A].
+    def noise(self, batch_size: int, rng: np.random.Generator) -> np.ndarray:
+        """Returns one uniform number for each decision, float32 [B, A].
 
-        Raises:
-            ValueError: If it is not [B, A] or not in [0, 1).
+        The numbers lie in [0, 1). Each row is the same for every B that has
+        it.
         """
-        noise = np.asarray(noise)
-        num_choices = len(self.space.choices)
-        if noise.ndim != 2 or noise.shape[1] != num_choices:
-            raise ValueError(
-                f"noise must have the shape [B, {num_choices}]. Received: "
-                f"{list(noise.shape)}."
-            )
-        if not ((noise >= 0) & (noise < 1)).all():
-            raise ValueError(
-                "noise must lie in [0, 1). Received values from "
-                f"{noise.min()} to {noise.max()}."
-            )
-        return float32_below_one(noise)
-
-    def check_advantage(
-        self, samples: Samples, advantage: np.ndarray
-    ) -> np.ndarray:
-        """Returns `advantage` as float32 [B].
-
-        Raises:
-            ValueError: If it is not [B] or not finite.
-        """
-        advantage = np.asarray(advantage, np.float32)
-        if advantage.shape != (len(samples.tokens),):
-            raise ValueError(
-                f"advantage must have the shape [{len(samples.tokens)}]. "
-                f"Received: {list(advantage.shape)}."
-            )
-        if not np.isfinite(advantage).all():
-            raise ValueError(
-                f"advantage must be finite. Received: {advantage.tolist()}."
-            )
-        return advantage
+        batch_size = checked_int(batch_size, "batch_size", 1)
+        uniform = rng.random((batch_size, len(self.space.choices)))
+        # Rounding to float32 may give 1.
+        below_one = np.nextafter(np.float32(1), np.float32(0))
+        return np.minimum(uniform.astype(np.float32), below_one)
 
 
-def float32_below_one(uniform: np.ndarray) -> np.ndarray:
-    """Returns numbers in [0, 1) as float32, none of them rounded up to 1."""
-    below_one = np.nextafter(np.float32(1), np.float32(0))
-    return np.minimum(uniform.astype(np.float32), below_one)
+def generator_of(seed: int, step: int) -> np.random.Generator:
+    """Returns the generator of a step, which depends on the two ints alone."""
+    return np.random.Generator(
+        np.random.Philox(key=np.array([seed, step], np.uint64))
+    )
+
+
+def rewards_of(
+    proposals: Proposals, evaluations: Sequence[Evaluated]
+) -> list[float | None]:
+    """Returns the reward of each proposal, None where it is infeasible.
+
+    Raises:
+        ValueError: If there is not one evaluation for each proposal.
+    """
+    if len(evaluations) != len(proposals.tokens):
+        raise ValueError(
+            "evaluations must be one for each of the "
+            f"{len(proposals.tokens)} proposals. Received: {len(evaluations)}."
+        )
+    return [evaluation.reward for evaluation in evaluations]
+
+
+def check_arrays(
+    state: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Refuses a state that does not fit a controller.
+
+    Args:
+        state: Named arrays.
+        shapes: The shape of each array that the controller needs.
+
+    Raises:
+        ValueError: If an array is missing or has another shape.
+    """
+    for name, shape in shapes.items():
+        received = np.shape(state[name]) if name in state else "none"
+        if received != shape:
+            raise ValueError(
+                f"state must hold {name!r} of shape {shape}. Received: "
+                f"{received}."
+            )
 
 
 class _WithoutState(Controller):
     """A controller that learns nothing."""
 
-    def update(
-        self, samples: Samples, advantage: np.ndarray
+    def feedback(
+        self, proposals: Proposals, evaluations: Sequence[Evaluated]
     ) -> dict[str, float]:
-        self.check_advantage(samples, advantage)
-        return {"entropy_nats": float(samples.entropy.sum(axis=1).mean())}
+        rewards_of(proposals, evaluations)  # Checks them.
+        return {"entropy_nats": proposals.entropy_nats}
 
     def state(self) -> dict[str, np.ndarray]:
         return {}
@@ -167,7 +198,7 @@ class _WithoutState(Controller):
 
 
 class RandomController(_WithoutState):
-    """Samples every option with equal probability and never learns.
+    """Proposes every option with equal probability and never learns.
 
     The baseline of any search, by the same interface and the same budget.
 
@@ -175,38 +206,38 @@ class RandomController(_WithoutState):
 
     >>> from nas_keras.spaces import tree_space
     >>> controller = RandomController(tree_space(2))
-    >>> controller.sample(np.zeros((1, 10))).tokens
-    array([[0, 0, 0, 0, 0, 0, 0, 0, 0, 0]], dtype=int32)
+    >>> controller.propose(3, np.random.default_rng(0)).tokens.shape
+    (3, 10)
     """
 
-    def sample(self, noise: np.ndarray) -> Samples:
-        noise = self.check_noise(noise)
+    def propose(self, batch_size: int, rng: np.random.Generator) -> Proposals:
+        noise = self.noise(batch_size, rng)
         num_options = np.asarray(self.space.num_options)
         # float32 may round a product up to the number of options.
         tokens = np.minimum(noise * num_options, num_options - 1)
         entropy = np.broadcast_to(np.log(num_options), noise.shape)
         entropy = entropy.astype(np.float32)
-        return Samples(tokens.astype(np.int32), -entropy, entropy)
+        return Proposals(tokens.astype(np.int32), -entropy, entropy)
 
     def config(self) -> dict[str, Any]:
         return {"class": type(self).__name__}
 
 
 class FrozenController(_WithoutState):
-    """Samples as another controller does, which must not change meanwhile.
+    """Proposes as another controller does, which must not change meanwhile.
 
-    With it architectures are derived from a controller that has learnt.
+    A search with it derives architectures from a controller that has learned.
 
     Args:
-        controller: The other one.
+        controller: The other controller.
     """
 
     def __init__(self, controller: Controller):
         super().__init__(controller.space)
         self._controller = controller
 
-    def sample(self, noise: np.ndarray) -> Samples:
-        return self._controller.sample(noise)
+    def propose(self, batch_size: int, rng: np.random.Generator) -> Proposals:
+        return self._controller.propose(batch_size, rng)
 
     def config(self) -> dict[str, Any]:
         return {

@@ -69,7 +69,8 @@ def grown(
 
     It proposes for the choices that the spaces share what the smaller does,
     with the same probabilities but for rounding, and goes on learning from
-    there. What is of further choices is as in the new controller.
+    there. Arrays of further choices are as in the new controller; so is the
+    baseline, since rewards of larger networks are on another level.
 
     Args:
         state: Of the smaller controller.
@@ -106,7 +107,8 @@ def grown(
                 f"{small}. Received: {large}."
             )
     return {
-        name: _with_corner(array, state[name]) for name, array in larger.items()
+        name: array if name == "baseline" else _with_corner(array, state[name])
+        for name, array in larger.items()
     }
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 def reinforce_loss(log_prob: tf.Tensor, advantage: tf.Tensor) -> tf.Tensor:
     """Returns the REINFORCE loss of a batch of architectures.
 
-    Minimising it raises the probability of architectures whose reward beats
+    Minimizing it raises the probability of architectures whose reward beats
     the baseline. The advantage is a constant to the gradient.
 
     Args:

@@ -1,37 +1,34 @@
-"""`PolicyGradientController`: a policy, a loss and Adam."""
+"""`PolicyGradientController`: a policy, a baseline, a loss and Adam."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
-from typing import NoReturn
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from nas_keras.controllers.controller import ENTROPY_BONUSES
-from nas_keras.controllers.controller import LOSSES
+from nas_keras.checks import is_int
+from nas_keras.controllers.baseline import BaselineState
+from nas_keras.controllers.baseline import EMABaseline
+from nas_keras.controllers.config import PolicyGradient
 from nas_keras.controllers.controller import Controller
-from nas_keras.controllers.controller import Samples
+from nas_keras.controllers.controller import Evaluated
+from nas_keras.controllers.controller import Proposals
+from nas_keras.controllers.controller import check_arrays
+from nas_keras.controllers.controller import generator_of
+from nas_keras.controllers.controller import rewards_of
 from nas_keras.controllers.losses import ppo_loss
 from nas_keras.controllers.losses import reinforce_loss
 from nas_keras.controllers.losses import skip_kl
 from nas_keras.controllers.policy import Decisions
 from nas_keras.controllers.policy import Policy
+from nas_keras.settings import refuse
 from nas_keras.spaces.space import Space
 
-_CHOICES = {"loss": LOSSES, "entropy_bonus": ENTROPY_BONUSES}
-# Arguments that are ints, and the least that each may be.
-_INTS = {
-    "units": 1,
-    "num_layers": 1,
-    "seed": 0,
-    "num_epochs": 1,
-    "num_minibatches": 1,
-}
-_POSITIVE = ("init_scale", "learning_rate", "temperature", "clip", "skip_scale")
-_NOT_NEGATIVE = ("entropy_weight", "tanh_constant", "skip_weight")
-# Arguments that mean nothing without PPO, and without links in the space.
+# Settings that mean nothing without PPO, and without links in the space.
 _OF_PPO = ("clip", "num_epochs", "num_minibatches")
 _OF_LINKS = ("skip_target", "skip_weight", "skip_scale")
 
@@ -40,115 +37,52 @@ class PolicyGradientController(Controller):
     """Learns what to propose by policy gradient.
 
     The network is the paper's: two LSTM layers of 35 units, all weights
-    uniform in +-0.08, Adam. The paper's learning rate, 5e-4 to 6e-4, is made
-    for thousands of updates; the default here is made for some dozens.
+    uniform in +-0.08, Adam. Rewards are measured against a moving average,
+    `EMABaseline`; an infeasible architecture counts as the lowest reward so
+    far.
 
     Args:
         space: The `Space` to propose from.
-        loss: `"reinforce"`, one update a batch; or `"ppo"`, `num_epochs`
-            passes over the batch in `num_minibatches` parts each, against the
-            clipped ratio to the policy that sampled.
-        seed: Int >= 0, of the initial weights and of PPO's minibatches.
-        units: Width of an LSTM layer and of the token embeddings.
-        num_layers: LSTM layers.
-        init_scale: All weights begin uniform in [-init_scale, init_scale].
-        learning_rate: Of Adam.
-        entropy_weight: Weight of the entropy bonus, per nat of the whole
-            sequence.
-        entropy_bonus: `"exact"`: the policy's entropy, in the loss, with its
-            gradient; `"sampled"`: ENAS' programs, -p log p of the sampled
-            tokens, in the reward.
-        temperature: Logits are divided by it. ENAS: 5.
-        tanh_constant: C: logits are then C * tanh(logits); 0: they are not.
-            ENAS: 2.5.
-        clip: Of PPO's ratio.
-        num_epochs: Of PPO.
-        num_minibatches: Of PPO; parts of whole architectures.
-        skip_target: Wished rate of the links of a space, which are its skip
-            connections, in (0, 1). ENAS: 0.4.
-        skip_weight: Weight in the loss of `skip_kl`, the divergence from that
-            rate. ENAS: 0.8.
-        skip_scale: A link has the probability sigmoid(skip_scale * logit).
-            Zoph & Le: 1. ENAS' program, a softmax of [-logit, logit]: 2;
-            its divergence, as this one, is of sigmoid(logit).
+        seed: Int >= 0, seed of the initial weights and of PPO's minibatches.
+        **arguments: The fields of `PolicyGradient`.
 
-    What `update` returns are means over its steps. PPO's has `kl_nats`, the
-    mean over architectures of the summed log-ratio of the old policy to the
-    new, and `clipped`, the share of tokens whose ratio is outside the clip.
-    That of a space with links has `skip_kl`, in nats.
+    What `feedback` returns are the `baseline` after the batch and means over
+    the steps of the update. PPO adds `kl_nats`, the mean over architectures of
+    the summed log-ratio of the old policy to the new, and `clipped`, the share
+    of tokens whose ratio is outside the clip. A space with links adds
+    `skip_kl`, in nats.
 
     Raises:
         ValueError: If an argument breaks its rule.
 
     Example:
 
+    >>> from nas_keras.search import Evaluation
     >>> from nas_keras.spaces import tree_space
     >>> controller = PolicyGradientController(tree_space(2), seed=1)
-    >>> noise = np.random.default_rng(0).random((4, 10))
-    >>> samples = controller.sample(noise)
-    >>> sorted(controller.update(samples, np.array([1.0, -1.0, 0.5, -0.5])))
-    ['entropy_nats', 'gradient_norm', 'loss']
+    >>> proposals = controller.propose(2, np.random.default_rng(0))
+    >>> evaluations = [Evaluation(1.0), Evaluation(None, infeasible="diverged")]
+    >>> sorted(controller.feedback(proposals, evaluations))
+    ['baseline', 'entropy_nats', 'gradient_norm', 'loss']
 
     Reference:
         [Zoph & Le, 2017](https://arxiv.org/abs/1611.01578), sections 3.2, 4;
         [Schulman et al., 2017](https://arxiv.org/abs/1707.06347).
     """
 
-    def __init__(
-        self,
-        space: Space,
-        loss: str = "reinforce",
-        seed: int = 0,
-        units: int = 35,
-        num_layers: int = 2,
-        init_scale: float = 0.08,
-        learning_rate: float = 0.01,
-        entropy_weight: float = 0.0,
-        entropy_bonus: str = "exact",
-        temperature: float = 1.0,
-        tanh_constant: float = 0.0,
-        clip: float = 0.2,
-        num_epochs: int = 4,
-        num_minibatches: int = 4,
-        skip_target: float = 0.4,
-        skip_weight: float = 0.0,
-        skip_scale: float = 1.0,
-    ):
+    def __init__(self, space: Space, seed: int = 0, **arguments: Any):
         super().__init__(space)
-        arguments = {
-            "loss": loss,
-            "seed": seed,
-            "units": units,
-            "num_layers": num_layers,
-            "init_scale": init_scale,
-            "learning_rate": learning_rate,
-            "entropy_weight": entropy_weight,
-            "entropy_bonus": entropy_bonus,
-            "temperature": temperature,
-            "tanh_constant": tanh_constant,
-            "clip": clip,
-            "num_epochs": num_epochs,
-            "num_minibatches": num_minibatches,
-            "skip_target": skip_target,
-            "skip_weight": skip_weight,
-            "skip_scale": skip_scale,
-        }
-        _check(arguments)
-        has_links = any(choice.link is not None for choice in space.choices)
-        unused = {
-            *(() if loss == "ppo" else _OF_PPO),
-            *(() if has_links else _OF_LINKS),
-        }
-        self._config: dict[str, Any] = {
-            "class": type(self).__name__,
-            **{k: v for k, v in arguments.items() if k not in unused},
-        }
-        self._policy = Policy(
-            space.choices, units, num_layers, init_scale, seed, temperature,
-            tanh_constant, skip_scale,
-        )  # fmt: skip
+        if not is_int(seed) or not 0 <= seed < 2**63:
+            refuse("seed", "an int of at least 0, below 2**63", seed)
+        self.seed = int(seed)
+        self.settings = settings = PolicyGradient(**arguments)
+        self._baseline = EMABaseline(
+            settings.baseline_decay, settings.normalize_advantage
+        )
+        self._baseline_state = BaselineState()
+        self._policy = Policy(space.choices, self.seed, settings)
         self._policy.build()
-        self._optimizer = keras.optimizers.Adam(learning_rate)
+        self._optimizer = keras.optimizers.Adam(settings.learning_rate)
         self._optimizer.build(self._policy.trainable_variables)
         self._compile(len(space.choices))
 
@@ -158,32 +92,72 @@ class PolicyGradientController(Controller):
         noise = tf.TensorSpec([None, num_choices], tf.float32)
         compiled = functools.partial(tf.function, autograph=False)
         self._sample = compiled(self._policy.call, input_signature=[noise])
-        self._score = compiled(self._forced, input_signature=[tokens])
+        self._score = compiled(self._policy.call, input_signature=[tokens])
         self._update = compiled(
             self._step, input_signature=[tokens, noise, advantage]
         )
 
-    def sample(self, noise: np.ndarray) -> Samples:
-        return _samples(self._sample(self.check_noise(noise)))
+    def propose(self, batch_size: int, rng: np.random.Generator) -> Proposals:
+        return _proposals(self._sample(self.noise(batch_size, rng)))
 
-    def score(self, tokens: np.ndarray) -> Samples:
+    def score(self, tokens: np.ndarray) -> Proposals:
         """Returns what the policy now thinks of `tokens` [B, A].
 
         The network is run over the whole sequence with these tokens as its
-        inputs; the result is exactly that of `sample` where it sampled them.
+        inputs; the result is exactly that of `propose` where it sampled them.
 
         Raises:
             ValueError: If a row is not an architecture of the space.
         """
-        return _samples(self._score(self._check_tokens(tokens)))
+        return _proposals(self._score(self._check_tokens(tokens)))
 
-    def update(
-        self, samples: Samples, advantage: np.ndarray
+    def feedback(
+        self, proposals: Proposals, evaluations: Sequence[Evaluated]
     ) -> dict[str, float]:
-        tokens = self._check_tokens(samples.tokens)
-        advantage = self.check_advantage(samples, advantage)
-        old_log_prob = np.asarray(samples.log_prob, np.float32)
-        self.has_learnt = True
+        rewards = [
+            None if reward is None else reward + float(bonus)
+            for reward, bonus in zip(
+                rewards_of(proposals, evaluations),
+                self._bonus(proposals),
+                strict=True,
+            )
+        ]
+        advantage, following = self._baseline.advantages(
+            rewards, self._baseline_state
+        )
+        metrics = self.learn(proposals, advantage)
+        self._baseline_state = following
+        return {"baseline": following.mean, **metrics}
+
+    def learn(
+        self, proposals: Proposals, advantage: np.ndarray
+    ) -> dict[str, float]:
+        """Updates the policy alone, by given advantages.
+
+        Args:
+            proposals: What `propose` returned.
+            advantage: [B], reward minus baseline.
+
+        Returns:
+            What `feedback` does, without the baseline.
+
+        Raises:
+            ValueError: If `advantage` is not [B] or not finite, or a row of
+                tokens is not an architecture of the space.
+        """
+        tokens = self._check_tokens(proposals.tokens)
+        advantage = np.asarray(advantage, np.float32)
+        if advantage.shape != (len(tokens),):
+            raise ValueError(
+                f"advantage must have the shape [{len(tokens)}]. Received: "
+                f"{list(advantage.shape)}."
+            )
+        if not np.isfinite(advantage).all():
+            raise ValueError(
+                f"advantage must be finite. Received: {advantage.tolist()}."
+            )
+        old_log_prob = np.asarray(proposals.log_prob, np.float32)
+        self.has_learned = True
         parts = [
             self._update(tokens[rows], old_log_prob[rows], advantage[rows])
             for rows in self._minibatches(len(tokens))
@@ -193,60 +167,67 @@ class PolicyGradientController(Controller):
             for name in parts[0]
         }
 
-    def bonus(self, samples: Samples) -> np.ndarray:
-        """Returns ENAS' surrogate of the entropy if that was asked for, [B].
+    def _bonus(self, proposals: Proposals) -> np.ndarray:
+        """Returns what is added to the rewards [B], before the baseline.
 
-        Of each architecture -p log p of its tokens, summed: as in the authors'
-        programs. Its gradient is not that of the entropy.
+        It is the surrogate of the entropy in ENAS' programs if
+        `entropy_bonus` is "sampled": -p log p of the tokens of an
+        architecture, summed. Its gradient is not that of the entropy.
         """
-        if self._config["entropy_bonus"] != "sampled":
-            return super().bonus(samples)
-        log_prob = np.asarray(samples.log_prob, np.float64)
+        if self.settings.entropy_bonus != "sampled":
+            return np.zeros(len(proposals.tokens))
+        log_prob = np.asarray(proposals.log_prob, np.float64)
         surrogate = -(np.exp(log_prob) * log_prob).sum(axis=1)
-        return self._config["entropy_weight"] * surrogate
+        return self.settings.entropy_weight * surrogate
 
     def _minibatches(self, batch_size: int) -> list[np.ndarray]:
         """Returns the rows of each step on a batch."""
-        if self._config["loss"] == "reinforce":
+        if self.settings.loss == "reinforce":
             return [np.arange(batch_size)]
-        # Keyed by what is saved: going on shuffles as not stopping would.
-        key = [self._config["seed"], int(self._optimizer.iterations)]
-        bits = np.random.Philox(key=np.array(key, np.uint64))
-        generator = np.random.Generator(bits)
-        parts = min(self._config["num_minibatches"], batch_size)
+        # Keyed by what is saved: a resumed run shuffles as one not stopped.
+        rng = generator_of(self.seed, int(self._optimizer.iterations))
+        parts = min(self.settings.num_minibatches, batch_size)
         return [
             rows
-            for _ in range(self._config["num_epochs"])
+            for _ in range(self.settings.num_epochs)
             for rows in np.array_split(
-                np.argsort(generator.random(batch_size), kind="stable"), parts
+                np.argsort(rng.random(batch_size), kind="stable"), parts
             )
         ]
 
     def state(self) -> dict[str, np.ndarray]:
+        baseline = dataclasses.astuple(self._baseline_state)
         return {
-            name: np.asarray(variable)
-            for name, variable in self._variables().items()
+            **{n: np.asarray(v) for n, v in self._variables().items()},
+            "baseline": np.array(baseline, np.float64),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         variables = self._variables()
-        for name, variable in variables.items():
-            shape = tuple(variable.shape)
-            if name not in state or np.shape(state[name]) != shape:
-                received = np.shape(state[name]) if name in state else "none"
-                raise ValueError(
-                    f"state must hold {name!r} of shape {shape}. Received: "
-                    f"{received}."
-                )
+        shapes = {name: tuple(v.shape) for name, v in variables.items()}
+        check_arrays(state, {**shapes, "baseline": (4,)})
         for name, variable in variables.items():
             variable.assign(state[name])
-        self.has_learnt = False  # What it is now, a caller knows.
+        mean, variance, lowest, num_batches = state["baseline"].tolist()
+        self._baseline_state = BaselineState(
+            mean, variance, lowest, int(num_batches)
+        )
+        self.has_learned = False
 
     def config(self) -> dict[str, Any]:
-        return dict(self._config)
+        unused = {
+            *(() if self.settings.loss == "ppo" else _OF_PPO),
+            *(() if self._policy.num_link_steps else _OF_LINKS),
+        }
+        settings = self.settings.to_dict()
+        return {
+            "class": type(self).__name__,
+            "seed": self.seed,
+            **{k: v for k, v in settings.items() if k not in unused},
+        }
 
     def _variables(self) -> dict[str, keras.Variable]:
-        # Not the cells' generators of dropout, which there is none of.
+        # Trainable ones: the cells have no dropout, so no generators to save.
         weights = self._policy.trainable_variables
         variables = [*weights, *self._optimizer.variables]
         return {
@@ -258,30 +239,28 @@ class PolicyGradientController(Controller):
         rows = [self.space.validate(row) for row in np.asarray(tokens)]
         return np.asarray(rows, np.int32).reshape(-1, len(self.space.choices))
 
-    def _forced(self, tokens: tf.Tensor) -> Decisions:
-        noise = tf.zeros(tf.shape(tokens))  # Not looked at.
-        return self._policy.call(noise, tokens)
-
     def _step(
         self, tokens: tf.Tensor, old_log_prob: tf.Tensor, advantage: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        config, variables = self._config, self._policy.trainable_variables
-        num_layers = int(self._policy.steps.has_links.sum())  # Of links.
+        """Takes a step of Adam on the loss; returns its figures."""
+        settings, variables = self.settings, self._policy.trainable_variables
+        num_link_steps = self._policy.num_link_steps
         with tf.GradientTape() as tape:
-            _, log_prob, entropy, link_logits = self._forced(tokens)
+            _, log_prob, entropy, link_logits = self._policy.call(tokens)
             entropy_nats = tf.reduce_mean(tf.reduce_sum(entropy, axis=-1))
-            if config["loss"] == "ppo":
-                clip = config["clip"]
-                loss = ppo_loss(log_prob, old_log_prob, advantage, clip)
+            if settings.loss == "ppo":
+                loss = ppo_loss(
+                    log_prob, old_log_prob, advantage, settings.clip
+                )
             else:
                 loss = reinforce_loss(log_prob, advantage)
-            if config["entropy_bonus"] == "exact":
-                loss -= config["entropy_weight"] * entropy_nats
-            if num_layers:
+            if settings.entropy_bonus == "exact":
+                loss -= settings.entropy_weight * entropy_nats
+            if num_link_steps:
                 divergence = skip_kl(
-                    link_logits, config["skip_target"], num_layers
+                    link_logits, settings.skip_target, num_link_steps
                 )
-                loss += config["skip_weight"] * divergence
+                loss += settings.skip_weight * divergence
         gradients = tape.gradient(loss, variables)
         self._optimizer.apply(gradients, variables)
         metrics = {
@@ -289,45 +268,18 @@ class PolicyGradientController(Controller):
             "entropy_nats": entropy_nats,
             "gradient_norm": tf.linalg.global_norm(gradients),
         }
-        if config["loss"] == "ppo":
+        if settings.loss == "ppo":
             difference = old_log_prob - log_prob
             metrics["kl_nats"] = tf.reduce_mean(
                 tf.reduce_sum(difference, axis=-1)
             )
-            outside = tf.abs(tf.exp(-difference) - 1) > clip
+            outside = tf.abs(tf.exp(-difference) - 1) > settings.clip
             metrics["clipped"] = tf.reduce_mean(tf.cast(outside, tf.float32))
-        if num_layers:
+        if num_link_steps:
             metrics["skip_kl"] = divergence
         return metrics
 
 
-def _samples(decisions: Decisions) -> Samples:
+def _proposals(decisions: Decisions) -> Proposals:
     tokens, log_prob, entropy, _ = decisions
-    return Samples(tokens.numpy(), log_prob.numpy(), entropy.numpy())
-
-
-def _check(arguments: Mapping[str, Any]) -> None:
-    """Refuses arguments that break their rule."""
-
-    def refuse(name: str, rule: str) -> NoReturn:
-        raise ValueError(
-            f"{name} must be {rule}. Received: {name}={arguments[name]!r}."
-        )
-
-    for name, allowed in _CHOICES.items():
-        if arguments[name] not in allowed:
-            refuse(name, f"one of {list(allowed)}")
-    for name, low in _INTS.items():
-        number = arguments[name]
-        if isinstance(number, bool) or not isinstance(number, int):
-            refuse(name, "an int")
-        if not low <= number < 2**63:
-            refuse(name, f"at least {low}, below 2**63")
-    for name in _POSITIVE:
-        if not arguments[name] > 0:
-            refuse(name, "positive")
-    for name in _NOT_NEGATIVE:
-        if not arguments[name] >= 0:
-            refuse(name, "at least 0")
-    if not 0 < arguments["skip_target"] < 1:
-        refuse("skip_target", "in (0, 1)")
+    return Proposals(tokens.numpy(), log_prob.numpy(), entropy.numpy())

@@ -98,16 +98,34 @@ class Blocks:
         stride: tuple[int, int] = (1, 1),
     ) -> Any:
         """Returns a convolution of each channel, then one of kernel 1x1."""
+        down, across = stride
+        padding = "same"
+        if down != across:
+            # TensorFlow has no such depthwise convolution on every processor.
+            x = self._padded(x, kernel, stride)
+            stride, padding = (1, 1), "valid"
         x = keras.layers.DepthwiseConv2D(
             kernel,
             stride,
-            "same",
+            padding,
             data_format=_FORMAT,
             use_bias=False,
             depthwise_initializer=self._kernel_initializer(name),
             name=f"{name}_depthwise",
         )(x)
+        if padding == "valid":
+            x = x[:, ::down, ::across]
         return self.conv(x, f"{name}_pointwise", filters)
+
+    def _padded(
+        self, x: Any, kernel: tuple[int, int], stride: tuple[int, int]
+    ) -> Any:
+        """Returns a map with the zeros around it that "same" puts there."""
+        margins = []
+        for side, size, step in zip(x.shape[1:3], kernel, stride, strict=True):
+            total = max((-(-side // step) - 1) * step + size - side, 0)
+            margins.append((total // 2, total - total // 2))
+        return keras.layers.ZeroPadding2D(tuple(margins), _FORMAT)(x)
 
     def norm(self, x: Any, name: str) -> Any:
         """Returns batch norm with a trained scale and offset."""

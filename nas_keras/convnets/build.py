@@ -15,11 +15,11 @@ from nas_keras.checks import is_number
 from nas_keras.convnets import wirings
 from nas_keras.convnets.blocks import EPSILON
 from nas_keras.convnets.blocks import Blocks
-from nas_keras.convnets.checks import listed
 from nas_keras.convnets.micro import auxiliary_logits
 from nas_keras.convnets.micro import micro
 from nas_keras.convnets.spec import ConvNetSpec
 from nas_keras.convnets.spec import MicroNetSpec
+from nas_keras.convnets.spec import listed
 
 _WIRINGS = {
     "concat": wirings.concat,

@@ -62,7 +62,7 @@ def micro(
         cell = _Cell(
             f"cell_{number}",
             filters,
-            (2, 2) if is_reduction else (1, 1),
+            spec.strides[number],
             blocks,
             dropping,
             drop_path * (number + 1) / spec.num_layers,

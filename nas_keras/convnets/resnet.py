@@ -1,11 +1,20 @@
-"""The residual networks that found ones are compared with. No Keras."""
+"""The residual networks that found ones are compared with.
+
+`resnet_spec` makes one by depth and width, `resnet_of` one of a cost. No
+TensorFlow, no Keras.
+"""
+
+import math
+from collections.abc import Sequence
 
 from nas_keras.checks import checked_int
 from nas_keras.convnets.spec import ConvLayer
 from nas_keras.convnets.spec import ConvNetSpec
+from nas_keras.convnets.spec import map_sizes
 
 _STAGES = 3
-_BLOCK = 2  # Layers of a residual block.
+_DEPTHS = (20, 14, 26, 8, 32, 38, 44, 50, 56)  # 20 is the usual one.
+_NEAR = 0.03  # Relative, of the multiply-adds.
 
 
 def resnet_spec(depth: int = 20, filters: int = 16) -> ConvNetSpec:
@@ -55,3 +64,79 @@ def resnet_spec(depth: int = 20, filters: int = 16) -> ConvNetSpec:
             "reference": "https://arxiv.org/abs/1512.03385",
         },
     )
+
+
+def resnet_of(
+    multiply_adds: int, image_shape: Sequence[int], num_classes: int
+) -> ConvNetSpec:
+    """Returns a ResNet of about a number of multiply-adds for one image.
+
+    Of the depths at which a width comes within 3 % of it, one near 20
+    layers; if there is none, the depth and the width that come nearest.
+
+    Args:
+        multiply_adds: Positive.
+        image_shape: H, W, C.
+        num_classes: K.
+    """
+    found = []
+    for depth in _DEPTHS:
+        spec = _nearest(depth, multiply_adds, image_shape, num_classes)
+        cost = multiply_adds_of(spec, image_shape, num_classes)
+        error = abs(cost / multiply_adds - 1)
+        if error <= _NEAR:
+            return spec
+        found.append((error, depth, spec))
+    return min(found)[2]
+
+
+def multiply_adds_of(
+    spec: ConvNetSpec, image_shape: Sequence[int], num_classes: int
+) -> int:
+    """Returns what `nas_keras.convnets.multiply_adds` says of a ResNet.
+
+    Args:
+        spec: Of `resnet_spec`.
+        image_shape: H, W, C.
+        num_classes: K.
+    """
+    channels = image_shape[2]
+    shapes: list[tuple[int, int, int]] = []  # Of the outputs of layers.
+    total = 0
+    for layer, (height, width) in zip(
+        spec.layers, map_sizes(spec, image_shape), strict=True
+    ):
+        size, filters = height * width, layer.filters
+        total += size * math.prod(layer.kernel) * channels * filters
+        shape = (height, width, filters)
+        total += sum(
+            size * shapes[k][2] * filters
+            for k in layer.inputs
+            if shapes[k] != shape
+        )
+        shapes.append(shape)
+        channels = filters
+    return total + channels * num_classes
+
+
+def _nearest(
+    depth: int,
+    multiply_adds: int,
+    image_shape: Sequence[int],
+    num_classes: int,
+) -> ConvNetSpec:
+    """Returns the ResNet of a depth whose width comes nearest."""
+
+    def cost(filters: int) -> int:
+        spec = resnet_spec(depth, filters)
+        return multiply_adds_of(spec, image_shape, num_classes)
+
+    # The cost is a parabola of the width, through zero.
+    square = (cost(2) - 2 * cost(1)) / 2
+    linear = cost(1) - square
+    root = math.sqrt(linear**2 + 4 * square * multiply_adds)
+    width = max(1, math.floor((root - linear) / (2 * square)))
+    filters = min(
+        (width, width + 1), key=lambda n: abs(cost(n) - multiply_adds)
+    )
+    return resnet_spec(depth, filters)

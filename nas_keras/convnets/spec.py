@@ -5,18 +5,22 @@ specs, `files.py` reads and writes them.
 """
 
 import dataclasses
+import functools
+import hashlib
+import json
+import math
+import numbers
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
+from typing import ClassVar
+from typing import Self
 
+from nas_keras import checks
 from nas_keras.checks import checked_int
-from nas_keras.checks import checked_object
-from nas_keras.convnets.checks import listed
-from nas_keras.convnets.checks import one_of
-from nas_keras.convnets.checks import pair
-from nas_keras.convnets.net_spec import MAX_LAYERS
-from nas_keras.convnets.net_spec import NetSpec
 
+SCHEMA = 1
+MAX_LAYERS = 1000
 CONVOLUTIONS = ("conv", "separable_conv")
 OPERATIONS = (*CONVOLUTIONS, "average_pool", "max_pool")
 WIRINGS = ("concat", "macro", "residual")
@@ -28,6 +32,86 @@ MICRO_OPERATIONS = (
     "max_pool_3x3",
     "identity",
 )
+
+
+class NetSpec:
+    """What the two kinds of spec share: their forms in JSON, and a hash."""
+
+    kind = ""  # In JSON.
+    name: str
+    provenance: Mapping[str, Any]
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+    _parts: dict[str, type] = {}  # Field -> class of the parts it lists.
+
+    def __post_init__(self) -> None:
+        checks.check_name(self.name, "network")
+        where = f"network {self.name!r}"
+        copy = checks.json_copy(self.provenance, f"{where}: provenance")
+        object.__setattr__(self, "provenance", copy)
+        for field, part in self._parts.items():
+            parts = tuple(listed(getattr(self, field), f"{where}: {field}"))
+            if not 1 <= len(parts) <= MAX_LAYERS:
+                raise ValueError(
+                    f"{where}: {field} must be 1 to {MAX_LAYERS}. Received: "
+                    f"{len(parts)}."
+                )
+            for value in parts:
+                if not isinstance(value, part):
+                    raise ValueError(
+                        f"{where}: {field} must be a list of "
+                        f"{part.__name__}. Received: {value!r:.80}."
+                    )
+            object.__setattr__(self, field, parts)
+        try:
+            self._check()
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+
+    def _check(self) -> None:
+        """Checks what the fields must be to one another."""
+
+    def sized_by(self, number: int) -> tuple[int, ...]:
+        """Returns the layers or cells whose maps size that of one; or none."""
+        return (number - 1,) if number else ()
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the architecture: of all but name and provenance."""
+        data = self._architecture()
+        return hashlib.sha256(
+            json.dumps(data, sort_keys=True).encode()
+        ).hexdigest()
+
+    def _architecture(self) -> dict[str, Any]:
+        data = self.to_dict()
+        apart = ("schema", "name", "provenance")
+        return {key: data[key] for key in data if key not in apart}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON-able form that `from_dict` reads."""
+        data = {"schema": SCHEMA, "kind": self.kind, **dataclasses.asdict(self)}
+        return checks.json_copy(data, self.name)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the spec of a JSON object.
+
+        Raises:
+            ValueError: On unknown or missing keys, another schema or kind, or
+                a rule that is broken.
+        """
+        fields = [field.name for field in dataclasses.fields(cls)]
+        required = ("schema", "kind", "name", *cls._parts)
+        checks.check_keys(data, required, fields, "A network")
+        checks.check_schema(data["schema"], SCHEMA)
+        one_of([cls.kind], data["kind"], "kind")
+        values = {key: data[key] for key in fields if key in data}
+        for field, part in cls._parts.items():
+            values[field] = [
+                _part_from_dict(part, value, f"{field}[{number}]")
+                for number, value in enumerate(listed(values[field], field))
+            ]
+        return cls(**values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,6 +281,16 @@ class ConvNetSpec(NetSpec):
         return len(self.layers)
 
     @property
+    def strides(self) -> tuple[tuple[int, int], ...]:
+        """The stride of each layer."""
+        return tuple(layer.stride for layer in self.layers)
+
+    def sized_by(self, number: int) -> tuple[int, ...]:
+        if self.wiring == "concat":  # Smaller maps are padded.
+            return self.layers[number].inputs
+        return super().sized_by(number)
+
+    @property
     def unread(self) -> tuple[int, ...]:
         """Numbers of the layers that are no other's `inputs`."""
         read = {number for layer in self.layers for number in layer.inputs}
@@ -265,6 +359,14 @@ class MicroNetSpec(NetSpec):
         third = self.num_cells // 3
         return third, 2 * third + 1
 
+    @property
+    def strides(self) -> tuple[tuple[int, int], ...]:
+        """The stride of each cell."""
+        return tuple(
+            (2, 2) if number in self.reductions else (1, 1)
+            for number in range(self.num_layers)
+        )
+
     def _architecture(self) -> dict[str, Any]:
         data = super()._architecture()
         for field in self._parts:  # A sum has no order.
@@ -287,9 +389,70 @@ def spec_from_dict(data: Mapping[str, Any]) -> ConvNetSpec | MicroNetSpec:
     kinds: dict[str, type[ConvNetSpec] | type[MicroNetSpec]] = {
         cls.kind: cls for cls in (ConvNetSpec, MicroNetSpec)
     }
-    kind = checked_object(data, "A network").get("kind")
+    kind = checks.checked_object(data, "A network").get("kind")
     one_of(list(kinds), kind, "kind")
     return kinds[data["kind"]].from_dict(data)
+
+
+def map_sizes(
+    spec: ConvNetSpec | MicroNetSpec, image_shape: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Returns the height and width of the map of each layer or cell.
+
+    Args:
+        spec: The network.
+        image_shape: H, W, C.
+
+    Raises:
+        ValueError: If a stride is longer than the map it is on; the message
+            is the place, the stride and the map.
+    """
+    height, width, _ = image_shape
+    image = (height, width)
+    sizes: list[tuple[int, int]] = []
+    for number, stride in enumerate(spec.strides):
+        read = [sizes[k] for k in spec.sized_by(number)] or [image]
+        heights, widths = zip(*read, strict=True)
+        size = max(heights), max(widths)
+        if any(step > side for step, side in zip(stride, size, strict=True)):
+            part = spec.kind.removesuffix("s")
+            raise ValueError(
+                f"{part}_{number} has a stride of {stride} on a map of {size}"
+            )
+        (height, width), (down, across) = size, stride
+        sizes.append((math.ceil(height / down), math.ceil(width / across)))
+    return sizes
+
+
+def listed(value: Any, name: str) -> Sequence[Any]:
+    """Returns an argument that must be a list or a tuple."""
+    if not isinstance(value, list | tuple):
+        raise ValueError(
+            f"{name} must be a list. Received: {name}={value!r:.80}."
+        )
+    return value
+
+
+def pair(value: Any, name: str) -> tuple[int, int]:
+    """Returns (height, width) of an argument: an int for both, or two."""
+    if isinstance(value, numbers.Integral):
+        value = (value, value)
+    if len(listed(value, name)) != 2:
+        raise ValueError(
+            f"{name} must be an int or (height, width). Received: "
+            f"{name}={value!r:.80}."
+        )
+    height, width = (checked_int(side, name, 1) for side in value)
+    return height, width
+
+
+def one_of(known: Sequence[str], value: Any, name: str) -> None:
+    """Raises a `ValueError` if an argument is none of those known."""
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(
+            f"{name} must be one of {list(known)}. Received: "
+            f"{name}={value!r:.80}."
+        )
 
 
 def _check_macro_layer(layer: ConvLayer, where: str) -> None:
@@ -305,3 +468,14 @@ def _check_macro_layer(layer: ConvLayer, where: str) -> None:
             f"wiring='macro' and stride={layer.stride}. Received: "
             f"filters={layer.filters}."
         )
+
+
+def _part_from_dict(part: type, data: Any, where: str) -> Any:
+    """Returns the dataclass `part` of a JSON object; `where` is in errors."""
+    fields = dataclasses.fields(part)
+    required = [f.name for f in fields if f.default is dataclasses.MISSING]
+    checks.check_keys(data, required, [f.name for f in fields], where)
+    try:
+        return part(**data)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None

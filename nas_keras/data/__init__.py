@@ -1,21 +1,24 @@
 """Text for language models and translation, images: where from, as arrays.
 
-    text (embedded, files, TFDS) -> build_corpus -> Corpus (int32 ids)
-    pairs (embedded, files, TFDS) -> open_pairs -> ParallelCorpus (text)
-    images (digits, folders, TFDS) -> open_images -> ImageSet (uint8)
+    TextData (embedded, files, TFDS) -> open -> Corpus (int32 ids)
+    PairData (embedded, files, TFDS) -> open -> ParallelCorpus (text)
+    ImageData (digits, folders, TFDS) -> open -> ImageSet (uint8)
 
 No TensorFlow: TensorFlow Datasets is imported when a data set of it is asked
 for. What a batch looks like is the business of `nas_keras.tasks`.
 """
 
+from nas_keras.data.image_sources import ImageData
 from nas_keras.data.image_sources import open_images
 from nas_keras.data.images import Images
 from nas_keras.data.images import ImageSet
 from nas_keras.data.images import image_set
 from nas_keras.data.parallel import ParallelCorpus
 from nas_keras.data.parallel import parallel_corpus
+from nas_keras.data.parallel_sources import PairData
 from nas_keras.data.parallel_sources import open_pairs
 from nas_keras.data.sources import DATASETS
+from nas_keras.data.sources import TextData
 from nas_keras.data.sources import embedded_text
 from nas_keras.data.sources import is_dataset
 from nas_keras.data.sources import is_read_by_tensorflow
@@ -34,11 +37,14 @@ from nas_keras.data.text import corpus_of_parts
 __all__ = (
     "Corpus",
     "DATASETS",
+    "ImageData",
     "ImageSet",
     "Images",
     "LEVELS",
+    "PairData",
     "ParallelCorpus",
     "Subwords",
+    "TextData",
     "build_corpus",
     "corpus_of_parts",
     "embedded_text",

@@ -6,7 +6,7 @@ from typing import Any
 
 def check(good: Any, name: str, rule: str, value: Any) -> None:
     """Raises a `ValueError` of argument, rule and value, unless good."""
-    message = f"`{name}` must be {rule}. Received: {name}={value!r}."
+    message = f"{name} must be {rule}. Received: {name}={value!r}."
     if not good:
         raise ValueError(message)
 
@@ -16,7 +16,7 @@ def given_path(
 ) -> str | os.PathLike:
     """Returns a path; raises a `ValueError` of argument and rule if None."""
     if value is None:
-        raise ValueError(f"`{name}` must be {rule}. Received: {name}=None.")
+        raise ValueError(f"{name} must be {rule}. Received: {name}=None.")
     return value
 
 

@@ -97,7 +97,7 @@ class _Language:
         if name not in known:
             near = difflib.get_close_matches(name, sorted(known))
             raise ValueError(
-                f"`{argument}` must be a locale that Babel knows, such as "
+                f"{argument} must be a locale that Babel knows, such as "
                 "'de', 'en', 'ja' or 'pt_BR'; all of them: python -c \"from "
                 "babel import localedata; print(sorted(localedata."
                 'locale_identifiers()))". Received: '

@@ -116,7 +116,7 @@ def _part_folders(folder: pathlib.Path) -> dict[str, pathlib.Path]:
             parts[part] = found[0]
         elif found or part != "validation":
             raise ValueError(
-                f"`image_dir` must have one folder of the {part} images, "
+                f"image_dir must have one folder of the {part} images, "
                 f"named one of {list(names)}. Received: "
                 f"image_dir={str(folder)!r}, with "
                 f"{[path.name for path in found]} of {sorted(there)[:10]}."
@@ -147,7 +147,7 @@ def _check_names(
 ) -> None:
     if not good:
         raise ValueError(
-            f"`image_dir` must be a folder whose {part!r} has {rule}. "
+            f"image_dir must be a folder whose {part!r} has {rule}. "
             f"Received: image_dir={str(folder)!r}, with {list(names)[:10]}."
         )
 
@@ -189,7 +189,7 @@ def _image_files(
                 others.append(entry.name)
     if not names:
         raise ValueError(
-            "`image_dir` must have an image in the folder of each class, with "
+            "image_dir must have an image in the folder of each class, with "
             f"a name that ends in one of {SUFFIXES}. Received: none in "
             f"{str(folder)!r}."
         )
@@ -209,7 +209,7 @@ def _decode_all(paths: Sequence[pathlib.Path]) -> np.ndarray:
         image = _decode(paths[place])
         if image.shape[:2] != first.shape[:2]:
             raise ValueError(
-                "`image_dir` must have images of one size. Received: "
+                "image_dir must have images of one size. Received: "
                 f"{_size(first)} in {str(paths[0])!r}, {_size(image)} in "
                 f"{str(paths[place])!r} (rows by columns)."
             )
@@ -256,7 +256,7 @@ def _decode(path: pathlib.Path) -> np.ndarray:
     ) as error:
         problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
     raise ValueError(
-        "`image_dir` must have images that can be read. Received: "
+        "image_dir must have images that can be read. Received: "
         f"{str(path)!r}, which {problem}."
     )
 

@@ -1,7 +1,7 @@
 """Where images come from: scikit-learn's digits, TFDS, folders of files.
 
-`open_images` is what the arguments of a program become. scikit-learn, Pillow
-and TensorFlow Datasets are imported when they are needed.
+`ImageData` says which images; `open_images` is the same as a function.
+scikit-learn, Pillow and TensorFlow Datasets are imported when they are needed.
 """
 
 import os
@@ -20,8 +20,16 @@ from nas_keras.data.images import image_set
 from nas_keras.data.images import stratified
 from nas_keras.data.sources import PART_NAMES
 from nas_keras.data.sources import TFDS
+from nas_keras.data.sources import is_read_by_tensorflow
 from nas_keras.data.sources import is_tfds
 from nas_keras.data.sources import open_tfds
+from nas_keras.settings import Settings
+from nas_keras.settings import optional
+from nas_keras.settings import path as a_path
+from nas_keras.settings import refuse
+from nas_keras.settings import setting
+from nas_keras.settings import text as a_text
+from nas_keras.settings import whole
 
 DATASETS = ("digits", "cifar10", "folder")
 _NUM_TEST_DIGITS = 360  # A fifth; the same ones for every seed.
@@ -33,6 +41,70 @@ def is_image_dataset(name: str) -> bool:
     return name in DATASETS or is_tfds(name)
 
 
+class ImageData(Settings):
+    """Images with classes, and which of them are for validation."""
+
+    paths = ("image_dir",)  # What is known by its content instead.
+
+    dataset: str = setting(
+        "digits",
+        "Data set: 'digits', scikit-learn's 1,797 of 8 by 8 points; 'folder', "
+        "files in `image_dir` (see `read_image_folder`); 'cifar10', or "
+        "'tfds:NAME' for any set of TensorFlow Datasets of images with one "
+        "class each.",
+        a_text(f"one of {DATASETS} or '{TFDS}NAME'", is_image_dataset),
+    )
+    image_dir: str | None = setting(
+        None, "Folder of image files, of dataset='folder'.", optional(a_path())
+    )
+    num_validation: int = setting(
+        0,
+        "Training images to split off for validation; 0 where the data set "
+        "has a validation part. Without one nothing is known before the end "
+        "of a training, and the weights are the last.",
+        whole(0),
+    )
+    max_train: int = setting(
+        0, "Training images to keep after that; 0: all.", whole(0)
+    )
+    split_seed: int = setting(
+        0, "Seed that decides which images are split off and kept.", whole(0)
+    )
+
+    def _check(self) -> None:
+        is_folder = self.dataset == "folder"
+        if is_folder != (self.image_dir is not None):
+            rule = "given" if is_folder else "left out"
+            rule += f" with dataset={self.dataset!r}"
+            refuse("image_dir", rule, self.image_dir)
+
+    @property
+    def is_read_by_tensorflow(self) -> bool:
+        """Whether TensorFlow is at work when the data are read."""
+        return is_read_by_tensorflow(self.dataset)
+
+    def open(self, data_dir: _Path | None = None) -> ImageSet:
+        """Returns the images.
+
+        Args:
+            data_dir: Folder of TFDS data sets; None: TFDS's own.
+
+        Raises:
+            ValueError: If the images are not there, are of several sizes, or
+                one cannot be read.
+            ImportError: If scikit-learn or Pillow, which the data set needs,
+                is not installed.
+        """
+        return open_images(
+            self.dataset,
+            self.image_dir,
+            data_dir,
+            self.num_validation,
+            self.max_train,
+            self.split_seed,
+        )
+
+
 def open_images(
     dataset: str | None = None,
     image_dir: _Path | None = None,
@@ -41,20 +113,14 @@ def open_images(
     max_train: int = 0,
     seed: int = 0,
 ) -> ImageSet:
-    """Returns the images that a program's arguments name.
+    """Returns images.
 
     Args:
-        dataset: `"digits"`, scikit-learn's 1,797 of 8 by 8 points; `"folder"`,
-            files in `image_dir` (see `read_image_folder`); `"cifar10"`, or
-            `"tfds:NAME"` for any set of TensorFlow Datasets of images with one
-            class each. Default: the folder if `image_dir` is given, else the
-            digits.
-        image_dir: The folder of files.
-        data_dir: The folder of TFDS data sets, if not TFDS's own.
-        num_validation: Training images to split off for validation; 0 where
-            the data set has a validation part.
-        max_train: Training images to keep after that; 0: all.
-        seed: Decides which images are split off and kept.
+        dataset: As for `ImageData`; default: the folder if `image_dir` is
+            given, else the digits.
+        image_dir, num_validation, max_train: As for `ImageData`.
+        data_dir: As for `ImageData.open`.
+        seed: As `split_seed` for `ImageData`.
 
     Raises:
         ValueError: If an argument is not as above, the images are not there,
@@ -64,12 +130,7 @@ def open_images(
     """
     if dataset is None:
         dataset = "digits" if image_dir is None else "folder"
-    good = isinstance(dataset, str) and is_image_dataset(dataset)
-    check(good, "dataset", f"one of {DATASETS} or '{TFDS}NAME'", dataset)
-    is_folder = dataset == "folder"
-    rule = f"{'given' if is_folder else 'left out'} with dataset={dataset!r}"
-    good = is_folder == (image_dir is not None)
-    check(good, "image_dir", rule, image_dir and str(image_dir))
+    ImageData(dataset, image_dir, num_validation, max_train, seed)  # Checks.
     if data_dir is not None:
         rule = f"left out with dataset={dataset!r}"
         is_local = dataset in ("digits", "folder")

@@ -129,7 +129,7 @@ def check_labels(part: str, labels: np.ndarray, num_classes: int) -> None:
     places = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(places):
         raise ValueError(
-            f"Labels of `{part}` must be in [0, {num_classes}), one of the "
+            f"Labels of {part} must be in [0, {num_classes}), one of the "
             f"{num_classes} classes. Received: {labels[places[0]]} for image "
             f"{places[0]}, and {len(places) - 1} more."
         )

@@ -1,7 +1,7 @@
 """Where pairs of sentences come from: Babel, files, TFDS.
 
-`open_pairs` is what the arguments of a program become. TensorFlow Datasets is
-imported when a data set of it is asked for, and nothing else is.
+`PairData` says which pairs; `open_pairs` is the same as a function. TensorFlow
+Datasets is imported when a data set of it is asked for, and nothing else is.
 """
 
 import os
@@ -14,7 +14,6 @@ from nas_keras.data.checks import given_path
 from nas_keras.data.embedded_pairs import embedded_pairs
 from nas_keras.data.parallel import Pair
 from nas_keras.data.parallel import ParallelCorpus
-from nas_keras.data.parallel import check_languages
 from nas_keras.data.parallel import parallel_corpus
 from nas_keras.data.sources import PART_NAMES
 from nas_keras.data.sources import TFDS
@@ -23,6 +22,10 @@ from nas_keras.data.sources import open_tfds
 from nas_keras.data.sources import read_text_file
 from nas_keras.data.sources import string_features
 from nas_keras.data.sources import tfds_rows
+from nas_keras.settings import Settings
+from nas_keras.settings import refuse
+from nas_keras.settings import setting
+from nas_keras.settings import text as a_text
 
 DATASETS = ("embedded", "files")
 _Path = str | os.PathLike
@@ -40,6 +43,57 @@ def is_pairs_dataset(name: str) -> bool:
     return name in DATASETS or is_tfds(name)
 
 
+_LANGUAGE = a_text("the name of a language", lambda v: bool(v.strip()))
+
+
+class PairData(Settings):
+    """Pairs of sentences for translation."""
+
+    dataset: str = setting(
+        "embedded",
+        "Data set: 'embedded', phrases that Babel puts in words; 'files', "
+        "files of lines in the data folder, two for each part, `train.en` and "
+        "`train.de`, or `en.train.txt` and `de.train.txt`, also `.gz`; or "
+        "'tfds:NAME', such as 'tfds:wmt14_translate/de-en'.",
+        a_text(f"one of {DATASETS} or '{TFDS}NAME'", is_pairs_dataset),
+    )
+    source: str = setting(
+        "en",
+        "Language of the source, as its files and features are named.",
+        _LANGUAGE,
+    )
+    target: str = setting("de", "Language of the target, likewise.", _LANGUAGE)
+    test_set: str = setting(
+        "",
+        "Which of several test sets in files to use: the name of its files "
+        "less the language; '': there is one.",
+        a_text("a text, perhaps ''", lambda v: True),
+    )
+
+    def _check(self) -> None:
+        if self.source == self.target:
+            rule = f"another language than source={self.source!r}"
+            refuse("target", rule, self.target)
+        if self.test_set and self.dataset != "files":
+            rule = "left out unless dataset='files'"
+            refuse("test_set", rule, self.test_set)
+
+    def open(self, data_dir: _Path | None = None) -> ParallelCorpus:
+        """Returns the pairs.
+
+        Args:
+            data_dir: Folder of the pairs' files, or of TFDS data sets; None:
+                TFDS's own.
+
+        Raises:
+            ValueError: If the pairs are not there, or cannot be read.
+            ImportError: If Babel, which 'embedded' needs, is not installed.
+        """
+        return open_pairs(
+            self.dataset, data_dir, self.source, self.target, self.test_set
+        )
+
+
 def open_pairs(
     dataset: str = "embedded",
     data_dir: _Path | None = None,
@@ -47,28 +101,17 @@ def open_pairs(
     target: str = "de",
     test_set: str = "",
 ) -> ParallelCorpus:
-    """Returns the pairs that a program's arguments name.
+    """Returns pairs of sentences.
 
     Args:
-        dataset: `"embedded"`, phrases that Babel puts in words; `"files"`,
-            files of lines in `data_dir`, two for each part: `train.en` and
-            `train.de`, or `en.train.txt` and `de.train.txt`, also `.gz`; or
-            `"tfds:NAME"`, such as `"tfds:wmt14_translate/de-en"`.
-        data_dir: The folder of files, or of TFDS data sets.
-        source, target: The languages, as files and features are named.
-        test_set: Which of several test sets in files to use: the name of its
-            files less the language.
+        dataset, source, target, test_set: As for `PairData`.
+        data_dir: As for `PairData.open`.
 
     Raises:
         ValueError: If an argument is not as above, or the pairs are not there.
         ImportError: If Babel, which `"embedded"` needs, is not installed.
     """
-    good = isinstance(dataset, str) and is_pairs_dataset(dataset)
-    check(good, "dataset", f"one of {DATASETS} or '{TFDS}NAME'", dataset)
-    check_languages(source, target)
-    if test_set:
-        rule = "left out unless dataset='files'"
-        check(dataset == "files", "test_set", rule, test_set)
+    PairData(dataset, source, target, test_set)  # Checks them.
     if dataset == "embedded":
         rule = "left out with dataset='embedded'"
         check(data_dir is None, "data_dir", rule, str(data_dir))
@@ -89,7 +132,7 @@ def _read_folder(
 ) -> dict[str, list[Pair]]:
     if not folder.is_dir():
         raise ValueError(
-            f"`data_dir` must be a folder. Received: data_dir={str(folder)!r}."
+            f"data_dir must be a folder. Received: data_dir={str(folder)!r}."
         )
     languages = {
         "source": (source, _stems(folder, source)),
@@ -164,7 +207,7 @@ def _stem_of(
         others = [stem for stem in of_target if _part_of(stem) == part]
         hint = " Choose one with test_set." if part == "test" and both else ""
         raise ValueError(
-            "`data_dir` must have one file of each language for each part, "
+            "data_dir must have one file of each language for each part, "
             f"for {part!r} with a name that begins with one of "
             f"{list(PART_NAMES[part])}. Received: "
             f"data_dir={str(folder)!r}, with {stems} of {source!r} and "

@@ -1,7 +1,7 @@
 """Where text comes from: the standard library, files, folders, TFDS.
 
-`open_corpus` is what the arguments of a program become. TensorFlow Datasets is
-imported when a data set of it is asked for, and nothing else is.
+`TextData` says which text; `open_corpus` is the same as a function. TensorFlow
+Datasets is imported when a data set of it is asked for, and nothing else is.
 """
 
 import errno
@@ -18,10 +18,19 @@ from nas_keras.data import penn_treebank
 from nas_keras.data.checks import check
 from nas_keras.data.checks import check_int
 from nas_keras.data.checks import given_path
+from nas_keras.data.text import LEVELS
 from nas_keras.data.text import PARTS
 from nas_keras.data.text import Corpus
 from nas_keras.data.text import build_corpus
 from nas_keras.data.text import corpus_of_parts
+from nas_keras.settings import Settings
+from nas_keras.settings import one_of
+from nas_keras.settings import optional
+from nas_keras.settings import path as a_path
+from nas_keras.settings import refuse
+from nas_keras.settings import setting
+from nas_keras.settings import text as a_text
+from nas_keras.settings import whole
 
 DATASETS = ("embedded", "tiny_shakespeare", "ptb", "folder")
 TFDS = "tfds:"  # What the name of any other data set of TFDS follows.
@@ -44,6 +53,67 @@ def is_dataset(name: str) -> bool:
 def is_tfds(name: str) -> bool:
     """Returns whether a name is that of a set of TensorFlow Datasets."""
     return name.startswith(TFDS) and name != TFDS
+
+
+class TextData(Settings):
+    """A text for language models, and what its tokens are.
+
+    Example:
+
+    >>> TextData(level="word").open().name
+    'embedded'
+    """
+
+    paths = ("text_file",)  # What is known by its content instead.
+
+    dataset: str = setting(
+        "embedded",
+        "Data set: 'embedded', the standard library's help; 'ptb', Penn "
+        "Treebank from `ptb.{train,valid,test}.txt` in the data folder; "
+        "'folder', any text from a file for each part there (see "
+        "`read_folder`); 'tiny_shakespeare', or 'tfds:NAME' for any set of "
+        "TensorFlow Datasets that has a text.",
+        a_text(f"one of {DATASETS} or '{TFDS}NAME'", is_dataset),
+    )
+    text_file: str | None = setting(
+        None,
+        "UTF-8 file to use in place of the data set.",
+        optional(a_path()),
+    )
+    level: str = setting("char", "What a token is.", one_of(LEVELS))
+    max_vocabulary: int = setting(
+        10_000,
+        "Most tokens of the vocabulary, special ones included.",
+        whole(2),
+    )
+
+    def _check(self) -> None:
+        if self.text_file is not None and self.dataset != "embedded":
+            rule = f"left out with text_file={self.text_file!r}"
+            refuse("dataset", rule, self.dataset)
+
+    @property
+    def is_read_by_tensorflow(self) -> bool:
+        """Whether TensorFlow is at work when the data are read."""
+        return is_read_by_tensorflow(self.dataset)
+
+    def open(self, data_dir: _Path | None = None) -> Corpus:
+        """Returns the text.
+
+        Args:
+            data_dir: Folder of the data set's files, or of TFDS data sets;
+                None: TFDS's own.
+
+        Raises:
+            ValueError: If the text is not there, or cannot be read.
+        """
+        return open_corpus(
+            self.dataset,
+            self.text_file,
+            self.level,
+            self.max_vocabulary,
+            data_dir=data_dir,
+        )
 
 
 def is_read_by_tensorflow(name: str) -> bool:
@@ -99,7 +169,7 @@ def read_text_file(
         else:
             problem = "is empty or only white space"
     received = f"{argument}={str(path)!r}, which {problem}"
-    raise ValueError(f"`{argument}` must be UTF-8 text. Received: {received}.")
+    raise ValueError(f"{argument} must be UTF-8 text. Received: {received}.")
 
 
 def read_folder(folder: _Path) -> dict[str, str]:
@@ -129,7 +199,7 @@ def read_folder(folder: _Path) -> dict[str, str]:
         ]
         if len(found) != 1 or found[0] in taken:
             raise ValueError(
-                "`data_dir` must have exactly one file for each part of the "
+                "data_dir must have exactly one file for each part of the "
                 "text, and none for two parts, with one of "
                 f"{list(names)} in its name for {part!r}. "
                 f"Received: data_dir={str(folder)!r}, with "
@@ -300,26 +370,19 @@ def open_corpus(
     max_chars: int | None = None,
     data_dir: _Path | None = None,
 ) -> Corpus:
-    """Returns the corpus that a program's arguments name.
+    """Returns a text.
 
     Args:
-        dataset: `"embedded"`, the standard library's help; `"ptb"`, Penn
-            Treebank from `ptb.{train,valid,test}.txt` in `data_dir`;
-            `"folder"`, any text from a file for each part in `data_dir` (see
-            `read_folder`); `"tiny_shakespeare"`, or `"tfds:NAME"` for any set
-            of TensorFlow Datasets that has a text. Only the default goes with
-            a `text_file`.
-        text_file: A UTF-8 file to use in place of the data set.
-        level, max_vocabulary: As for `build_corpus`.
+        dataset, text_file, level, max_vocabulary: As for `TextData`.
         max_chars: Characters of the text to use, from its start; default all.
             Only for a text that is not in parts already.
-        data_dir: Where the data set is, if it is in files; default: TFDS's
-            own folder.
+        data_dir: As for `TextData.open`.
 
     Raises:
         ValueError: If an argument is not as above, or the text is not there.
     """
-    _check_together(dataset, text_file, max_chars, data_dir)
+    TextData(dataset, text_file, level, max_vocabulary)  # Checks them.
+    _check_together(dataset, max_chars, data_dir)
     size: dict[str, Any] = {"max_vocabulary": max_vocabulary}
     rule = f"given with dataset={dataset!r}"
     if dataset == "ptb":
@@ -347,22 +410,14 @@ def open_corpus(
 
 
 def _check_together(
-    dataset: str,
-    text_file: _Path | None,
-    max_chars: int | None,
-    data_dir: _Path | None,
+    dataset: str, max_chars: int | None, data_dir: _Path | None
 ) -> None:
-    """Refuses arguments of `open_corpus` that do not go together."""
-    good = isinstance(dataset, str) and is_dataset(dataset)
-    check(good, "dataset", f"one of {DATASETS} or '{TFDS}NAME'", dataset)
+    """Refuses arguments of `open_corpus` that do not go with a data set."""
     from_tfds = is_tfds(dataset)
     if data_dir is not None:
         rule = f"left out with dataset={dataset!r}"
         has_folder = dataset in _FROM_DATA_DIR or from_tfds
         check(has_folder, "data_dir", rule, str(data_dir))
-    if text_file is not None:
-        rule = f"left out with text_file={str(text_file)!r}"
-        check(dataset == "embedded", "dataset", rule, dataset)
     if max_chars is not None:
         check_int("max_chars", max_chars, 1)
         rule = f"left out with dataset={dataset!r}, which is in parts"

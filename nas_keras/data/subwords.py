@@ -193,17 +193,17 @@ def _reason(error: str, vocabulary_size: int) -> str:
     received = f"Received: vocabulary_size={vocabulary_size}."
     if found := re.search(r"required_chars\. \d+ vs (\d+)", error):
         return (
-            f"`vocabulary_size` must be at least {found[1]}, one for each "
+            f"vocabulary_size must be at least {found[1]}, one for each "
             f"character of the lines and {len(_SPECIALS)} special ids. "
             f"{received}"
         )
     if found := re.search(r"set it to a value <= (\d+)", error):
         return (
-            f"`vocabulary_size` must be at most {found[1]}: the lines have no "
+            f"vocabulary_size must be at most {found[1]}: the lines have no "
             f"more pieces. {received}"
         )
     return (
-        "`lines` must be text that sentencepiece can learn from. It says: "
+        "lines must be text that sentencepiece can learn from. It says: "
         f"{error}. {received}"
     )
 

@@ -1,21 +1,73 @@
-"""Devices and workers that train one model together.
+"""`Replicas`: devices and workers that train one model together.
 
-The workers of a `Cluster`, or the devices of this machine, as
-`nas_keras.tasks.training.replicas.Replicas`.
+They are one device of one process, the devices of this machine, or the workers
+of a `Cluster`.
 """
 
+import contextlib
 from collections.abc import Callable
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
+from typing import Protocol
 
 from nas_keras import libraries
 from nas_keras.distribute.cluster import Cluster
 from nas_keras.distribute.cluster import devices_here
 from nas_keras.distribute.cluster import mirrored_strategy
 from nas_keras.distribute.cluster import replica_context
-from nas_keras.tasks.training.replicas import OneReplica
-from nas_keras.tasks.training.replicas import Replicas
+
+
+class Replicas(Protocol):
+    """Devices that hold the same weights, each with its rows of a batch.
+
+    Attributes:
+        num: How many there are, in all processes.
+        is_chief: Whether this process is the one that writes.
+    """
+
+    num: int
+    is_chief: bool
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Returns the context that variables are to be made in."""
+
+    def run(self, function: Callable[[Any], Any]) -> Any:
+        """Calls `function(index)` on each replica; returns the first's result.
+
+        To be called while a `tf.function` is traced.
+        """
+
+    def sum(self, tensors: Sequence[Any]) -> list[Any]:
+        """Returns the sums over all replicas; to be called in `run`."""
+
+    def watched(self) -> AbstractContextManager[Any]:
+        """Returns the context of a call whose peers may be lost."""
+
+    def broadcast(self, message: bytes) -> bytes:
+        """Returns the chief's message."""
+
+
+class OneReplica:
+    """One device of one process."""
+
+    num = 1
+    is_chief = True
+
+    def scope(self) -> AbstractContextManager[Any]:
+        return contextlib.nullcontext()
+
+    def run(self, function: Callable[[Any], Any]) -> Any:
+        return function(0)
+
+    def sum(self, tensors: Sequence[Any]) -> list[Any]:
+        return list(tensors)
+
+    def watched(self) -> AbstractContextManager[Any]:
+        return contextlib.nullcontext()
+
+    def broadcast(self, message: bytes) -> bytes:
+        return message
 
 
 def replicas_of(cluster: Cluster, devices: Sequence[str] = ()) -> Replicas:

@@ -1,22 +1,44 @@
-"""Pictures of boxes, lines and text, written as SVG or as PNG.
+"""What drawings are made of: shapes, their looks, and the file.
 
-What a picture shows is decided elsewhere (`drawing.py`). Widths of text are
-estimated from above, so that none is clipped whichever font a viewer has.
+A picture is a `Scene` of shapes, written as SVG or PNG. Cells (`cells.py`) and
+image networks (`convnets.py`) decide what it shows, `layout.py` where. Widths
+of text are estimated from above, so that none is clipped whichever font a
+viewer has. No TensorFlow, no Keras; a PNG alone needs matplotlib.
 """
 
 import dataclasses
 import io
 import math
+import os
+from collections.abc import Callable
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from xml.sax import saxutils
 
 from nas_keras import libraries
+from nas_keras.drawing import layout
+from nas_keras.storage.files import write_atomically
 
-CHAR_WIDTH = 0.62  # Of a character to the font's size; from above.
+SUFFIXES = (".mmd", ".png", ".svg")
+
+FONT, LINE = 13.0, 18.0  # In boxes: size of text, height of a line.
+TITLE_FONT = 16.0
+CHAR_WIDTH = 0.62  # A character's width divided by the font's size, at most.
+PAD = 10.0  # Between the text and the edge of a box.
+MARGIN = 24.0
+ARROW = 9.0  # Length of an arrow's head.
+INK, GRAY, FAINT = "#1f2328", "#59616b", "#b9c0c9"
+PAPER, SHADE = "#ffffff", "#f4f5f7"
+BLUE, ORANGE, GREEN = (  # Line and fill.
+    ("#1b66ad", "#e9f1f9"),
+    ("#c2500f", "#fcefe6"),
+    ("#2b7a4b", "#e8f4ec"),
+)
 PNG_SCALE = 2.0
+_HALO = 1.2  # Paper on both sides of a wire that crosses others.
 _PNG_MOST_PIXELS = 40e6
-_PNG_LONGEST = 30_000.0  # Of a side, in pixels; matplotlib ends at 65,536.
+_PNG_LONGEST = 30_000.0  # Side in pixels; matplotlib ends at 65,536.
 _FAMILIES = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
 
 
@@ -39,7 +61,9 @@ class Line:
     """Curves from (x0, y0) to (x1, y1), level at both ends, as one line.
 
     Attributes:
-        pieces: `(x0, y0, x1, y1)` of each.
+        pieces: `(x0, y0, x1, y1)` of each curve.
+        stroke: Color.
+        width: Width in pixels.
         dash: Offset, length and space of the dashes, or None for a full line.
     """
 
@@ -64,13 +88,13 @@ class Text:
     x: float
     y: float
     text: str
-    fill: str
-    size: float
+    fill: str = INK
+    size: float = FONT
     bold: bool = False
 
     @property
     def width(self) -> float:
-        """At most so wide, in pixels."""
+        """An upper bound of the width in pixels."""
         return len(self.text) * self.size * CHAR_WIDTH
 
 
@@ -85,6 +109,127 @@ class Scene:
     width: float
     height: float
     shapes: Sequence[Shape]
+
+
+def checked(path: Any) -> Path:
+    """Returns the path of a file that a drawing can be written to.
+
+    Raises:
+        ValueError: If it is no path, or has another suffix or no folder.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(
+            "path must be a string or a path. Received: "
+            f"path={path!r:.200} of type {type(path).__name__}."
+        )
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(
+            f"path must end in one of {list(SUFFIXES)}, the formats of "
+            f"drawings. Received: path={str(path)!r}."
+        )
+    if not path.parent.is_dir():
+        raise ValueError(
+            "path must be in a folder that exists. Received: "
+            f"path={str(path)!r}."
+        )
+    return path
+
+
+def write(
+    path: Path, picture: Callable[[], Scene], mermaid: Callable[[], str]
+) -> None:
+    """Writes a drawing in the format that the suffix names.
+
+    Raises:
+        ImportError: If matplotlib, which a `.png` needs, is not installed.
+    """
+    if path.suffix == ".mmd":
+        data = mermaid().encode()
+    elif path.suffix == ".svg":
+        data = to_svg(picture())
+    else:
+        data = to_png(picture())
+    write_atomically(path, data)
+
+
+def title(name: str) -> Text:
+    """Returns the heading of a drawing."""
+    return Text(MARGIN, MARGIN + TITLE_FONT, name, INK, TITLE_FONT, True)
+
+
+def paper(width: float, height: float) -> Rectangle:
+    """Returns the background of a drawing."""
+    return Rectangle(0, 0, width, height, PAPER, PAPER, 0, 0)
+
+
+def least_box(name: str, lines: Sequence[str]) -> layout.Box:
+    """Returns the least size of a box with a name and lines below it."""
+    width = max(Text(0, 0, words).width for words in (name, *lines))
+    return layout.Box(width + 2 * PAD, LINE * (1 + len(lines)) + 2 * PAD)
+
+
+def box(
+    place: layout.Place,
+    name: str,
+    lines: Sequence[str],
+    colors: tuple[str, str],
+    width: float = 1.0,
+    ink: str = INK,
+) -> list[Shape]:
+    """Returns a box: its name, bold, and its lines, at mid-height.
+
+    Args:
+        place: Where the box is.
+        name: The first line.
+        lines: The other lines.
+        colors: Colors of the edge and of the inside.
+        width: Width of the edge in pixels.
+        ink: Color of the lines.
+    """
+    stroke, fill = colors
+    size = (place.x, place.y, place.width, place.height)
+    x = place.x + PAD
+    y = place.y + (place.height - LINE * (1 + len(lines))) / 2 + 0.72 * LINE
+    return [
+        Rectangle(*size, fill, stroke, width),
+        Text(x, y, name, bold=True),
+        *(
+            Text(x, y + row * LINE, line, ink)
+            for row, line in enumerate(lines, 1)
+        ),
+    ]
+
+
+def wire(
+    course: layout.Wire, color: str, width: float, tip: float
+) -> list[Line]:
+    """Returns a wire and its halo.
+
+    Args:
+        course: Where the wire goes.
+        color: Color of the wire.
+        width: Width of the wire in pixels.
+        tip: How long before each tip it ends: room for a narrow mark.
+    """
+    tips = set(course.tips)
+    pieces = tuple(
+        (x0, y0, x1 - tip if (x1, y1) in tips else x1, y1)
+        for x0, y0, x1, y1 in course.pieces
+    )
+    return [
+        Line(pieces, PAPER, width + 2 * _HALO),
+        Line(pieces, color, width),
+    ]
+
+
+def arrow(x: float, y: float, color: str, spread: float = 0.4) -> Polygon:
+    """Returns the head of an arrow to (x, y)."""
+    left, half = x - ARROW, spread * ARROW
+    return Polygon(((left, y - half), (x, y), (left, y + half)), color)
+
+
+# SVG and PNG.
 
 
 def to_svg(scene: Scene) -> bytes:

@@ -1,46 +1,38 @@
 """`ChildTrainer`: scores architectures by training a model of each."""
 
-import dataclasses
-import functools
 from typing import Any
-from typing import Protocol
-
-import numpy as np
 
 from nas_keras.evaluators.evaluator import Evaluator
-from nas_keras.evaluators.evaluator import guarded
 from nas_keras.evaluators.rewards import check_reward
 from nas_keras.evaluators.rewards import reward_of
-from nas_keras.evaluators.trial import Evaluation
+from nas_keras.evaluators.rewards import rewards_for
+from nas_keras.evaluators.trial import Architecture
 from nas_keras.spaces.space import Space
-from nas_keras.supernets.recurrent import layer_maker
-from nas_keras.tasks.images.children import ImageTrainer
-from nas_keras.tasks.images.task import ImageTask
-from nas_keras.tasks.language_model.children import LanguageModelTrainer
-from nas_keras.tasks.language_model.model import LanguageModelTask
+from nas_keras.tasks.task import Program
+from nas_keras.tasks.task import Task
 
 
 class ChildTrainer(Evaluator):
     """Trains each child from scratch and rewards its validation score.
 
-    Cells: the architecture is data to the training step, which is compiled
-    once a process, at the first child. A child's result is that of a model
-    with `NASRNN(units, space.decode(tokens))`, trained in the same way; in the
-    space of ENAS, whose kernels `NASRNN` packs by architecture, up to the
-    initial weights. All children begin with the same weights and see the same
-    text in the same order, so that they differ by their architecture alone.
+    Where the task has a program for the space, the architecture is data to the
+    training step, which is compiled once a process, at the first child. A
+    child's result is then that of a model around `space.decode(tokens)`,
+    trained in the same way; in the recurrent space of ENAS, whose kernels
+    `NASRNN` packs by architecture, up to the initial weights. All children
+    begin with the same weights and see the same data in the same order, so
+    that they differ by their architecture alone.
 
-    Image networks: each child is a model and a program of its own, trained as
-    `nas_keras.tasks.train_images` trains it.
+    Otherwise each child is a model and a program of its own: `task.train`.
 
     Args:
-        space: For text made by `tree_space` or `enas_recurrent_space`; for
-            images any space that decodes to networks.
-        task: `LanguageModelTask` or `ImageTask`: the data and the training.
-        reward: Of text `"c/ppl^2"`, the paper's and the default; `"c/ppl"`,
-            ENAS'; or `"-loss"`, the negative validation loss in nats. Of
-            images `"accuracy^3"`, the paper's and the default, or
-            `"accuracy"`; of the best of the last five epochs.
+        space: The `Space` of the tokens.
+        task: The `Task`: data, model and training.
+        reward: One of `rewards_for(task.metric)`. For perplexity `"c/ppl^2"`,
+            the paper's and the default; `"c/ppl"`, ENAS'; or `"-loss"`, the
+            negative validation loss in nats. For accuracy `"accuracy^3"`, the
+            paper's and the default, or `"accuracy"`. For any other metric
+            `"metric"`, its value, negative where less is better.
         c: The constant of the first two.
 
     Raises:
@@ -50,7 +42,7 @@ class ChildTrainer(Evaluator):
 
     >>> from nas_keras.data import build_corpus
     >>> from nas_keras.spaces import tree_space
-    >>> from nas_keras.tasks import LanguageModelConfig
+    >>> from nas_keras.tasks import LanguageModelConfig, LanguageModelTask
     >>> corpus = build_corpus("she sells sea shells " * 60, name="shells")
     >>> config = LanguageModelConfig(units=8, batch_size=2, num_steps=4)
     >>> task = LanguageModelTask(config, corpus)
@@ -65,96 +57,43 @@ class ChildTrainer(Evaluator):
     def __init__(
         self,
         space: Space,
-        task: LanguageModelTask | ImageTask,
+        task: Task,
         reward: str | None = None,
         c: float = 80.0,
     ):
-        is_of_images = isinstance(task, ImageTask)
-        reward = reward or ("accuracy^3" if is_of_images else "c/ppl^2")
-        check_reward(reward, c, is_of_images)
-        self.space = space
+        super().__init__(space)
         self.task = task
-        self.reward = reward
+        self.reward = reward or rewards_for(task.metric)[0]
         self.c = c
-        self._children: _Children
-        if isinstance(task, ImageTask):
-            self._children = _ImageChildren(space, task)
-        else:
-            self._children = _Cells(space, task)
+        check_reward(self.reward, c, task.metric)
+        program = task.program(space)
+        self._program = program if isinstance(program, Program) else None
+        self._num_models = 0
 
     @property
     def num_traces(self) -> int:
-        """How often the training step has been traced; of cells, once."""
-        return self._children.num_traces
+        """How often a training step was traced; by a program, once."""
+        if self._program is not None:
+            return self._program.num_traces
+        return self._num_models
 
-    def evaluate(self, tokens: np.ndarray, seed: int) -> list[Evaluation]:
-        rows = [self.space.validate(row) for row in np.asarray(tokens)]
-        return [
-            guarded(functools.partial(self._score, row, seed)) for row in rows
-        ]
-
-    def _score(
-        self, tokens: tuple[int, ...], seed: int
+    def score(
+        self, architecture: Architecture, seed: int
     ) -> tuple[float, dict[str, float]]:
-        metrics = self._children.train(tokens, seed)
-        return reward_of(self.reward, self.c, metrics), metrics
+        if self._program is not None:
+            metrics = self._program.train(architecture.tokens, seed)
+        else:
+            self._num_models += 1
+            metrics = self.task.train(architecture.spec, seed)
+            # A trial says itself how long it took; its metrics are replayed.
+            metrics.pop("elapsed_s", None)
+        reward = reward_of(self.reward, self.c, self.task.metric, metrics)
+        return reward, metrics
 
     def config(self) -> dict[str, Any]:
         return {
             **super().config(),
             "reward": self.reward,
             "c": self.c,
-            **task_config(self.task),
+            **self.task.settings(),
         }
-
-
-class _Children(Protocol):
-    """Models of a space's architectures, one after the other."""
-
-    @property
-    def num_traces(self) -> int:
-        """How often a training step has been traced."""
-
-    def train(self, tokens: tuple[int, ...], seed: int) -> dict[str, float]:
-        """Returns the figures of an architecture, trained from a seed."""
-
-
-class _Cells:
-    """Language models of cells, by one program."""
-
-    def __init__(self, space: Space, task: LanguageModelTask):
-        make_layer = layer_maker(space, task.config, shared=False)
-        self._model = task.model_of(make_layer)
-        self._trainer = LanguageModelTrainer(task, self._model)
-
-    @property
-    def num_traces(self) -> int:
-        return self._trainer.num_traces
-
-    def train(self, tokens: tuple[int, ...], seed: int) -> dict[str, float]:
-        for layer in self._model.recurrent:
-            layer.tokens.assign(np.array(tokens, np.int32))
-        return self._trainer.train(seed)
-
-
-class _ImageChildren:
-    """Image networks, each a program of its own."""
-
-    def __init__(self, space: Space, task: ImageTask):
-        self._space = space
-        self._trainer = ImageTrainer(task)
-        self.num_traces = 0
-
-    def train(self, tokens: tuple[int, ...], seed: int) -> dict[str, float]:
-        self.num_traces += 1
-        return self._trainer.train(self._space.decode(tokens), seed)
-
-
-def task_config(task: LanguageModelTask | ImageTask) -> dict[str, Any]:
-    """Returns what scores on a task depend on, JSON-able."""
-    if isinstance(task, ImageTask):
-        return task.settings()
-    return {
-        "task": dataclasses.asdict(task.config),
-        "corpus": {"name": task.corpus.name, "sha256": task.corpus.sha256},
-    }

@@ -1,46 +1,79 @@
-"""What was measured to reward. Pure functions; no TensorFlow, no Keras."""
+"""Rewards: what a controller maximizes, as a function of a task's metrics.
 
+Pure functions; no TensorFlow, no Keras.
+"""
+
+import dataclasses
 import math
 from collections.abc import Callable
 from collections.abc import Mapping
 
-# Validation loss in nats and the constant c -> what a controller maximises.
-REWARDS: dict[str, Callable[[float, float], float]] = {
-    "c/ppl^2": lambda loss_nats, c: c * math.exp(-2 * loss_nats),
-    "c/ppl": lambda loss_nats, c: c * math.exp(-loss_nats),
-    "-loss": lambda loss_nats, c: -loss_nats,
-}
-OF_CONSTANT = ("c/ppl^2", "c/ppl")  # Of them, those that c is in.
-# Validation accuracy, in [0, 1], of an image network -> likewise.
-IMAGE_REWARDS: dict[str, Callable[[float], float]] = {
-    "accuracy": lambda accuracy: accuracy,
-    "accuracy^3": lambda accuracy: accuracy**3,
-}
+from nas_keras.settings import refuse
+from nas_keras.tasks.task import Metric
 
 
-def reward_of(name: str, c: float, metrics: Mapping[str, float]) -> float:
-    """Returns a reward of a model's figures.
+@dataclasses.dataclass(frozen=True)
+class Reward:
+    """A reward of one metric.
 
-    Args:
-        name: One of `REWARDS` or of `IMAGE_REWARDS`.
-        c: The constant of the former.
-        metrics: With `validation_loss_nats` or `validation_accuracy`.
+    Attributes:
+        metric: Name of the task's metric that it is for.
+        figure: Name of the figure that it reads, among a training's metrics.
+        of: Takes the figure and the constant c.
     """
-    if name in IMAGE_REWARDS:
-        return IMAGE_REWARDS[name](metrics["validation_accuracy"])
-    return REWARDS[name](metrics["validation_loss_nats"], c)
+
+    metric: str
+    figure: str
+    of: Callable[[float, float], float]
 
 
-def check_reward(name: str, c: float, is_of_images: bool) -> None:
-    """Refuses an unknown reward, or a constant that is not positive.
+_LOSS, _ACCURACY = "validation_loss_nats", "validation_accuracy"
+REWARDS = {
+    "c/ppl^2": Reward(
+        "perplexity", _LOSS, lambda nats, c: c * math.exp(-2 * nats)
+    ),
+    "c/ppl": Reward("perplexity", _LOSS, lambda nats, c: c * math.exp(-nats)),
+    "-loss": Reward("perplexity", _LOSS, lambda nats, c: -nats),
+    "accuracy^3": Reward(
+        "accuracy", _ACCURACY, lambda accuracy, c: accuracy**3
+    ),
+    "accuracy": Reward("accuracy", _ACCURACY, lambda accuracy, c: accuracy),
+}
+METRIC = "metric"  # The reward of a task whose metric has none of its own.
+
+
+def rewards_for(metric: Metric) -> tuple[str, ...]:
+    """Returns the names of the rewards of a metric, the default first."""
+    own = (name for name, its in REWARDS.items() if its.metric == metric.name)
+    return (*own, METRIC)
+
+
+def check_reward(name: str, c: float, metric: Metric) -> None:
+    """Refuses a reward that the metric lacks, or a bad constant.
 
     Raises:
-        ValueError: If the reward is not of the kind, or `c` not positive.
+        ValueError: If `name` is not one of the metric's, or `c` not positive.
     """
-    allowed = IMAGE_REWARDS if is_of_images else REWARDS
+    allowed = rewards_for(metric)
     if name not in allowed:
-        raise ValueError(
-            f"reward must be one of {list(allowed)}. Received: reward={name!r}."
-        )
-    if not c > 0:
-        raise ValueError(f"c must be positive. Received: c={c!r}.")
+        refuse("reward", f"one of {list(allowed)}", name)
+    if not 0 < c < math.inf:
+        refuse("c", "positive and finite", c)
+
+
+def reward_of(
+    name: str, c: float, metric: Metric, metrics: Mapping[str, float]
+) -> float:
+    """Returns the reward of a training.
+
+    Args:
+        name: One of `rewards_for(metric)`.
+        c: The constant of `"c/ppl^2"` and `"c/ppl"`.
+        metric: The task's metric.
+        metrics: The training's figures.
+    """
+    if name == METRIC:
+        value = metrics[metric.validation]
+        return value if metric.is_more_better else -value
+    reward = REWARDS[name]
+    return reward.of(metrics[reward.figure], c)

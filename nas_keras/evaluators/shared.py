@@ -7,37 +7,36 @@ they are. One compiled step serves all architectures: they are data to it.
 Axes: B batch, A decisions, U updates.
 """
 
-import functools
 import math
 from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from typing import Protocol
 
 import numpy as np
+import tensorflow as tf
 from absl import logging
 
+from nas_keras.checks import checked_int
 from nas_keras.controllers.controller import Controller
+from nas_keras.controllers.controller import generator_of
 from nas_keras.distribute.cluster import Cluster
 from nas_keras.evaluators.evaluator import Evaluator
-from nas_keras.evaluators.evaluator import guarded
-from nas_keras.evaluators.from_scratch import task_config
+from nas_keras.evaluators.rewards import METRIC
 from nas_keras.evaluators.rewards import check_reward
 from nas_keras.evaluators.rewards import reward_of
-from nas_keras.evaluators.shared_images import halves_of_images
-from nas_keras.evaluators.shared_text import halves_of_text
-from nas_keras.evaluators.shared_training import TrainedWeights
+from nas_keras.evaluators.trial import Architecture
 from nas_keras.evaluators.trial import Evaluation
 from nas_keras.evaluators.trial import SearchError
-from nas_keras.search.noise import noise
 from nas_keras.spaces.space import Space
 from nas_keras.storage import checkpoints
-from nas_keras.tasks.images.task import ImageTask
-from nas_keras.tasks.language_model.model import LanguageModelTask
+from nas_keras.tasks.task import SharedProgram
+from nas_keras.tasks.task import Task
 
-# Apart from the seeds of a search's own noise.
-_NOISE_SEED = 2**62
+# Apart from the seeds of a search's own proposals.
+_PROPOSAL_SEED = 2**62
 _UPDATES_PER_REPORT = 50
+_DEFAULTS = {"perplexity": "c/ppl", "accuracy": "accuracy"}  # ENAS'.
 _MAX_SKIPPED = 0.5  # Of the updates of a phase.
 
 
@@ -64,8 +63,9 @@ class SharedWeights(Evaluator):
     by its masks; of images, by the statistics of a batch, each worker's own.
 
     Args:
-        space: Made by `tree_space` or `enas_recurrent_space`; for images, by
-            `enas_macro_space` or `enas_micro_space`.
+        space: One whose architectures can share weights: made by `tree_space`
+            or `enas_recurrent_space`; for images, by `enas_macro_space` or
+            `enas_micro_space`.
         task: The data, the model, and the training of the shared weights: all
             phases together have its `num_updates`, or its `num_epochs`. A
             `LanguageModelTask` or an `ImageTask`.
@@ -97,7 +97,7 @@ class SharedWeights(Evaluator):
     def __init__(
         self,
         space: Space,
-        task: LanguageModelTask | ImageTask,
+        task: Task,
         reward: str | None = None,
         c: float = 80.0,
         num_phases: int = 10,
@@ -106,17 +106,16 @@ class SharedWeights(Evaluator):
         seed: int = 0,
         on_updated: Callable[[int, int], None] = lambda done, total: None,
     ):
-        is_of_images = isinstance(task, ImageTask)
-        reward = reward or ("accuracy" if is_of_images else "c/ppl")
-        check_reward(reward, c, is_of_images)
+        super().__init__(space)
+        reward = reward or _DEFAULTS.get(task.metric.name, METRIC)
+        check_reward(reward, c, task.metric)
         for name, value, low in (
             ("num_phases", num_phases, 1),
             ("steps_per_phase", steps_per_phase, 1),
             ("windows_per_reward", windows_per_reward, 0),
             ("seed", seed, 0),
         ):
-            _check_int(name, value, low)
-        self.space = space
+            checked_int(value, name, low)
         self.task = task
         self.reward = reward
         self.c = c
@@ -125,15 +124,15 @@ class SharedWeights(Evaluator):
         self.windows_per_reward = windows_per_reward
         self.seed = seed
         self.on_updated = on_updated
-        self._weights: TrainedWeights
-        self._validation: _Validation
-        if isinstance(task, ImageTask):
-            self._weights, self._validation = halves_of_images(
-                space, task, seed
+        program = task.program(space, shared=True)
+        if not isinstance(program, SharedProgram):
+            raise ValueError(
+                "space must be one whose architectures share weights in "
+                f"{type(task).__name__}. Received: space={space.name!r}."
             )
-        else:
-            self._weights, self._validation = halves_of_text(space, task)
-        self.model = self._weights.model
+        self._program = program
+        self._weights = _Weights(program)
+        self.model = program.model
         self._folder: Path | None = None
         self._step = 0
         self._begin()
@@ -141,7 +140,7 @@ class SharedWeights(Evaluator):
     @property
     def num_updates(self) -> int:
         """Updates of the weights in all phases together."""
-        return self._weights.num_updates
+        return self._program.num_updates
 
     @property
     def num_traces(self) -> int:
@@ -174,11 +173,9 @@ class SharedWeights(Evaluator):
             self.num_updates * k // self.num_phases for k in (phase, phase + 1)
         )
         if first < last:
-            shape = (last - first, len(self.space.choices))
-            samples = controller.sample(
-                noise(_NOISE_SEED + self.seed, phase, shape)
-            )
-            self.train(samples.tokens, first)
+            rng = generator_of(_PROPOSAL_SEED + self.seed, phase)
+            proposals = controller.propose(last - first, rng)
+            self.train(proposals.tokens, first)
         if self._folder is not None and self._weights.cluster.is_chief:
             arrays = self._weights.state()
             checkpoints.save(self._folder, phase + 1, arrays)
@@ -227,13 +224,12 @@ class SharedWeights(Evaluator):
         )
         return mean
 
-    def evaluate(self, tokens: np.ndarray, seed: int) -> list[Evaluation]:
-        """Returns the evaluations of `tokens` int [B, A], in order.
-
-        They depend on the weights as they are, not on `seed`.
-        """
-        num = self.windows_per_reward or self._validation.num_windows
-        return self._scores(tokens, self._step * num, num)
+    def score(
+        self, architecture: Architecture, seed: int
+    ) -> tuple[float, dict[str, float]]:
+        """Scores by the weights as they are, whatever `seed` is."""
+        num = self.windows_per_reward
+        return self._scored(architecture, self._step * num, num)
 
     def scorer(self) -> Evaluator:
         """Returns an evaluator by all validation data.
@@ -244,8 +240,8 @@ class SharedWeights(Evaluator):
         return _Scorer(self)
 
     def score_all(self, tokens: np.ndarray) -> list[Evaluation]:
-        """Returns evaluations by all validation data."""
-        return self._scores(tokens, 0, self._validation.num_windows)
+        """Returns evaluations of `tokens` int [B, A] by all validation data."""
+        return self.scorer().evaluate(tokens, seed=0)
 
     def config(self) -> dict[str, Any]:
         return {
@@ -256,53 +252,167 @@ class SharedWeights(Evaluator):
             "steps_per_phase": self.steps_per_phase,
             "windows_per_reward": self.windows_per_reward,
             "seed": self.seed,
-            **task_config(self.task),
+            **self.task.settings(),
         }
 
     def _begin(self) -> None:
         self._weights.begin(self.seed)
         self._step = 0
 
-    def _scores(
-        self, tokens: np.ndarray, first: int, num: int
-    ) -> list[Evaluation]:
-        rows = [self.space.validate(row) for row in np.asarray(tokens)]
-
-        def score(row: tuple[int, ...]) -> tuple[float, dict[str, float]]:
-            metrics = self._validation.metrics(row, first, num)
-            return reward_of(self.reward, self.c, metrics), metrics
-
-        return [guarded(functools.partial(score, row)) for row in rows]
-
-
-class _Validation(Protocol):
-    """The validation data, and how an architecture does on some of them."""
-
-    num_windows: int
-
-    def metrics(
-        self, tokens: tuple[int, ...], first: int, num: int
-    ) -> dict[str, float]:
-        """Returns the figures over `num` windows from `first` on."""
+    def _scored(
+        self, architecture: Architecture, first: int, num: int
+    ) -> tuple[float, dict[str, float]]:
+        metrics = self._program.metrics(
+            architecture.tokens, first, num or self._program.num_batches
+        )
+        reward = reward_of(self.reward, self.c, self.task.metric, metrics)
+        return reward, metrics
 
 
 class _Scorer(Evaluator):
     """Scores by a `SharedWeights`' weights as they are."""
 
     def __init__(self, shared: SharedWeights):
+        super().__init__(shared.space)
         self.shared = shared
 
-    def evaluate(self, tokens: np.ndarray, seed: int) -> list[Evaluation]:
-        return self.shared.score_all(tokens)
+    def score(
+        self, architecture: Architecture, seed: int
+    ) -> tuple[float, dict[str, float]]:
+        return self.shared._scored(architecture, 0, 0)
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "shared": self.shared.config()}
 
 
-def _check_int(name: str, value: int, low: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{name} must be an int. Received: {name}={value!r}.")
-    if value < low:
-        raise ValueError(
-            f"{name} must be at least {low}. Received: {name}={value!r}."
-        )
+class _Weights:
+    """The weights of a `SharedProgram`, their optimizer, a worker's part.
+
+    Args:
+        program: What the weights are of.
+
+    Attributes:
+        program: As given.
+        cluster: The workers.
+    """
+
+    def __init__(self, program: SharedProgram):
+        self.program = program
+        self.cluster = Cluster()
+        self._variables = program.model.trainable_variables
+        self._optimizer = program.optimizer
+        self._optimizer.build(self._variables)
+        self._slots = [np.array(v) for v in self._optimizer.variables]
+        # An update whose loss is above twice that of a uniform guess is
+        # skipped.
+        self._max_loss_nats = 2 * math.log(program.num_classes)
+        self._update: Any = None  # Compiled once it is distributed.
+        self.distribute(self.cluster)
+
+    @property
+    def num_traces(self) -> int:
+        """How often the training step has been traced."""
+        return self._update.experimental_get_tracing_count()
+
+    def distribute(self, cluster: Cluster) -> None:
+        """Takes this worker's rows of every minibatch."""
+        if self.program.batch_size % cluster.size:
+            raise ValueError(
+                "The batch_size of a task must be a multiple of the number of "
+                f"workers, {cluster.size}. Received: "
+                f"batch_size={self.program.batch_size}."
+            )
+        was_alone = self._update is not None and self.cluster.size == 1
+        self.cluster = cluster
+        if was_alone and cluster.size == 1:
+            return  # What is compiled is the same.
+        self.program.take(list(cluster.share(range(self.program.batch_size))))
+        self._update = tf.function(self._apply, autograph=False)
+
+    def begin(self, seed: int) -> None:
+        """Sets weights, optimizer and random generators to their beginning."""
+        first = self.program.begin(seed, self.cluster.index)
+        self._assign([*first, *self._slots])
+
+    def update(self, tokens: np.ndarray, number: int) -> float:
+        """Returns the loss in nats, NaN if the update was skipped."""
+        with self.cluster.watched():
+            inputs = self.program.inputs(number)
+            return float(self._update(tf.constant(tokens), *inputs))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns everything that `update` changes, as named arrays."""
+        return {
+            f"{index:03d}": np.array(variable)
+            for index, variable in enumerate(self._all_variables())
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes back what the chief's `state` returned."""
+        self._assign([state[name] for name in sorted(state)])
+        for generator in self._generators():
+            seed, count = np.array(generator).tolist()
+            # Masks of dropout differ from worker to worker.
+            seed = (seed + self.cluster.index) % 2**31
+            generator.assign(np.array([seed, count]))
+
+    def _generators(self) -> list[Any]:
+        return [
+            variable
+            for variable in self.program.model.non_trainable_variables
+            if variable.name == "seed_generator_state"
+        ]
+
+    def _all_variables(self) -> list[Any]:
+        return [
+            *self._variables,
+            *self._optimizer.variables,
+            *self._generators(),
+        ]
+
+    def _assign(self, arrays: list[np.ndarray]) -> None:
+        for variable, array in zip(self._all_variables(), arrays, strict=False):
+            variable.assign(array)
+
+    def _apply(self, tokens: tf.Tensor, *inputs: tf.Tensor) -> tf.Tensor:
+        loss, gradients = self.program.loss_and_gradients(tokens, *inputs)
+        if self.cluster.size > 1:
+            loss, gradients = self._averaged(loss, gradients)
+        gradients, norm = self.program.regularized(gradients)
+        is_of_use = tf.math.is_finite(norm) & (loss <= self._max_loss_nats)
+
+        def apply() -> tf.Tensor:
+            self._optimizer.apply(gradients, self._variables)
+            return loss
+
+        return tf.cond(is_of_use, apply, lambda: tf.constant(math.nan))
+
+    def _averaged(
+        self, loss: tf.Tensor, gradients: list[Any]
+    ) -> tuple[tf.Tensor, list[Any]]:
+        """Returns the means over the workers, by one exchange."""
+        parts = [loss, *(_values(gradient) for gradient in gradients)]
+        shapes = [part.shape for part in parts]
+        joined = tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
+        sizes = [shape.num_elements() for shape in shapes]
+        means = [
+            tf.reshape(part, shape)
+            for part, shape in zip(
+                tf.split(self.cluster.mean(joined), sizes), shapes, strict=True
+            )
+        ]
+        return means[0], [
+            _with_values(gradient, values)
+            for gradient, values in zip(gradients, means[1:], strict=True)
+        ]
+
+
+def _values(gradient: Any) -> tf.Tensor:
+    is_sparse = isinstance(gradient, tf.IndexedSlices)
+    return gradient.values if is_sparse else gradient
+
+
+def _with_values(gradient: Any, values: tf.Tensor) -> Any:
+    if not isinstance(gradient, tf.IndexedSlices):
+        return values
+    return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)

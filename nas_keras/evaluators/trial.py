@@ -1,4 +1,4 @@
-"""`Evaluation` and `Trial`: values, and their form in a journal.
+"""`Architecture`, `Evaluation`, `Trial`: values, and their form in a journal.
 
 No TensorFlow, no Keras.
 """
@@ -9,9 +9,54 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+from nas_keras.spaces.space import Space
+
 
 class SearchError(RuntimeError):
     """A search cannot go on: too many failures, or a diverged controller."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """An architecture in both of its forms, decoded once.
+
+    Attributes:
+        tokens: A ints.
+        spec: What they decode to, a `CellSpec` in a space of cells; None if
+            the space's `decode` failed.
+        fingerprint: The canonical fingerprint of `spec`, if it has one.
+        infeasible: Why `decode` failed, or None.
+    """
+
+    tokens: tuple[int, ...]
+    spec: Any
+    fingerprint: str | None = None
+    infeasible: str | None = None
+
+    @classmethod
+    def of_tokens(cls, space: Space, tokens: Sequence[int]) -> "Architecture":
+        """Returns the architecture that tokens stand for in a space."""
+        row = tuple(map(int, tokens))
+        try:
+            spec = space.decode(row)
+            return cls(row, spec, getattr(spec, "fingerprint", None))
+        except Exception as error:  # A function of the user's.
+            return cls(row, None, infeasible=reason_of(error))
+
+    @property
+    def key(self) -> str:
+        """What two trials of one architecture have in common.
+
+        That is the fingerprint, which different tokens may share; of a space
+        whose architectures have none, the tokens.
+        """
+        return self.fingerprint or " ".join(map(str, self.tokens))
+
+
+def reason_of(error: Exception) -> str:
+    """Returns why an architecture is infeasible, in a line."""
+    message = str(error).strip().split("\n")[0][:300]
+    return f"{type(error).__name__}: {message}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +64,7 @@ class Evaluation:
     """The score of one architecture.
 
     Attributes:
-        reward: What the controller maximises; None exactly if infeasible.
+        reward: What the controller maximizes; None exactly if infeasible.
         metrics: Further figures, finite, by name.
         elapsed_s: Seconds that the evaluation took.
         infeasible: Why there is no reward, or None.
@@ -94,15 +139,6 @@ class Trial:
         }
 
 
-def architecture_key(tokens: Sequence[int], fingerprint: str | None) -> str:
-    """Returns what two trials of one architecture have in common.
-
-    That is the canonical fingerprint, which different tokens may share; of a
-    space whose architectures have none, the tokens.
-    """
-    return fingerprint or " ".join(map(str, tokens))
-
-
 def evaluation_of_record(record: Mapping[str, Any]) -> Evaluation:
     """Returns the evaluation in a journal's line."""
     return Evaluation(
@@ -120,6 +156,7 @@ RECORD_TYPES: dict[str, tuple[type, ...]] = {
     "metrics": (dict,),
     "elapsed_s": (float, int),
     "infeasible": (str, type(None)),
+    "same_as": (int, type(None)),
 }
 
 

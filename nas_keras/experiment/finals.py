@@ -1,12 +1,11 @@
-"""Trains architectures from scratch, side by side, in the same recipe.
+"""Trains architectures to the end, side by side, by the same recipe.
 
-A search ranks its children by short trainings; what they are worth is what
-this measures, with several seeds. What a training is, of a cell or of an image
-network, is a `Trainings`.
+A search ranks its children by short trainings; the finals measure, with
+several seeds, what they are worth.
 """
 
-import abc
 import dataclasses
+import fnmatch
 import hashlib
 import json
 import shutil
@@ -17,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nas_keras.cells.language.spec import CellSpec
+from absl import logging
+
 from nas_keras.distribute.cluster import Cluster
 from nas_keras.distribute.share import Record
 from nas_keras.distribute.share import share_out
@@ -25,107 +25,77 @@ from nas_keras.evaluators.evaluator import guarded
 from nas_keras.evaluators.trial import Trial
 from nas_keras.storage.journal import Journal
 from nas_keras.storage.pending import Pending
-from nas_keras.tasks.images.config import NetSpec
+from nas_keras.tasks.task import Task
 
-# What makes a training another one, beside its size, and the types in the
-# journal.
+# What makes a training another one, and the types in the journal.
 _KEY = {
     "cell": (str,),
     "origin": (str,),
     "trial": (int, type(None)),
     "fingerprint": (str,),
+    "size": (dict,),
+    "seed": (int,),
 }
-_SEED = {"seed": (int,)}
 _RESULTS = {
     "metrics": (dict,),
     "elapsed_s": (float, int),
     "infeasible": (str, type(None)),
 }
-_BEGUN = "retraining"  # Folder of trainings that are on.
+_BEGUN = "retraining"  # Folder of the trainings that are on.
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """An architecture to retrain.
+    """An architecture to train to the end.
 
     Attributes:
-        spec: The cell or the network.
+        spec: The architecture.
         origin: `"controller"`, `"random"`, `"drawn"` at random and not
             selected, `"published"`, or `"matched"`, of equal cost.
         trial: Its id in its search, or None.
         reward: Its reward there, or None.
     """
 
-    spec: CellSpec | NetSpec
+    spec: Any
     origin: str
     trial: int | None = None
     reward: float | None = None
 
-
-class Trainings(abc.ABC):
-    """How the architectures of a kind are trained.
-
-    Attributes:
-        size_types: Names of the figures that `size_of` returns, and their
-            types.
-    """
-
-    size_types: Mapping[str, tuple[type, ...]] = {}
-
-    def size_of(self, spec: Any) -> dict[str, int]:
-        """Returns the size of an architecture's model, if that is chosen."""
-        return {}
-
-    @abc.abstractmethod
-    def train(
-        self, spec: Any, seed: int, folder: Path
-    ) -> tuple[float, dict[str, float]]:
-        """Trains from scratch.
-
-        Args:
-            spec: The architecture.
-            seed: Of all chance.
-            folder: Of this training alone, for what a long one goes on from
-                when it was stopped. It need not exist; it is removed once the
-                figures are kept.
-
-        Returns:
-            A score, more is better, and metrics.
-        """
+    @property
+    def key(self) -> tuple[str, int | None]:
+        """What tells finalists of searches apart."""
+        return self.origin, self.trial
 
 
 def best_distinct(
     trials: Sequence[Trial],
     num: int,
     origin: str,
-    spec_of: Callable[[Trial], Any] = lambda trial: trial.spec,
+    decode: Callable[[Sequence[int]], Any],
 ) -> list[Candidate]:
     """Returns the `num` best trials of a search, no architecture twice.
 
     Args:
-        trials: Of the search.
-        num: How many, at most.
-        origin: Of a `Candidate`.
-        spec_of: Returns what is to be trained of a trial.
+        trials: The trials of the search.
+        num: The most candidates to return.
+        origin: Their `Candidate.origin`.
+        decode: Returns the architecture to train of a trial's tokens.
     """
-    feasible = [
-        (reward, trial)
-        for trial in trials
-        if (reward := trial.evaluation.reward) is not None
+    feasible = [t for t in trials if t.evaluation.reward is not None]
+    feasible.sort(key=lambda trial: -trial.evaluation.reward)  # type: ignore
+    distinct: dict[str, Trial] = {}
+    for trial in feasible:
+        distinct.setdefault(trial.spec.fingerprint, trial)
+    return [
+        Candidate(decode(t.tokens), origin, t.id, t.evaluation.reward)
+        for t in list(distinct.values())[:num]
     ]
-    feasible.sort(key=lambda pair: -pair[0])
-    found: dict[str, Candidate] = {}
-    for reward, trial in feasible:
-        if len(found) < num and trial.spec.fingerprint not in found:
-            found[trial.spec.fingerprint] = Candidate(
-                spec_of(trial), origin, trial.id, reward
-            )
-    return list(found.values())
 
 
 def retrain(
     candidates: Sequence[Candidate],
-    trainings: Trainings,
+    task: Task,
+    parameters: int,
     num_seeds: int,
     folder: Path,
     cluster: Cluster,
@@ -134,29 +104,33 @@ def retrain(
     """Trains every candidate with every seed; yields a record of each.
 
     What `retrained.jsonl` holds already is yielded from there. Workers share
-    the trainings out. A training that is on has a folder in `retraining/`.
+    the trainings out. A training that is on has a folder in `retraining/`,
+    from which it resumes.
 
     Args:
-        candidates: Architectures.
-        trainings: How they are trained.
+        candidates: The architectures.
+        task: The task, at any size.
+        parameters: Most weights of each model, as for `Task.resized`.
         num_seeds: Seeds 0 to `num_seeds - 1`.
         folder: The workdir, held by this cluster.
         cluster: The workers.
-        on_trained: Is told the place and the record of each training that
+        on_trained: Called with the place and the record of each training that
             this worker has done.
     """
-    kept = _Records(folder, trainings, cluster)
-    begun = [
-        (candidate.spec, _begun(candidate, trainings, seed))
-        for candidate in candidates
-        for seed in range(num_seeds)
-    ]
-    names = [kept.name_of(record) for _, record in begun]
+    kept = _Records(folder, cluster)
+    begun = []
+    for candidate in candidates:
+        its_task = task.resized(candidate.spec, parameters)
+        begun += [
+            (candidate.spec, its_task, _begun(candidate, its_task, seed))
+            for seed in range(num_seeds)
+        ]
+    names = [name_of(record) for _, _, record in begun]
 
     def train(index: int) -> Record:
-        spec, record = begun[index]
+        spec, its_task, record = begun[index]
         record |= _trained(
-            trainings, spec, record["seed"], kept.folder_of(names[index])
+            its_task, spec, record["seed"], kept.folder_of(names[index])
         )
         on_trained(index, record)
         return record
@@ -174,6 +148,12 @@ def retrain(
         yield record
 
 
+def name_of(record: Mapping[str, Any]) -> str:
+    """Returns the name of a training's record, by what makes it one."""
+    key = [record[name] for name in _KEY]
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+
+
 class _Records:
     """Records of trainings on disk, each by a name of its own.
 
@@ -181,7 +161,6 @@ class _Records:
 
     Args:
         folder: The workdir.
-        trainings: How the architectures are trained.
         cluster: The workers.
 
     Attributes:
@@ -189,29 +168,21 @@ class _Records:
         done: Name -> record of all that there were at the beginning.
     """
 
-    def __init__(self, folder: Path, trainings: Trainings, cluster: Cluster):
+    def __init__(self, folder: Path, cluster: Cluster):
         self.pending = Pending(folder / "pending_retraining")
-        self._key_types = _KEY | dict(trainings.size_types) | _SEED
         self._folder = folder / _BEGUN
         self._journal: Journal | None = None
         self._journaled: set[str] = set()
         known = b""
         if cluster.is_chief:
-            self._journal = Journal(
-                folder / "retrained.jsonl", self._key_types | _RESULTS
-            )
-            self._journaled = set(map(self.name_of, self._journal.records))
+            self._journal = Journal(folder / "retrained.jsonl", _KEY | _RESULTS)
+            self._journaled = set(map(name_of, self._journal.records))
             records = [*self._journal.records, *self.pending.read().values()]
             known = json.dumps(records).encode()
         self.done = {
-            self.name_of(record): record
+            name_of(record): record
             for record in json.loads(cluster.broadcast(known))
         }
-
-    def name_of(self, record: Record) -> str:
-        """Returns what a training's record is named, by what makes it one."""
-        key = [record[name] for name in self._key_types]
-        return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
 
     def folder_of(self, name: str) -> Path:
         """Returns the folder of a training that is on."""
@@ -232,13 +203,13 @@ class _Records:
 def remove_begun(folder: Path) -> None:
     """Removes what trainings of a workdir have left that nobody ended.
 
-    For when all retraining is done: a longer search has other candidates.
+    For when all finals are done: a longer search has other candidates.
     """
     if (folder / _BEGUN).exists():
         shutil.rmtree(folder / _BEGUN)
 
 
-def _begun(candidate: Candidate, trainings: Trainings, seed: int) -> Record:
+def _begun(candidate: Candidate, task: Task, seed: int) -> Record:
     """Returns what is known of a training before it is done."""
     spec = candidate.spec
     return {
@@ -248,16 +219,17 @@ def _begun(candidate: Candidate, trainings: Trainings, seed: int) -> Record:
         "reward": candidate.reward,
         "fingerprint": spec.fingerprint,
         "spec": spec.to_dict(),
-        **trainings.size_of(spec),
+        "noun": task.noun,
+        "metric": dataclasses.asdict(task.metric),
+        "is_baseline": fnmatch.fnmatchcase(spec.name, task.baseline),
+        "size": task.labels(spec),
         "seed": seed,
     }
 
 
-def _trained(
-    trainings: Trainings, spec: Any, seed: int, folder: Path
-) -> Record:
+def _trained(task: Task, spec: Any, seed: int, folder: Path) -> Record:
     evaluation = guarded(
-        lambda: trainings.train(spec, seed, folder),
+        lambda: (0.0, _resumed(task, spec, seed, folder)),
         passing=(OSError,),  # The disk's.
     )
     metrics = dict(evaluation.metrics)
@@ -268,3 +240,20 @@ def _trained(
         "elapsed_s": elapsed_s,
         "infeasible": evaluation.infeasible,
     }
+
+
+def _resumed(
+    task: Task, spec: Any, seed: int, folder: Path
+) -> dict[str, float]:
+    """Trains, or resumes; a folder that is damaged is begun anew."""
+    if folder.exists():
+        try:
+            return task.train(spec, seed, folder)
+        except ValueError as error:
+            logging.warning(
+                "%s cannot be resumed: %s Training from the beginning.",
+                folder,
+                error,
+            )
+            shutil.rmtree(folder)
+    return task.train(spec, seed, folder)

@@ -1,4 +1,4 @@
-"""A whole run: search, random baseline of the same budget, retraining.
+"""A whole run: search, random baseline of the same budget, finals.
 
 Each phase continues where an earlier call was stopped.
 """
@@ -9,59 +9,53 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nas_keras import libraries
-from nas_keras.cells.language.spec import CellSpec
+from nas_keras.controllers.controller import RandomController
+from nas_keras.controllers.controller import generator_of
 from nas_keras.distribute.cluster import Cluster
 from nas_keras.distribute.share import Record
-from nas_keras.experiment.config import SearchConfig
+from nas_keras.experiment.experiment import Experiment
 from nas_keras.experiment.finals import Candidate
-from nas_keras.experiment.finals import Trainings
 from nas_keras.experiment.finals import remove_begun
 from nas_keras.experiment.finals import retrain
-from nas_keras.experiment.image_search import ImageSearch
-from nas_keras.experiment.named_spaces import IMAGES
-from nas_keras.experiment.named_spaces import TEXT
-from nas_keras.experiment.searches import MakeProgress
+from nas_keras.experiment.searches import MakeDisplay
 from nas_keras.experiment.searches import Searches
-from nas_keras.experiment.settings import SearchData
-from nas_keras.experiment.subject import Subject
-from nas_keras.experiment.text_search import TextSearch
-from nas_keras.programs.progress import Progress
+from nas_keras.experiment.searches import silent
 from nas_keras.search.workdir import held
+from nas_keras.search.workdir import save_best
 from nas_keras.storage import finished
 from nas_keras.storage import run_config
-from nas_keras.tasks.images.config import NetSpec
 
-_SUBJECTS: dict[str, type[Subject]] = {TEXT: TextSearch, IMAGES: ImageSearch}
+_DRAWING_SEED = 3_000_017  # Apart from the seeds of the searches.
 
 
 def run(
-    config: SearchConfig,
-    data: SearchData,
+    experiment: Experiment,
     workdir: Path,
-    progress: MakeProgress = Progress,
+    make_display: MakeDisplay = silent,
     cluster: Cluster | None = None,
-) -> CellSpec | NetSpec | None:
+) -> Any:
     """Runs a search to its end, or continues it.
 
     Each worker of a cluster calls this function with the same arguments.
 
     Args:
-        config: `SearchConfig`.
-        data: The text or the images.
+        experiment: The configuration and the data.
         workdir: Folder of all results. The random baseline has a folder
             `random` in it; what is derived with shared weights, `derived` in
             each; a search whose networks grow, `depth_06` and so on in each;
-            retrained architectures are in `retrained.jsonl`; the best found
-            one, by validation after retraining, in `best_cell.json` or
+            the finals are in `retrained.jsonl`; the best architecture, by the
+            mean validation metric of its finals, in `best_cell.json` or
             `best_network.json`.
-        progress: Makes the display of a phase.
+        make_display: Makes the display of a phase.
         cluster: The workers; default: this process alone.
 
     Returns:
-        The best found cell or network, or None if none could be retrained;
-        then the file of the best is the search's own. With `depth_first` there
-        is none then: each depth has its own, in its folder.
+        The best architecture, or None if none of the search could be trained
+        to the end; then the file of the best is the search's own. With growth
+        there is none then: each depth has its own, in its folder.
 
     Raises:
         ValueError: As `search` does, or if Keras's backend is not TensorFlow.
@@ -70,67 +64,89 @@ def run(
     """
     libraries.check_tensorflow("to search")
     cluster = cluster or Cluster()
-    subject = _SUBJECTS[config.kind](config, data)
     with held(workdir, cluster):
-        if config.depth_first and cluster.is_chief:
+        if experiment.config.growth and cluster.is_chief:
             # Each depth has its own; this one is of the whole.
-            whole = {"settings": subject.settings}
+            whole = {"settings": experiment.settings}
             run_config.check(workdir, whole)
             run_config.write(workdir, whole)
-        found = Searches(subject, progress, cluster).found(workdir)
-        retraining = _Retraining(subject, workdir, progress, cluster)
-        others = [*subject.drawn(), *subject.published()]
-        records = retraining.run("retraining", [*found, *others])
-        best = _best_found(subject, records, found, workdir)
+        searches = Searches(experiment, workdir, make_display, cluster)
+        finalists = searches.finalists()
+        finals = _Finals(experiment, workdir, make_display, cluster)
+        published = [Candidate(s, "published") for s in experiment.published()]
+        records = finals.run(
+            "retraining", [*finalists, *drawn(experiment), *published]
+        )
+        best = _best_of(experiment, records, finalists, workdir)
         if best is not None:
-            equals = subject.matched_to(best)
-            retraining.run("retraining of equal cost", equals)
+            matched = experiment.matched(best)
+            finals.run(
+                "retraining of equal cost",
+                [Candidate(spec, "matched") for spec in matched],
+            )
         if cluster.is_chief:
             remove_begun(workdir)
             if best is not None:
-                subject.save(best, workdir)
-            finished.mark(workdir, subject.whole)
+                save_best(best, workdir)
+            finished.mark(workdir, experiment.whole)
         cluster.broadcast(b"")  # Nobody leaves before all is written.
     return best
 
 
-class _Retraining:
-    """The retraining of a run, in one journal."""
+def drawn(experiment: Experiment) -> list[Candidate]:
+    """Returns architectures drawn at random, not selected."""
+    config = experiment.config
+    if not config.finals.random:
+        return []
+    space = config.make_final_space()
+    rng = generator_of(config.seed + _DRAWING_SEED, 0)
+    proposals = RandomController(space).propose(config.finals.random, rng)
+    return [
+        Candidate(space.decode(row), "drawn", number)
+        for number, row in enumerate(proposals.tokens.tolist())
+    ]
+
+
+class _Finals:
+    """The finals of a run, in one journal."""
 
     def __init__(
         self,
-        subject: Subject,
+        experiment: Experiment,
         workdir: Path,
-        progress: MakeProgress,
+        make_display: MakeDisplay,
         cluster: Cluster,
     ):
-        self._subject = subject
-        self._trainings: Trainings = subject.trainings()
+        self._finals = experiment.config.finals
+        self._task = experiment.final_task
         self._workdir = workdir
-        self._progress = progress
+        self._make_display = make_display
         self._cluster = cluster
 
     def run(self, label: str, candidates: Sequence[Candidate]) -> list[Record]:
         """Returns the records of candidates, trained now or earlier."""
         if not candidates:
             return []
-        num_seeds = self._subject.config.retrain_seeds
-        total, size = len(candidates) * num_seeds, self._cluster.size
-        with self._progress(label, total, "trainings", size) as display:
+        total = len(candidates) * self._finals.seeds
+        with self._make_display(
+            label, total, "trainings", self._cluster.size
+        ) as display:
 
-            def show(place: int, record: dict[str, Any]) -> None:
-                text = str(record["infeasible"])
+            def show(place: int, record: Mapping[str, Any]) -> None:
+                text = f"{record['cell']} seed {record['seed']}: "
                 if record["infeasible"] is None:
-                    text = self._subject.describe(record["metrics"])
-                text = f"{record['cell']} seed {record['seed']}: {text}"
+                    text += self._task.metric.describe(record["metrics"])
+                else:
+                    text += record["infeasible"]
                 display.advance(place, record["elapsed_s"], text=text)
 
             records = []
             for place, record in enumerate(
                 retrain(
                     candidates,
-                    self._trainings,
-                    num_seeds,
+                    self._task,
+                    self._finals.parameters,
+                    self._finals.seeds,
                     self._workdir,
                     self._cluster,
                     show,
@@ -141,38 +157,38 @@ class _Retraining:
         return records
 
 
-def _best_found(
-    subject: Subject,
+def _best_of(
+    experiment: Experiment,
     records: Sequence[Mapping[str, Any]],
-    found: list[Candidate],
+    finalists: Sequence[Candidate],
     workdir: Path,
-) -> CellSpec | NetSpec | None:
-    """Returns what was found that is best by the mean over seeds.
+) -> Any:
+    """Returns the finalist whose mean validation metric is best, or None.
 
-    What failed with one of its seeds is not a candidate.
+    A finalist that failed with one of its seeds is left out.
     """
-    figures: dict[tuple[str, int | None], list[Any]] = {}
+    metric = experiment.final_task.metric
+    values: dict[Any, list[Any]] = {}
     for record in records:
-        key = (record["origin"], record["trial"])
-        figure = record["metrics"].get(subject.figure)
-        figures.setdefault(key, []).append(figure)
-    sign = -1 if subject.is_more_better else 1
-    ranked = [
-        (sign * sum(values) / len(values), index)
-        for index, candidate in enumerate(found)
-        for values in [figures[candidate.origin, candidate.trial]]
-        if None not in values
-    ]
-    if not ranked:
-        return None
-    figure, index = min(ranked)
-    candidate = found[index]
-    provenance = {
-        **candidate.spec.provenance,
-        "run": str(workdir),
-        "found_by": candidate.origin,
-        "trial": candidate.trial,
-        "reward": candidate.reward,
-        f"retrained_{subject.figure}": sign * figure,
+        key = record["origin"], record["trial"]
+        values.setdefault(key, []).append(
+            record["metrics"].get(metric.validation)
+        )
+    means = {
+        candidate: float(np.mean(values[candidate.key]))
+        for candidate in finalists
+        if None not in values[candidate.key]
     }
-    return dataclasses.replace(candidate.spec, provenance=provenance)
+    if not means:
+        return None
+    pick = max if metric.is_more_better else min
+    best = pick(means, key=means.__getitem__)  # The first of equals.
+    provenance = {
+        **best.spec.provenance,
+        "run": str(workdir),
+        "found_by": best.origin,
+        "trial": best.trial,
+        "reward": best.reward,
+        f"retrained_{metric.validation}": means[best],
+    }
+    return dataclasses.replace(best.spec, provenance=provenance)

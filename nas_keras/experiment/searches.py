@@ -1,36 +1,68 @@
-"""The searches of a run: of the controller, and at random for as long.
+"""The searches of a run: the controller's, and a random one of equal budget.
 
 A search whose networks grow is several, one for each depth, each begun with
 the controller of the one before.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from typing import Protocol
 
-from nas_keras.controllers.baseline import EMABaseline
+from nas_keras.controllers.config import Random
 from nas_keras.controllers.controller import Controller
 from nas_keras.controllers.controller import FrozenController
-from nas_keras.controllers.controller import RandomController
 from nas_keras.controllers.growth import grown
-from nas_keras.controllers.policy_gradient import PolicyGradientController
 from nas_keras.distribute.cluster import Cluster
 from nas_keras.evaluators.evaluator import Evaluator
 from nas_keras.evaluators.shared import SharedWeights
 from nas_keras.evaluators.trial import Trial
-from nas_keras.experiment.config import SearchConfig
+from nas_keras.experiment.experiment import Experiment
 from nas_keras.experiment.finals import Candidate
 from nas_keras.experiment.finals import best_distinct
-from nas_keras.experiment.subject import Subject
-from nas_keras.programs.progress import Progress
 from nas_keras.search.loop import search
 from nas_keras.spaces.space import Space
 
-# Label, total, what an item is, number of workers -> the display of a phase.
-MakeProgress = Callable[[str, int, str, int], Progress]
-
-# Apart from one another: the seeds of the noise of searches.
+# Apart from one another: the seeds of searches.
 _RANDOM_SEED, _DERIVING_SEED, _DEPTH_SEED = 1_000_003, 2_000_003, 10_000_019
+
+
+class Display(Protocol):
+    """What shows how far a phase is."""
+
+    def advance(
+        self, place: int, elapsed_s: float, reward: float | None = None,
+        *, text: str = "",
+    ) -> None:  # fmt: skip
+        """Shows that an item is done, at most once for each place."""
+
+    def note(self, text: str) -> None:
+        """Shows what is going on between two items."""
+
+
+class Silent:
+    """A display that shows nothing."""
+
+    def advance(self, *arguments: Any, **words: Any) -> None:
+        """Shows nothing."""
+
+    def note(self, text: str) -> None:
+        """Shows nothing."""
+
+
+# Label, total, what an item is, number of workers -> the display of a phase.
+MakeDisplay = Callable[
+    [str, int, str, int], contextlib.AbstractContextManager[Display]
+]
+
+
+def silent(
+    label: str, total: int, noun: str, num_workers: int
+) -> contextlib.AbstractContextManager[Display]:
+    """Returns a display that shows nothing, for a phase."""
+    return contextlib.nullcontext(Silent())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +70,11 @@ class _Stage:
     """A depth of a search, or all of it; or what is derived at its end.
 
     Attributes:
-        name: In labels and of its folder; empty if it is all of a search.
-        space: Of its architectures.
-        evaluator: Of that space.
-        num_trials: Of this stage.
-        seed: Of its noise, added to that of the search.
+        name: Name in labels, and of its folder; empty if it is all of a search.
+        space: The space of its architectures.
+        evaluator: The evaluator of that space.
+        num_trials: Its trials.
+        seed: Added to the seed of the search.
     """
 
     name: str
@@ -56,93 +88,92 @@ class Searches:
     """The searches of a run: they share evaluators, settings and cluster.
 
     Args:
-        subject: What is searched for.
-        progress: Makes the display of a phase.
+        experiment: The configuration and the data.
+        workdir: The workdir, held by this cluster.
+        make_display: Makes the display of a phase.
         cluster: The workers.
     """
 
     def __init__(
-        self, subject: Subject, progress: MakeProgress, cluster: Cluster
+        self,
+        experiment: Experiment,
+        workdir: Path,
+        make_display: MakeDisplay,
+        cluster: Cluster,
     ):
-        self._subject = subject
-        self._config = subject.config
-        self._progress = progress
+        self._experiment = experiment
+        self._config = config = experiment.config
+        self._workdir = workdir
+        self._make_display = make_display
         self._cluster = cluster
-        self._baseline = EMABaseline(
-            self._config.baseline_decay, self._config.normalize_advantage
-        )
+        self._display: Display = Silent()  # Of the phase that is on.
         self._stages = []
-        for number, (layers, num) in enumerate(self._config.stages()):
-            space = self._config.make_space(layers)
-            name = f"depth_{layers:02d}" if self._config.depth_first else ""
-            evaluator = subject.evaluator(space)
+        for number, (settings, num_trials) in enumerate(config.stages()):
+            space = settings.make()
+            name = f"depth_{settings.layers:02d}" if config.growth else ""
+            evaluator = config.evaluator.make(
+                space, experiment.task, config.seed, self._note
+            )
             seed = number * _DEPTH_SEED
-            self._stages.append(_Stage(name, space, evaluator, num, seed))
-        self._deriving: _Stage | None = None
-        if isinstance(evaluator, SharedWeights):
-            self._deriving = _Stage(
-                "derived",
-                space,
-                evaluator.scorer(),
-                self._config.derive_trials,
-                _DERIVING_SEED,
+            self._stages.append(
+                _Stage(name, space, evaluator, num_trials, seed)
             )
 
-    def found(self, workdir: Path) -> list[Candidate]:
+    def _note(self, text: str) -> None:
+        self._display.note(text)
+
+    def finalists(self) -> list[Candidate]:
         """Returns the best of the search and of the random baseline."""
-        config = self._config
-        is_random = config.controller == "random"
-        origin = "random" if is_random else "controller"
-        trials = self._run("search", workdir, config.seed, is_random, True)
-        found = self._best(trials, origin)
+        config, workdir = self._config, self._workdir
+        is_random = isinstance(config.controller, Random)
+        trials = self._run("search", workdir, config.seed, config.controller)
+        finalists = self._best(trials, "random" if is_random else "controller")
         if is_random or not config.random_baseline:
-            return found
-        # Other noise than the controller's, the same seed of the children.
+            return finalists
+        # Other proposals than the controller's, the same seed of the children.
         seed = config.seed + _RANDOM_SEED
         folder = workdir / "random"
-        trials = self._run("random search", folder, seed, True, False)
-        return found + self._best(trials, "random")
+        trials = self._run("random search", folder, seed, Random())
+        return finalists + self._best(trials, "random")
 
     def _best(self, trials: list[Trial], origin: str) -> list[Candidate]:
-        return best_distinct(
-            trials, self._config.retrain_top, origin, self._subject.spec_of
-        )
+        decode = self._config.make_final_space().decode
+        return best_distinct(trials, self._config.finals.top, origin, decode)
 
     def _run(
-        self,
-        label: str,
-        folder: Path,
-        seed: int,
-        is_random: bool,
-        is_held: bool,
+        self, label: str, folder: Path, seed: int, settings: Any
     ) -> list[Trial]:
         """Returns the trials of a search that its best are among.
 
-        Those of children trained from scratch are all of them, of all depths.
-        Rewards by shared weights are on few data and of changing weights:
-        there, they are architectures derived from the controller once it is
-        trained.
+        Children trained from scratch are all of them, of all depths. Rewards
+        by shared weights are on few data and of changing weights: there, the
+        trials are architectures derived from the trained controller.
         """
-        found: list[Trial] = []
+        trials: list[Trial] = []
         before: Controller | None = None
         for stage in self._stages:
-            controller = _controller(self._config, stage.space, is_random)
+            controller = settings.make(stage.space, self._config.seed)
             if before is not None:
                 state = grown(before.state(), before, controller)
                 controller.restore(state)
-            trials = self._search(
-                label, controller, stage, folder, seed, is_held
-            )
+            its_trials = self._search(label, controller, stage, folder, seed)
             # Numbered as one search.
-            found += [
-                dataclasses.replace(trial, id=len(found) + place)
-                for place, trial in enumerate(trials)
+            trials += [
+                dataclasses.replace(trial, id=len(trials) + place)
+                for place, trial in enumerate(its_trials)
             ]
             before = controller
-        if self._deriving is None:
-            return found
+        if not isinstance(stage.evaluator, SharedWeights):
+            return trials
+        deriving = _Stage(
+            "derived",
+            stage.space,
+            stage.evaluator.scorer(),
+            self._config.evaluator.derive_trials,
+            _DERIVING_SEED,
+        )
         frozen = FrozenController(controller)
-        return self._search(label, frozen, self._deriving, folder, seed, False)
+        return self._search(label, frozen, deriving, folder, seed)
 
     def _search(
         self,
@@ -151,23 +182,19 @@ class Searches:
         stage: _Stage,
         folder: Path,
         seed: int,
-        is_held: bool,
     ) -> list[Trial]:
         """Returns the trials of a stage."""
-        config, size = self._config, self._cluster.size
+        config = self._config
         label = f"{label} {stage.name}".strip()
-        with self._progress(
-            label, stage.num_trials, "children", size
+        with self._make_display(
+            label, stage.num_trials, "children", self._cluster.size
         ) as display:
+            self._display = display
 
             def show(trial: Trial) -> None:
                 score = trial.evaluation
                 display.advance(trial.id, score.elapsed_s, score.reward)
 
-            if isinstance(stage.evaluator, SharedWeights):
-                stage.evaluator.on_updated = lambda done, total: display.note(
-                    f"training shared weights, {done:,} of {total:,} updates"
-                )
             trials = []
             for trial in search(
                 controller,
@@ -178,38 +205,11 @@ class Searches:
                 cluster=self._cluster,
                 seed=seed + stage.seed,
                 evaluation_seed=config.seed,
-                baseline=self._baseline,
-                settings=self._subject.settings,
+                settings=self._experiment.settings,
                 evaluate_again=config.evaluate_again,
-                is_held=is_held and not stage.name,
+                is_held=folder / stage.name == self._workdir,
                 on_evaluated=show,
             ):
                 show(trial)
                 trials.append(trial)
         return trials
-
-
-def _controller(
-    config: SearchConfig, space: Space, is_random: bool
-) -> Controller:
-    if is_random:
-        return RandomController(space)
-    return PolicyGradientController(
-        space,
-        loss=config.controller,
-        seed=config.seed,
-        units=config.controller_units,
-        num_layers=config.controller_layers,
-        init_scale=config.controller_init_scale,
-        learning_rate=config.controller_learning_rate,
-        entropy_weight=config.entropy_weight,
-        entropy_bonus=config.entropy_bonus,
-        temperature=config.temperature,
-        tanh_constant=config.tanh_constant,
-        clip=config.ppo_clip,
-        num_epochs=config.ppo_epochs,
-        num_minibatches=config.ppo_minibatches,
-        skip_target=config.skip_target,
-        skip_weight=config.skip_weight,
-        skip_scale=config.skip_scale,
-    )

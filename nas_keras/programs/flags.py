@@ -1,4 +1,14 @@
-"""What the command lines of the programs have in common.
+"""Flags from settings, and what else the programs' command lines share.
+
+`define` makes a flag for each field of settings, with dots where settings hold
+others, and `SettingsFlags.apply` puts the values that were given into a preset:
+
+    class Search(Settings):
+        space: Tree | Dag = setting(Tree(), "Space to search.",
+                                    instance({"tree": Tree, "dag": Dag}))
+
+    SEARCH = define(flags, Search, short={"base": "space.base"})
+    SEARCH.apply(preset)  # After --space=tree --base=8, or --space.base=8.
 
 Flags are defined by programs alone: `flags` is absl's module of that name,
 given and not imported. No TensorFlow, no Keras.
@@ -19,94 +29,206 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
+from typing import TypeVar
 
 from nas_keras import libraries
 from nas_keras.distribute import exits
+from nas_keras.settings import Change
+from nas_keras.settings import Settings
+from nas_keras.settings import changed
+from nas_keras.settings import described
+from nas_keras.settings import fields_of
 from nas_keras.storage import files
-from nas_keras.storage import run_config
 
-# Type of an attribute -> how its flag is defined.
-_DEFINE: dict[Any, str] = {
-    bool: "DEFINE_boolean",
-    bool | None: "DEFINE_boolean",
-    float: "DEFINE_float",
-    int: "DEFINE_integer",
-    str: "DEFINE_string",
-    str | None: "DEFINE_string",
-    tuple[int, ...]: "DEFINE_list",
-    tuple[str, ...]: "DEFINE_list",
-}
+_Chosen = TypeVar("_Chosen", bound=Settings)
 
 
 @dataclasses.dataclass(frozen=True)
-class ConfigFlags:
-    """Flags for the attributes of a configuration.
+class SettingsFlags:
+    """Flags of settings; `define` makes them.
 
     Attributes:
-        kind: The configuration, a dataclass whose docstring tells of each
-            attribute.
-        holders: absl's holder of each flag, by attribute.
+        holders: absl's holders of the flags of each setting, by its dotted
+            name: of the one under this name, and of the short one.
+        either: Pairs of dotted names, as for `define`.
     """
 
-    kind: type
-    holders: Mapping[str, Any]
+    holders: Mapping[str, Sequence[Any]]
+    either: Sequence[tuple[str, str]]
 
-    def given(self) -> dict[str, Any]:
-        """Returns the values that were given, by attribute.
+    def given(self) -> dict[str, Change]:
+        """Returns the values that were given, by the setting's dotted name.
 
         Raises:
-            ValueError: If what should be ints are none.
+            ValueError: If a setting was given by two flags, or its text has
+                unprintable characters.
         """
-        types = {
-            field.name: field.type for field in dataclasses.fields(self.kind)
-        }
-        return {
-            name: _value(holder, types[name])
-            for name, holder in self.holders.items()
-            if holder.value is not None
-        }
+        found: dict[str, Change] = {}
+        for dotted, holders in self.holders.items():
+            for holder in holders:
+                if holder.value is None:
+                    continue
+                one = Change(f"--{holder.name}", holder.value)
+                if not str(one).isprintable():
+                    raise ValueError(
+                        f"{one.name} must be printable text. Received: "
+                        f"{one.value!r}."
+                    )
+                if dotted in found:
+                    raise ValueError(
+                        f"{found[dotted].name} and {one.name} are the same "
+                        f"setting, to be given once. Received: {found[dotted]} "
+                        f"{one}."
+                    )
+                found[dotted] = one
+        return found
+
+    def apply(
+        self, preset: _Chosen, implied: Mapping[str, Any] | None = None
+    ) -> _Chosen:
+        """Returns a preset with the values that were given, as `changed` does.
+
+        Args:
+            preset: Settings of the class that the flags were defined for.
+            implied: Values that other flags say, by dotted name, in the place
+                of the preset's where no flag of their own was given.
+
+        Raises:
+            ValueError: As `given` and `nas_keras.settings.changed` raise, or if
+                both of a pair of `either` were given.
+        """
+        given = self.given()
+        implied = dict(implied or {})
+        for one, other in self.either:
+            if one not in given or not _is_positive(given[one].value):
+                continue
+            if other in given and _is_positive(given[other].value):
+                raise ValueError(
+                    f"{given[one].name} and {given[other].name} exclude one "
+                    f"another. Received: {given[one]} {given[other]}."
+                )
+            implied.setdefault(other, 0)
+        return changed(preset, given, implied)
 
 
-def define_flags(
+def define(
     flags: ModuleType,
-    kind: type,
+    cls: type[Settings],
+    *,
     without: Iterable[str] = (),
-    names: Mapping[str, str] | None = None,
-) -> ConfigFlags:
-    """Defines a flag for each attribute of a configuration.
+    short: Mapping[str, str] | None = None,
+    either: Sequence[tuple[str, str]] = (),
+) -> SettingsFlags:
+    """Defines a flag for each field of settings and of those within them.
+
+    A field that holds settings of one class has no flag itself, its fields
+    have: `--model.units`. One that holds settings of one of several classes
+    has a flag that names the class, and each class's fields have theirs:
+    `--space=tree --space.base=8`. The help of a flag is the field's.
 
     Args:
         flags: `absl.flags`.
-        kind: A dataclass, as for `ConfigFlags`.
-        without: Attributes that have none.
-        names: Of flags that are not named like their attributes, by attribute.
+        cls: Class of the settings.
+        without: Dotted names of fields that have no flags, nor those within.
+        short: Dotted names by the short names that their flags have too.
+            `--help` then shows the short one alone.
+        either: Pairs of dotted names of numbers: if the first is given, the
+            second becomes 0. A pair that holds both ways is given twice.
     """
     flags.disclaim_key_flags()  # They belong to the module that asks.
-    texts, names = run_config.attribute_docs(kind), names or {}
-    return ConfigFlags(
-        kind,
-        {
-            field.name: getattr(flags, _DEFINE[field.type])(
-                names.get(field.name, field.name), None, texts[field.name]
-            )
-            for field in dataclasses.fields(kind)
-            if field.name not in without
-        },
-    )
-
-
-def _value(holder: Any, type_: Any) -> Any:
-    if type_ == tuple[str, ...]:
-        return tuple(holder.value)
-    if type_ != tuple[int, ...]:
-        return holder.value
-    try:
-        return tuple(map(int, holder.value))
-    except ValueError:
+    shorts: dict[str, list[str]] = {}
+    for name, dotted in (short or {}).items():
+        shorts.setdefault(dotted, []).append(name)
+    holders = {}
+    for dotted, fields in _flags_of(cls, "").items():
+        names = shorts.pop(dotted, [])
+        if any(f"{dotted}.".startswith(f"{name}.") for name in without):
+            continue
+        types = {field.type for field in fields}
+        is_bool = types <= {bool, bool | None}
+        make = flags.DEFINE_boolean if is_bool else flags.DEFINE_string
+        text = " Or: ".join(dict.fromkeys(map(_help_of, fields)))
+        hidden = {"module_name": __name__} if names else {}
+        holders[dotted] = [make(dotted, None, text, **hidden)] + [
+            make(name, None, f"{text} (Also --{dotted}.)") for name in names
+        ]
+    if shorts:
         raise ValueError(
-            f"--{holder.name} must be ints. Received: "
-            f"--{holder.name}={','.join(holder.value)}."
-        ) from None
+            f"short must name fields of {cls.__name__}. Received: "
+            f"{sorted(shorts)}."
+        )
+    return SettingsFlags(holders, tuple(either))
+
+
+def short_names(cls: type[Settings]) -> dict[str, str]:
+    """Returns short names for all fields of settings within others.
+
+    Args:
+        cls: Class of the settings.
+
+    Returns:
+        Dotted names by their last parts, where those are no field of `cls` nor
+        the last parts of two.
+
+    Example:
+
+    >>> from nas_keras.tasks import ImageConfig
+    >>> names = short_names(ImageConfig)
+    >>> names["image_dir"], names["decay_from"], "seed" in names
+    ('data.image_dir', 'training.schedule.decay_from', False)
+    """
+    names: dict[str, list[str]] = {}
+    for dotted in _flags_of(cls, ""):
+        names.setdefault(dotted.split(".")[-1], []).append(dotted)
+    return {
+        name: dotted
+        for name, (dotted, *others) in names.items()
+        if not others and dotted != name
+    }
+
+
+def _flags_of(
+    cls: type[Settings], path: str
+) -> dict[str, list[dataclasses.Field]]:
+    """Returns the fields of each dotted flag.
+
+    It has several fields if several classes that a setting may be of have one
+    of that name.
+    """
+    found: dict[str, list[dataclasses.Field]] = {}
+    for field in fields_of(cls):
+        dotted, options = path + field.name, field.metadata["rule"].options
+        if "" not in options:
+            found[dotted] = [field]
+        for its in _classes_of(options):
+            for name, fields in _flags_of(its, f"{dotted}.").items():
+                found.setdefault(name, []).extend(fields)
+    return found
+
+
+def _classes_of(options: Mapping[str, Any]) -> Iterable[type[Settings]]:
+    """Returns the distinct classes of options; None has none."""
+    classes = (
+        option if isinstance(option, type) else type(option)
+        for option in options.values()
+        if option is not None
+    )
+    return dict.fromkeys(classes)
+
+
+def _help_of(field: dataclasses.Field) -> str:
+    options = field.metadata["rule"].options
+    if options:
+        doc = field.metadata["doc"].rstrip(".")
+        return f"{doc}. Must be one of {list(options)}."
+    return described(field)
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return float(text) > 0
+    except ValueError:
+        return True  # To be refused by the rule of its field.
 
 
 def parser(
@@ -130,6 +252,8 @@ def parser(
         if {"--help", "-help", "-h"} & set(argv[1:]):
             # absl's own help is of the main module, here a console script.
             print(sys.modules[module].__doc__)
+            if "preset" in flags.FLAGS:
+                print("A preset's values come before the defaults below.\n")
             print(flags.FLAGS.module_help(sys.modules[module]))
             sys.exit(0)
         try:
@@ -138,57 +262,6 @@ def parser(
             exits.fail(program, str(error), exits.USAGE)
 
     return parse
-
-
-def parameters(holder: Any, units: int | None) -> int | None:
-    """Returns the number of weights that a float flag gives, or None.
-
-    Args:
-        holder: Of the flag, a float, so that 5e6 can be written.
-        units: Given in its place, or None.
-
-    Raises:
-        ValueError: If it is no number of weights, or both are given.
-    """
-    if holder.value is None:
-        return None
-    if not 0 <= holder.value < 2**63:
-        raise ValueError(
-            f"--{holder.name} must be in [0, 2**63). Received: "
-            f"--{holder.name}={holder.value}."
-        )
-    if units is not None:
-        raise ValueError(
-            f"--units and --{holder.name} exclude one another. Received: "
-            f"--units={units} --{holder.name}={holder.value:g}."
-        )
-    return int(holder.value)
-
-
-def changed(
-    preset: Any,
-    of_model: Mapping[str, Any],
-    changes: Mapping[str, Any],
-    holder: Any,
-) -> Any:
-    """Returns the configuration of a training with the flags put in.
-
-    Args:
-        preset: It has a `model`, and `parameters` that its units follow from.
-        of_model: Changes of its model.
-        changes: Of the rest.
-        holder: Of the flag of `parameters`; see there.
-
-    Raises:
-        ValueError: If a value is out of range.
-    """
-    num = parameters(holder, of_model.get("units"))
-    if num is None and "units" in of_model:
-        num = 0
-    if num is not None:
-        changes = {**changes, "parameters": num}
-    model = dataclasses.replace(preset.model, **of_model)
-    return dataclasses.replace(preset, model=model, **changes)
 
 
 def check_no_arguments(argv: Sequence[str]) -> None:

@@ -22,8 +22,7 @@ from nas_keras.distribute.cluster import Cluster
 from nas_keras.distribute.cluster import limit_threads
 from nas_keras.distribute.rendezvous import PeerLostError
 from nas_keras.distribute.topology import Topology
-from nas_keras.experiment.config import SearchConfig
-from nas_keras.experiment.settings import SearchData
+from nas_keras.experiment.experiment import Experiment
 from nas_keras.programs import supervisor
 from nas_keras.programs.progress import Progress
 from nas_keras.programs.progress import SentProgress
@@ -69,8 +68,7 @@ def joined(
 
 def run_worker(
     name: str,
-    config: SearchConfig,
-    data: SearchData,
+    experiment: Experiment,
     workdir: pathlib.Path,
     workers: Topology | None,
     wait_s: float,
@@ -80,8 +78,7 @@ def run_worker(
 
     Args:
         name: Of the program, for messages.
-        config: `SearchConfig`.
-        data: The text or the images.
+        experiment: The configuration and the data.
         workdir: Folder of all results.
         workers: All of them, or None if this process is alone.
         wait_s: Seconds to wait for the others.
@@ -99,7 +96,8 @@ def run_worker(
     from nas_keras.experiment.run import run
 
     options = {"wait_s": wait_s, "say": say}
-    with joined(name, workers, config.num_threads, **options) as cluster:
+    num_threads = experiment.config.num_threads
+    with joined(name, workers, num_threads, **options) as cluster:
         display: Callable[..., Progress] = functools.partial(
             Progress, console=rich.console.Console(quiet=True)
         )
@@ -107,4 +105,4 @@ def run_worker(
             display = SentProgress
         elif cluster.is_chief:
             display = Progress
-        run(config, data, workdir, display, cluster)
+        run(experiment, workdir, display, cluster)

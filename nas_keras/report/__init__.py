@@ -4,18 +4,18 @@ Needs no TensorFlow and no Keras; the figures need matplotlib and the rank
 correlations scipy, which the extra `nas_keras[report]` installs.
 """
 
-from nas_keras.report.alignment import plot_alignment
+from nas_keras.report.figures import plot_alignment
+from nas_keras.report.figures import plot_history
+from nas_keras.report.html import describe_result
 from nas_keras.report.html import write_report
 from nas_keras.report.ranking import RankCorrelation
 from nas_keras.report.ranking import describe_ranking
 from nas_keras.report.ranking import rank_correlation
-from nas_keras.report.result import describe_result
 from nas_keras.report.run_files import RunFiles
 from nas_keras.report.run_files import read_run
 from nas_keras.report.tables import RetrainedRow
 from nas_keras.report.tables import format_table
 from nas_keras.report.tables import summarise_retrained
-from nas_keras.report.training import plot_history
 from nas_keras.report.training import recorded
 from nas_keras.report.training import write_epochs
 from nas_keras.report.training import write_history

@@ -4,7 +4,10 @@ A drawing keeps the size of its letters: where it is wider than the page it
 moves sideways, alone.
 """
 
+from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 from nas_keras.cells.language.spec import CellSpec
 from nas_keras.convnets.spec import spec_from_dict
@@ -18,12 +21,15 @@ from nas_keras.report.markup import pairs
 from nas_keras.report.markup import soft
 from nas_keras.report.markup import tag
 from nas_keras.report.markup import text
-from nas_keras.report.networks import is_network
 from nas_keras.report.records import CellRecord
 from nas_keras.report.run_files import RunFiles
 
 _NUM_BEST = 3
 _LEAST_SCALE = 0.8  # Of a drawing on a narrow page: letters of 10 pixels.
+_SCENES: Mapping[str, Callable[[Any], canvas.Scene]] = {
+    "Equations": lambda data: cell_drawing.scene_of(CellSpec.from_dict(data)),
+    "Layers": lambda data: network_drawing.scene_of(spec_from_dict(data)),
+}
 _OF_THE_SEARCH = ("controller", "random")
 
 
@@ -31,7 +37,7 @@ def best(run: RunFiles) -> str:
     """Returns the best few architectures that the search found."""
     noun = run.measure.noun
     if run.best_cell is None:
-        return tag("p", f"The search has not chosen a {noun}.")
+        return tag("p", text(f"The search has chosen no {noun} yet."))
     legend = (
         f"Found by the search, the best by mean validation {run.measure.name}"
         " after retraining first."
@@ -59,7 +65,7 @@ def others(run: RunFiles) -> str:
     first = [cell.name for cell, _ in _ranked(run)[:_NUM_BEST]]
     cells = {r.cell: r.spec for r in run.retrained if r.spec is not None}
     return "\n".join(
-        details(f"{_parts(cell)} of {name}", _body(cell))
+        details(f"{cell.parts} of {name}", _body(cell))
         for name, cell in cells.items()
         if cell.name not in first
     )
@@ -87,9 +93,9 @@ def _words(row: tables.RetrainedRow, reward: float | None) -> str:
         words += f", reward {tables.format_number(reward)}"
     figures = tables.format_spread(row.validation, "±")
     measure = row.measure
-    seeds = "1 seed" if row.num_seeds == 1 else f"{row.num_seeds} seeds"
     return (
-        f"{words}; validation {measure.name} {figures}{measure.unit} ({seeds})."
+        f"{words}; validation {measure.name} {figures}{measure.suffix}"
+        f" ({row.seeds})."
     )
 
 
@@ -101,7 +107,7 @@ def _article(cell: CellRecord, title: str, words: str) -> str:
 def _body(cell: CellRecord) -> str:
     equations = tag("pre", "".join(_lines(cell.equations)))
     states = ""
-    if cell.states:  # An image network has none.
+    if cell.states:
         states = soft(
             f"States: {', '.join(cell.states)}. linear(v) is the product of v"
             " and a weight matrix of its own."
@@ -117,13 +123,11 @@ def _lines(equations: Sequence[str]) -> list[str]:
     return [tag("code", text(line)) for line in equations]
 
 
-def _parts(cell: CellRecord) -> str:
-    return "Equations" if cell.states else "Layers"
-
-
 def _drawing(cell: CellRecord) -> str:
+    if cell.parts not in _SCENES:
+        return ""
     try:
-        picture = _scene(cell)
+        picture = _SCENES[cell.parts](cell.data)
     except ValueError as error:
         return items([f"There is no drawing of it: {error}"])
     svg = canvas.to_svg(picture).decode()
@@ -134,9 +138,3 @@ def _drawing(cell: CellRecord) -> str:
     # The keyboard can move what it can reach.
     label = f'tabindex="0" role="group" aria-label="{text(picture.title)}"'
     return tag("div", svg, f'class="drawing" {label}')
-
-
-def _scene(cell: CellRecord) -> canvas.Scene:
-    if is_network(cell.data):
-        return network_drawing.scene_of(spec_from_dict(cell.data))
-    return cell_drawing.scene_of(CellSpec.from_dict(cell.data))

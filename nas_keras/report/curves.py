@@ -6,6 +6,7 @@ drawn as outlines: it looks the same wherever the page is opened.
 """
 
 import dataclasses
+import html
 import io
 import re
 from collections.abc import Mapping
@@ -17,8 +18,7 @@ from numpy.typing import ArrayLike
 
 from nas_keras.report.figures import new_figure
 from nas_keras.report.intervals import running_interval
-from nas_keras.report.measure import PERPLEXITY
-from nas_keras.report.measure import Measure
+from nas_keras.report.records import Measure
 
 # The page must define these variables, once for light and once for dark.
 INK = "--ink"
@@ -207,7 +207,7 @@ def entropy_curve(steps: Sequence[int], entropy_nats: Sequence[float]) -> Curve:
 
 def ranking_scatter(
     series: Mapping[str, Sequence[tuple[float, float]]],
-    measure: Measure = PERPLEXITY,
+    measure: Measure,
 ) -> Curve:
     """Draws the reward of cells against how they did once retrained.
 
@@ -223,7 +223,7 @@ def ranking_scatter(
         ImportError: If matplotlib is not installed.
     """
     figure, axes = _figure(
-        "reward in the search", f"validation {measure.name}{measure.unit}"
+        "reward in the search", f"validation {measure.name}{measure.suffix}"
     )
     for name, pairs in series.items():
         axes.plot(
@@ -325,8 +325,10 @@ def _figure(xlabel: str, ylabel: str) -> tuple[Any, Any]:
     ink, faint = _STAND_INS[INK], _STAND_INS[FAINT]
     figure.patch.set_visible(False)
     axes.patch.set_visible(False)
-    axes.set_xlabel(xlabel, color=ink, fontsize=_FONT_POINTS)
-    axes.set_ylabel(ylabel, color=ink, fontsize=_FONT_POINTS)
+    # A metric of a run may have any name, a dollar begins no formula.
+    look = {"color": ink, "fontsize": _FONT_POINTS, "parse_math": False}
+    axes.set_xlabel(xlabel, **look)
+    axes.set_ylabel(ylabel, **look)
     axes.tick_params(colors=ink, labelsize=_FONT_POINTS - 0.5)
     axes.grid(color=faint, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -373,4 +375,4 @@ def _inline(document: str, name: str, title: str) -> str:
     # The page sets the size; the view box keeps the proportions.
     head, rest = svg.split(">", 1)
     head = re.sub(r'\s(width|height|version)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{title}">{rest}'
+    return f'{head} role="img" aria-label="{html.escape(title)}">{rest}'

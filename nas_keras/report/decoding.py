@@ -91,7 +91,12 @@ def get_field(
     where: str,
     default: Any = _REQUIRED,
 ) -> Any:
-    """Returns a field after a check of its type; True is not a number."""
+    """Returns a field after a check of its type; True is not a number.
+
+    Raises:
+        ValueError: If it is missing and has no default, or of another type.
+    """
+    allowed = types if isinstance(types, tuple) else (types,)
     value = data.get(name, default)
     if value is _REQUIRED:
         raise ValueError(
@@ -100,8 +105,8 @@ def get_field(
         )
     if value is default:
         return value
-    if not isinstance(value, types) or isinstance(value, bool):
-        allowed = types if isinstance(types, tuple) else (types,)
+    is_number = bool in allowed or not isinstance(value, bool)
+    if not isinstance(value, allowed) or not is_number:
         names = " or ".join(kind.__name__ for kind in allowed)
         raise ValueError(
             f"{where}: {name} must be {names}, received {shown(value)}."
@@ -109,7 +114,25 @@ def get_field(
     return value
 
 
+def get_optional(
+    data: Mapping[str, Any],
+    name: str,
+    types: type | tuple[type, ...],
+    where: str,
+) -> Any:
+    """Returns a field that may be None or missing, as `get_field` does."""
+    allowed = types if isinstance(types, tuple) else (types,)
+    return get_field(data, name, (*allowed, type(None)), where, None)
+
+
 def shown(value: Any) -> str:
     """Returns a received value for an error message, cut if it is long."""
     text = repr(value[: 2 * _MAX_SHOWN] if isinstance(value, bytes) else value)
     return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
+
+
+def printable(text: str) -> str:
+    """Replaces what a terminal or a browser might obey rather than show."""
+    return "".join(
+        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text
+    )

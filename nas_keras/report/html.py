@@ -1,6 +1,7 @@
 """The report of a run: one HTML file that needs no network and no script.
 
-What there is in which order; the markup is made by `markup.py`, which escapes
+And, for a terminal, what the run came to. What there is in which order; the
+markup is made by `markup.py`, which escapes
 every string of the run, by `curves.py` and by `architectures.py`. The page
 follows the reader's light or dark setting and fits a phone.
 """
@@ -8,6 +9,8 @@ follows the reader's light or dark setting and fits a phone.
 import math
 import os
 import pathlib
+import re
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -23,9 +26,9 @@ from nas_keras.report.markup import section
 from nas_keras.report.markup import soft
 from nas_keras.report.markup import tag
 from nas_keras.report.markup import text
-from nas_keras.report.measure import ACCURACY
 from nas_keras.report.run_files import RunFiles
 from nas_keras.report.run_files import TrialRecord
+from nas_keras.report.run_files import best_file
 from nas_keras.report.run_files import read_run
 from nas_keras.report.style import STYLE
 from nas_keras.storage.files import write_atomically
@@ -36,7 +39,7 @@ _RETRAINED_LEGEND = (
     " validation {name}. Mean ± sample standard deviation over the seeds that"
     " finished; a seed sets the first weights and the order of the data."
     " Parameters are the trained weights of the whole model, multiply-adds"
-    " those of its matrix products for one {example}, seconds those of one"
+    " those of its matrix products for one example, seconds those of one"
     " training. Origin: controller and random, found by that search;{drawn}"
     " published, of the literature{matched}."
 )
@@ -63,6 +66,33 @@ def write_report(workdir: str | os.PathLike[str]) -> pathlib.Path:
     path = pathlib.Path(workdir) / "report.html"
     write_atomically(path, page.encode())
     return path
+
+
+def describe_result(
+    workdir: str | os.PathLike[str], is_reported: bool
+) -> Iterator[str]:
+    """Yields the result of a run as lines of plain text.
+
+    Args:
+        workdir: The folder that the search wrote.
+        is_reported: Whether to compute rank correlations and to write the
+            report, which needs matplotlib and scipy; it is written when the
+            last line is yielded.
+
+    Raises:
+        ValueError: If the folder or a file in it is not that of a run.
+        ImportError: If what the report needs is not installed.
+    """
+    run = read_run(workdir)
+    yield tables.format_table(tables.summarise_retrained(run.retrained))
+    yield from workers.describe_workers(workers.summarise_workers(run.shares))
+    if is_reported:
+        yield from ranking.describe_ranking(run.retrained)
+    best = best_file(run.workdir)
+    if best:
+        yield f"Best {run.measure.noun}: {best}"
+    if is_reported:
+        yield f"Report: {write_report(workdir)}"
 
 
 def render_report(run: RunFiles) -> str:
@@ -114,27 +144,31 @@ def _words(run: RunFiles) -> str:
     if run.shared_weights:
         trained = "it is scored with weights that all share, and its"
     reward = f"says how well it did on the validation data{_reward(run)}"
-    if run.setting("evaluator") is None:  # A score of the user's own.
+    if not run.evaluator:  # A score of the user's own.
         trained, reward = "its", "is the score that it was given"
     return soft(
-        f"A child is a {noun} that the search tries: {trained} reward {reward};"
-        " more is better. It is infeasible if it has no reward, as when its"
-        " training fails; means leave it out. The"
-        " controller proposes children and learns from their rewards; random"
-        " search proposes as many at random, which the controller has to beat."
+        f"A child is one {noun} that the search tries: {trained} reward"
+        f" {reward}; more is better. It is infeasible if it has no reward, as"
+        " when its training fails; means leave it out. The controller proposes"
+        " children and learns from their rewards; random search proposes as"
+        " many at random, which the controller has to beat."
     )
 
 
 def _reward(run: RunFiles) -> str:
     """Returns what the reward is, where the configuration says it."""
-    if run.measure is ACCURACY:
-        return ", as the share of images that it recognised"
-    formula, constant = run.setting("reward"), run.setting("reward_constant")
-    if not isinstance(formula, str) or not isinstance(constant, int | float):
+    measure = run.measure
+    formula, constant = run.evaluator.get("reward"), run.evaluator.get("c")
+    if not isinstance(formula, str) or not measure.name:
         return ""
-    if "ppl" not in formula:
-        return f", as {formula}, the loss in nats per token"
-    return f", as {formula} with the perplexity ppl and c = {constant:g}"
+    words = f", by its {measure.name}"
+    if formula == "metric":
+        return words if measure.is_more_better else f"{words}, negative"
+    if formula != measure.name:
+        words += f", as {formula}"
+    if re.search(r"\bc\b", formula) and isinstance(constant, int | float):
+        words += f" with c = {constant:g}"
+    return words
 
 
 def _summary(run: RunFiles) -> str:
@@ -213,22 +247,17 @@ def _rewards(trials: Sequence[TrialRecord]) -> list[float]:
 def _retrained(run: RunFiles) -> str:
     rows = tables.summarise_retrained(run.retrained)
     if not rows:
-        return tag("p", f"No {run.measure.noun} was retrained.")
-    headings = tables.table_columns(rows)
-    cells = [tables.table_cells(row, "±") for row in rows]
+        return tag("p", text(f"No {run.measure.noun} was retrained."))
     failed = summary.count_reasons(r.infeasible for r in run.retrained)
     origins = {row.origin for row in rows}
     legend = _RETRAINED_LEGEND.format(
         name=run.measure.name,
-        example="image" if run.measure is ACCURACY else "token",
         drawn=" drawn, at random and not selected;" * ("drawn" in origins),
         matched="; matched, of equal cost" * ("matched" in origins),
     )
     return "\n".join(
         (
-            markup.table(
-                headings, [[c[h] for h in headings] for c in cells], "cells"
-            ),
+            markup.table(tables.table_columns(rows, "±"), tables.NUM_NAMES),
             soft(legend),
             markup.items(
                 f"{count:,} of the seeds failed: {reason}"
@@ -293,18 +322,18 @@ def _time(run: RunFiles) -> str:
     if len(rows) < 2:
         trials = [*run.trials, *run.random_trials]
         return tag("p", text(workers.describe_alone(trials)))
+    number = tables.format_number
     columns = {
-        "worker": lambda row: str(row.worker),
-        "children": lambda row: f"{row.num_children:,}",
-        "seconds a child": lambda row: tables.format_number(row.child_s, 3),
-        "busy, s": lambda row: tables.format_number(row.busy_s, 3),
-        "waiting, s": lambda row: tables.format_number(row.waiting_s, 3),
+        "worker": [str(row.worker) for row in rows],
+        "children": [f"{row.num_children:,}" for row in rows],
+        "seconds a child": [number(row.child_s, 3) for row in rows],
+        "busy, s": [number(row.busy_s, 3) for row in rows],
+        "waiting, s": [number(row.waiting_s, 3) for row in rows],
     }
-    lines = [[show(row) for show in columns.values()] for row in rows]
     return "\n".join(
         [
             markup.items(workers.describe_workers(rows)),
-            markup.table(list(columns), lines, "cells"),
+            markup.table(columns),
             soft(
                 "A worker is a process of the search. Seconds a child are the"
                 " median over steps; a worker waits where another has not"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-from nas_keras.report import tables
+from nas_keras.report.decoding import printable
 
 RIGHT = 'class="right"'
 SOFT = 'class="soft"'
@@ -20,7 +20,7 @@ SOFT = 'class="soft"'
 
 def text(value: Any) -> str:
     """Returns any value as text of a page."""
-    return html.escape(tables.printable(str(value)), quote=True)
+    return html.escape(printable(str(value)), quote=True)
 
 
 def tag(name: str, content: str, attributes: str = "") -> str:
@@ -30,7 +30,7 @@ def tag(name: str, content: str, attributes: str = "") -> str:
 
 def section(title: str, *contents: str) -> str:
     """Returns a section; empty contents are left out."""
-    parts = [tag("h2", title), *filter(None, contents)]
+    parts = [tag("h2", text(title)), *filter(None, contents)]
     return tag("section", "\n".join(parts))
 
 
@@ -56,33 +56,28 @@ def details(title: str, content: str) -> str:
     return tag("details", tag("summary", text(title)) + content)
 
 
-def table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], kind: str
-) -> str:
+def table(columns: Mapping[str, Sequence[str]], num_names: int = 0) -> str:
     """Returns a table of plain texts.
 
     Args:
-        headings: Of the columns; those in `tables.LEFT` hold names.
-        rows: A text for each heading.
-        kind: Class of the style sheet.
+        columns: Heading -> a text for each row.
+        num_names: The first columns, which hold names; the others, on the
+            right, hold figures.
     """
-    sides = ["" if name in tables.LEFT else RIGHT for name in headings]
-    head = "".join(
-        tag("th", text(name), side)
-        for name, side in zip(headings, sides, strict=True)
-    )
+    sides = ["" if i < num_names else RIGHT for i in range(len(columns))]
+    head = "".join(map(tag, ["th"] * len(sides), map(text, columns), sides))
     lines = [
         "".join(
             tag("td", text(cell), f'{side} data-label="{text(name)}"')
-            for cell, side, name in zip(row, sides, headings, strict=True)
+            for cell, side, name in zip(row, sides, columns, strict=True)
         )
-        for row in rows
+        for row in zip(*columns.values(), strict=True)
     ]
     body = "\n".join(tag("tr", line) for line in lines)
     return tag(
         "table",
         tag("thead", tag("tr", head)) + tag("tbody", body),
-        f'class="{kind}"',
+        'class="cells"',
     )
 
 

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from nas_keras import libraries
-from nas_keras.report.measure import PERPLEXITY
-from nas_keras.report.measure import Measure
-from nas_keras.report.run_files import RetrainedRecord
+from nas_keras.report.records import Measure
+from nas_keras.report.records import RetrainedRecord
 from nas_keras.report.tables import summarise_retrained
 
 _MIN_CELLS = 3  # With two every order is a perfect one.
@@ -57,7 +56,7 @@ class RankCorrelation:
 
 @dataclasses.dataclass(frozen=True)
 class RankedCell:
-    """A cell or network that the search found, trained to the end.
+    """An architecture that the search found, trained to the end.
 
     Attributes:
         origin: "controller" or "random".
@@ -72,7 +71,7 @@ class RankedCell:
     trial: int
     reward: float
     figure: float
-    measure: Measure = PERPLEXITY
+    measure: Measure
 
     @property
     def score(self) -> float:

@@ -1,15 +1,19 @@
-"""What a run left, a frozen dataclass for each line, and how it is decoded."""
+"""What a run left, a frozen dataclass for each line, and how it is decoded.
+
+What a figure is called and which is better, the lines say themselves: nothing
+here knows a task.
+"""
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from nas_keras.report.decoding import get_field
+from nas_keras.report.decoding import get_optional
+from nas_keras.report.decoding import printable
 from nas_keras.report.decoding import shown
-from nas_keras.report.measure import ACCURACY
-from nas_keras.report.measure import PERPLEXITY
-from nas_keras.report.measure import Measure
 from nas_keras.report.networks import is_network
 from nas_keras.report.networks import network_lines
 
@@ -18,15 +22,55 @@ _OPTIONAL_NUMBER = (*_NUMBER, type(None))
 
 
 @dataclasses.dataclass(frozen=True)
-class CellRecord:
-    """A cell as its equations, not validated: a report only shows it.
+class Measure:
+    """What retrained architectures are compared by, in words.
 
-    An image network has no states, and a line for each part as equations.
-    `data` is the JSON form of either.
+    Attributes:
+        noun: What an architecture is, e.g. "cell".
+        name: Name of the metric; `validation_` and `test_` before it make its
+            keys in the metrics of a training. Empty where there is none.
+        unit: Its unit, "" for a number without one. "%": values are fractions,
+            shown times 100.
+        is_more_better: Whether more of it is better.
+    """
+
+    noun: str = "architecture"
+    name: str = ""
+    unit: str = ""
+    is_more_better: bool = True
+
+    @property
+    def factor(self) -> float:
+        """What a value is multiplied by to be shown."""
+        return 100.0 if self.unit == "%" else 1.0
+
+    @property
+    def suffix(self) -> str:
+        """The unit as it is written behind a figure."""
+        return f" {self.unit}" if self.unit else ""
+
+    @property
+    def best(self) -> str:
+        """What the best figure of several is."""
+        return "highest" if self.is_more_better else "lowest"
+
+
+@dataclasses.dataclass(frozen=True)
+class CellRecord:
+    """A cell or another architecture, not validated: a report only shows it.
+
+    Attributes:
+        name: Display name.
+        states: Names of a cell's states; of others none.
+        parts: What its lines are: "Equations", "Layers" or "Fields".
+        equations: The lines, as text.
+        provenance: Where it comes from.
+        data: Its JSON form.
     """
 
     name: str
     states: tuple[str, ...]
+    parts: str
     equations: tuple[str, ...]
     provenance: Mapping[str, Any]
     data: Mapping[str, Any]
@@ -84,40 +128,53 @@ class ShareRecord:
 
 @dataclasses.dataclass(frozen=True)
 class RetrainedRecord:
-    """One cell trained to the end with one seed.
+    """One architecture trained to the end with one seed.
 
     Attributes:
-        cell: Display name, of a cell or of an image network.
+        cell: Display name of the architecture.
         origin: "controller", "random", "drawn" at random and not selected,
             "published", or "matched" in cost to the best found one.
-        trial: The child's id in its search, None for a published cell.
-        spec: The cell's equations, None where they were not recorded.
-        units: H, the width of the cell; None of an image network.
-        num_parameters: Of the whole model; None where it was not built.
+        trial: The child's id in its search, None for a published one.
+        reward: Of the child in its search, None for a published one.
+        spec: The architecture, None where it was not recorded.
+        measure: What its figure is called.
+        is_baseline: Whether it is what the best found one is compared with.
+        size: Name -> number, e.g. of units and parameters, in the order of a
+            table's columns.
         seed: Of the initial weights and the order of the data.
         metrics: e.g. `test_perplexity`, `test_bits_per_char`.
         elapsed_s: Training time in seconds.
         infeasible: Why there are no metrics; None where there are.
-        reward: Of the child in its search, None for a published cell, and
-            where an older search did not record it.
     """
 
     cell: str
     origin: str
     trial: int | None
+    reward: float | None
     spec: CellRecord | None
-    units: int | None
-    num_parameters: int | None
+    measure: Measure
+    is_baseline: bool
+    size: Mapping[str, int]
     seed: int
     metrics: Mapping[str, Any]
     elapsed_s: float
     infeasible: str | None
-    reward: float | None
 
-    @property
-    def measure(self) -> Measure:
-        """What the figure is called."""
-        return ACCURACY if self.units is None else PERPLEXITY
+
+def measure_of(data: Mapping[str, Any], where: str) -> Measure:
+    """Returns what the figure of a training, or of a run, is called.
+
+    Raises:
+        ValueError: If a field is missing or of another type.
+    """
+    metric = get_field(data, "metric", dict, where)
+    inside = f"{where}: metric"
+    return Measure(
+        printable(get_field(data, "noun", str, where)),
+        printable(get_field(metric, "name", str, inside)),
+        printable(get_field(metric, "unit", str, inside)),
+        get_field(metric, "is_more_better", bool, inside),
+    )
 
 
 def trial_record(data: Mapping[str, Any], where: str) -> TrialRecord:
@@ -127,21 +184,17 @@ def trial_record(data: Mapping[str, Any], where: str) -> TrialRecord:
         ValueError: If a field is missing or of another type.
     """
     reward = _finite(get_field(data, "reward", _OPTIONAL_NUMBER, where))
-    infeasible = get_field(data, "infeasible", (str, type(None)), where, None)
+    infeasible = get_optional(data, "infeasible", str, where)
     if reward is None and infeasible is None:
         infeasible = "no finite reward"
     return TrialRecord(
         id=get_field(data, "id", int, where),
         reward=reward,
         infeasible=infeasible,
-        fingerprint=get_field(
-            data, "fingerprint", (str, type(None)), where, None
-        )
-        or "",
+        fingerprint=get_optional(data, "fingerprint", str, where) or "",
         elapsed_s=get_field(data, "elapsed_s", _NUMBER, where, math.nan),
-        metrics=get_field(data, "metrics", (dict, type(None)), where, None)
-        or {},
-        same_as=get_field(data, "same_as", (int, type(None)), where, None),
+        metrics=get_optional(data, "metrics", dict, where) or {},
+        same_as=get_optional(data, "same_as", int, where),
     )
 
 
@@ -152,7 +205,7 @@ def step_record(data: Mapping[str, Any], where: str) -> StepRecord:
         ValueError: If a field is missing or of another type.
     """
     figures = {
-        name: get_field(data, name, _OPTIONAL_NUMBER, where, None)
+        name: get_optional(data, name, _NUMBER, where)
         for name in ("loss", "entropy_nats", "baseline")
     }
     return StepRecord(
@@ -196,44 +249,25 @@ def retrained_record(data: Mapping[str, Any], where: str) -> RetrainedRecord:
     Raises:
         ValueError: If a field is missing or of another type.
     """
-    spec = get_field(data, "spec", (dict, type(None)), where, None)
-    metrics = get_field(data, "metrics", (dict, type(None)), where, None) or {}
+    spec = get_optional(data, "spec", dict, where)
+    size = get_field(data, "size", dict, where)
     return RetrainedRecord(
         cell=get_field(data, "cell", str, where),
         origin=get_field(data, "origin", str, where),
-        trial=get_field(data, "trial", (int, type(None)), where, None),
+        trial=get_optional(data, "trial", int, where),
+        reward=_finite(get_optional(data, "reward", _NUMBER, where)),
         spec=cell_record(spec, where) if spec else None,
-        **_size(data, spec, metrics, where),
+        measure=measure_of(data, where),
+        is_baseline=get_field(data, "is_baseline", bool, where),
+        size={
+            printable(name): get_field(size, name, int, f"{where}: size")
+            for name in size
+        },
         seed=get_field(data, "seed", int, where),
-        metrics=metrics,
+        metrics=get_optional(data, "metrics", dict, where) or {},
         elapsed_s=get_field(data, "elapsed_s", _NUMBER, where, math.nan),
-        infeasible=get_field(
-            data, "infeasible", (str, type(None)), where, None
-        ),
-        reward=_finite(
-            get_field(data, "reward", _OPTIONAL_NUMBER, where, None)
-        ),
+        infeasible=get_optional(data, "infeasible", str, where),
     )
-
-
-def _size(
-    data: Mapping[str, Any],
-    spec: Mapping[str, Any] | None,
-    metrics: Mapping[str, Any],
-    where: str,
-) -> dict[str, int | None]:
-    """Returns units and weights; a network's are known once it is trained."""
-    if spec and is_network(spec):
-        num: Any = metrics.get("num_parameters")
-        is_number = isinstance(num, _NUMBER) and math.isfinite(num)
-        return {
-            "units": None,
-            "num_parameters": int(num) if is_number else None,
-        }
-    return {
-        name: get_field(data, name, int, where)
-        for name in ("units", "num_parameters")
-    }
 
 
 def _finite(value: float | None) -> float | None:
@@ -241,31 +275,40 @@ def _finite(value: float | None) -> float | None:
 
 
 def cell_record(data: Mapping[str, Any], where: str) -> CellRecord:
-    """Returns a cell or an image network, as `RunFiles` holds it.
+    """Returns an architecture of any kind, as `RunFiles` holds it.
 
     Raises:
         ValueError: If a field is missing or of another type.
     """
-    provenance = get_field(data, "provenance", (dict, type(None)), where, None)
+    provenance = get_optional(data, "provenance", dict, where)
+    states: tuple[str, ...] = ()
     if is_network(data):
-        return CellRecord(
-            name=get_field(data, "name", str, where),
-            states=(),
-            equations=network_lines(data, where),
-            provenance=provenance or {},
-            data=data,
+        parts, lines = "Layers", network_lines(data, where)
+    elif "equations" in data:
+        parts, lines = "Equations", _strings(data, "equations", where)
+        states = _strings(data, "states", where)
+    else:  # Of a form that only its task knows.
+        parts = "Fields"
+        lines = tuple(
+            f"{name}: {json.dumps(value, ensure_ascii=False)}"
+            for name, value in data.items()
+            if name not in ("name", "provenance")
         )
-    for name in ("states", "equations"):
-        value = get_field(data, name, list, where)
-        if not all(isinstance(item, str) for item in value):
-            raise ValueError(
-                f"{where}: {name} must be a list of strings, received"
-                f" {shown(value)}."
-            )
     return CellRecord(
         name=get_field(data, "name", str, where),
-        states=tuple(data["states"]),
-        equations=tuple(data["equations"]),
+        states=states,
+        parts=parts,
+        equations=lines,
         provenance=provenance or {},
         data=data,
     )
+
+
+def _strings(data: Mapping[str, Any], name: str, where: str) -> tuple[str, ...]:
+    value = get_field(data, name, list, where)
+    if not all(isinstance(item, str) for item in value):
+        raise ValueError(
+            f"{where}: {name} must be a list of strings, received"
+            f" {shown(value)}."
+        )
+    return tuple(value)

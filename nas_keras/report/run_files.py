@@ -14,15 +14,14 @@ from typing import Any
 
 from nas_keras.report.decoding import read_lines
 from nas_keras.report.decoding import read_object
-from nas_keras.report.measure import ACCURACY
-from nas_keras.report.measure import PERPLEXITY
-from nas_keras.report.measure import Measure
 from nas_keras.report.records import CellRecord
+from nas_keras.report.records import Measure
 from nas_keras.report.records import RetrainedRecord
 from nas_keras.report.records import ShareRecord
 from nas_keras.report.records import StepRecord
 from nas_keras.report.records import TrialRecord
 from nas_keras.report.records import cell_record
+from nas_keras.report.records import measure_of
 from nas_keras.report.records import retrained_record
 from nas_keras.report.records import share_record
 from nas_keras.report.records import step_record
@@ -44,8 +43,9 @@ class RunFiles:
         steps: The controller's updates, by step.
         shares: How the steps of both were spread over workers; empty for a
             run of one process.
-        retrained: One record a cell and seed, in the order of the file.
-        best_cell: `best_cell.json`, or `best_network.json`.
+        retrained: One record an architecture and seed, in the order of the
+            file.
+        best_cell: `best_cell.json`, or what the best architecture is called.
         notes: Sentences on what is missing or was skipped.
     """
 
@@ -64,13 +64,26 @@ class RunFiles:
     @property
     def shared_weights(self) -> bool:
         """Whether children were scored with shared weights, not trained."""
-        return self.setting("evaluator") == "shared"
+        return self.evaluator.get("class") == "Shared"
+
+    @property
+    def evaluator(self) -> Mapping[str, Any]:
+        """What scored the children; empty for a score of the user's own."""
+        evaluator = self.setting("evaluator")
+        return evaluator if isinstance(evaluator, Mapping) else {}
 
     @property
     def measure(self) -> Measure:
-        """What the figures of retrained architectures are called."""
-        is_of_images = isinstance(self.setting("images"), Mapping)
-        return ACCURACY if is_of_images else PERPLEXITY
+        """What the figures of retrained architectures are called.
+
+        Raises:
+            ValueError: If `config.json` says it in another form.
+        """
+        if self.retrained:
+            return self.retrained[0].measure
+        if self.setting("noun") is None:  # A search by the user's own program.
+            return Measure()
+        return measure_of(self.config["run"]["settings"], "config.json")
 
     def setting(self, key: str) -> Any:
         """Returns a setting of the configuration, None if it has none."""
@@ -107,7 +120,6 @@ def read_run(workdir: str | os.PathLike[str]) -> RunFiles:
             f" received {str(workdir)!r}: its trials.jsonl has none yet."
         )
     config = read_object(folder / "config.json")
-    best_cell = _read_best(folder)
     run = RunFiles(
         workdir=folder,
         config=config or {},
@@ -128,7 +140,7 @@ def read_run(workdir: str | os.PathLike[str]) -> RunFiles:
         retrained=read_lines(
             folder, "retrained.jsonl", retrained_record, notes
         ),
-        best_cell=best_cell,
+        best_cell=_read_best(folder),
         notes=(),
     )
     notes += _missing(run)
@@ -164,12 +176,15 @@ def _depths(folder: pathlib.Path, part: str) -> list[str]:
     return [f"{part}{path.parent.name}/" for path in paths] or [part]
 
 
+def best_file(folder: pathlib.Path) -> pathlib.Path | None:
+    """Returns the file of the best architecture, e.g. `best_cell.json`."""
+    return next(iter(sorted(folder.glob("best_*.json"))), None)
+
+
 def _read_best(folder: pathlib.Path) -> CellRecord | None:
-    for name in ("best_cell.json", "best_network.json"):
-        data = read_object(folder / name)
-        if data:
-            return cell_record(data, name)
-    return None
+    path = best_file(folder)
+    data = path and read_object(path)
+    return cell_record(data, path.name) if path and data else None
 
 
 def _read_all_trials(
@@ -230,7 +245,8 @@ def _missing(run: RunFiles) -> list[str]:
         ),
         (
             run.best_cell,
-            f"No best_{noun}.json: the search chose no {noun} yet.",
+            f"No best_{run.setting('noun') or '*'}.json: the search chose no"
+            f" {noun} yet.",
         ),
         (run.config, "No config.json: how the run was made is unknown."),
     )

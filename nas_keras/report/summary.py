@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 
 from nas_keras.report.intervals import difference_interval
-from nas_keras.report.measure import ACCURACY
 from nas_keras.report.run_files import RunFiles
 from nas_keras.report.run_files import TrialRecord
 from nas_keras.report.tables import RetrainedRow
@@ -98,24 +97,19 @@ def count_reasons(reasons: Iterable[str | None]) -> list[tuple[str, int]]:
 def describe(run: RunFiles) -> list[str]:
     """Returns the summary of a run, one sentence or two an entry."""
     shared, noun = run.shared_weights, run.measure.noun
-    part = "the whole validation text"
-    if run.measure is ACCURACY:
-        part = "all validation images"
     controller = summarise_trials(run.trials)
     sentences = _describe_trials("The controller", controller, shared)
-    sentences += _describe_derived(
-        "the trained controller", run.derived_trials, part
-    )
+    sentences += _describe_derived("the trained controller", run.derived_trials)
     if run.random_trials:
         chance = summarise_trials(run.random_trials)
         sentences += _describe_trials("Random search", chance, shared)
         sentences += _describe_derived(
-            "random search", run.random_derived_trials, part
+            "random search", run.random_derived_trials
         )
         sentences += _against_random(controller, chance)
     if shared:
         sentences.append(
-            f"A reward by shared weights is an estimate: what a {noun} is"
+            f"A reward by shared weights is an estimate: what the {noun} is"
             " worth, only its training to the end tells."
         )
     return sentences + _describe_retrained(summarise_retrained(run.retrained))
@@ -150,9 +144,7 @@ def _describe_trials(
     ]
 
 
-def _describe_derived(
-    source: str, trials: Sequence[TrialRecord], part: str
-) -> list[str]:
+def _describe_derived(source: str, trials: Sequence[TrialRecord]) -> list[str]:
     """Returns the sentence on what was sampled after the search, if any."""
     if not trials:
         return []
@@ -161,7 +153,7 @@ def _describe_derived(
     noun = "architecture was" if len(trials) == 1 else "architectures were"
     return [
         f"From {source} {summary.num_trials:,} {noun} sampled and scored on"
-        f" {part} with shared weights:"
+        " all validation data with shared weights:"
         f" {summary.num_feasible:,} feasible, {infeasible:,} infeasible"
         f"{_distinct(summary)}. Best reward"
         f" {format_number(summary.best_reward)}, mean reward"
@@ -232,12 +224,11 @@ def _describe_retrained(rows: Sequence[RetrainedRow]) -> list[str]:
         row
         for origin in (_MATCHED, "published")
         for row in measured
-        if measure.is_baseline(row.cell) and row.origin == origin
+        if row.is_baseline and row.origin == origin
     ]
     baseline = baselines[0] if baselines else None
     if baseline is None:
-        name = measure.baseline
-        return [*sentences, f"No {name} was retrained to compare it with."]
+        return [*sentences, "No baseline was retrained to compare it with."]
     if found is None:
         noun = measure.noun
         return [*sentences, f"No {noun} of the search was retrained."]
@@ -311,14 +302,13 @@ def _significance(ours: Spread, theirs: Spread, what: str) -> str:
 
 
 def _figures(row: RetrainedRow) -> str:
-    unit = row.measure.unit
-    validation = format_spread(row.validation, _PLUS_MINUS)
-    test = format_spread(row.test, _PLUS_MINUS)
-    seeds = "1 seed" if row.num_seeds == 1 else f"{row.num_seeds} seeds"
-    text = (
-        f"validation {validation}{unit}, test {test}{unit}, {seeds},"
-        f" {row.num_parameters:,} parameters"
+    unit = row.measure.suffix
+    costs = {**row.size, "multiply-adds": row.multiply_adds}
+    return ", ".join(
+        (
+            f"validation {format_spread(row.validation, _PLUS_MINUS)}{unit}",
+            f"test {format_spread(row.test, _PLUS_MINUS)}{unit}",
+            row.seeds,
+            *(f"{n:,} {name}" for name, n in costs.items() if n is not None),
+        )
     )
-    if row.multiply_adds is not None:
-        text += f", {row.multiply_adds:,} multiply-adds"
-    return text

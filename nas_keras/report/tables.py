@@ -9,13 +9,12 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
-from typing import Any
 
-from nas_keras.report.measure import ACCURACY
-from nas_keras.report.measure import PERPLEXITY
-from nas_keras.report.measure import Measure
-from nas_keras.report.run_files import RetrainedRecord
+from nas_keras.report.decoding import printable
+from nas_keras.report.records import Measure
+from nas_keras.report.records import RetrainedRecord
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,66 +32,56 @@ class Spread:
         return format_spread(self)
 
 
-LEFT = ("cell", "network", "origin")  # Headings of columns of names.
+NUM_NAMES = 2  # Columns of a table that hold names, not figures: the first.
+_PARTS = ("validation", "test")
 _NOTHING = Spread(math.nan, math.nan, 0)
 
 
 @dataclasses.dataclass(frozen=True)
 class RetrainedRow:
-    """One cell of one size, or network, trained to the end with several seeds.
+    """One architecture of one size, trained to the end with several seeds.
 
     Attributes:
-        cell: Display name.
+        cell: Display name of the architecture.
         origin: "controller", "random", "drawn", "published" or "matched".
-        trial: The child's id in its search, None for a published cell.
-        units: H, the width of the cell; None of an image network.
-        num_parameters: Of the whole model; None where it was not built.
+        trial: The child's id in its search, None for a published one.
+        measure: What its figure is called.
+        is_baseline: Whether it is what the best found one is compared with.
+        size: Name -> number, e.g. of units and parameters.
+        multiply_adds: For one example; None where unknown.
         num_seeds: Seeds that finished.
         num_infeasible: Seeds that did not.
-        validation_perplexity, test_perplexity: Over the finished seeds.
-        validation_bits_per_char, test_bits_per_char: Likewise; of no value
-            in a word model.
+        validation, test: The figure over the finished seeds, as it is shown:
+            a share in percent.
+        further: What else was measured on both parts, losses apart, by its
+            name in the metrics.
         elapsed_s: Seconds of training of one seed.
-        validation_accuracy, test_accuracy: In percent, of an image network.
-        multiply_adds: For one image or one token; None where unknown.
     """
 
     cell: str
     origin: str
     trial: int | None
-    units: int | None
-    num_parameters: int | None
+    measure: Measure
+    is_baseline: bool
+    size: Mapping[str, int]
+    multiply_adds: int | None
     num_seeds: int
     num_infeasible: int
-    validation_perplexity: Spread
-    test_perplexity: Spread
-    validation_bits_per_char: Spread
-    test_bits_per_char: Spread
+    validation: Spread
+    test: Spread
+    further: Mapping[str, Spread]
     elapsed_s: Spread
-    validation_accuracy: Spread = _NOTHING
-    test_accuracy: Spread = _NOTHING
-    multiply_adds: int | None = None
 
     @property
-    def measure(self) -> Measure:
-        """What the figure is called."""
-        return ACCURACY if self.units is None else PERPLEXITY
-
-    @property
-    def validation(self) -> Spread:
-        """The figure on the validation part."""
-        return getattr(self, f"validation_{self.measure.metric}")
-
-    @property
-    def test(self) -> Spread:
-        """The figure on the test part."""
-        return getattr(self, f"test_{self.measure.metric}")
+    def seeds(self) -> str:
+        """The number of seeds that finished, in words."""
+        return "1 seed" if self.num_seeds == 1 else f"{self.num_seeds} seeds"
 
 
-def spread(values: Iterable[float | None]) -> Spread:
-    """Returns mean and sample standard deviation of the finite values."""
+def spread(values: Iterable[float | None], factor: float = 1.0) -> Spread:
+    """Returns mean and deviation of the finite values, times a factor."""
     finite = [
-        float(value)
+        factor * float(value)
         for value in values
         if isinstance(value, int | float) and math.isfinite(value)
     ]
@@ -106,25 +95,20 @@ def spread(values: Iterable[float | None]) -> Spread:
 def summarise_retrained(
     records: Iterable[RetrainedRecord],
 ) -> list[RetrainedRow]:
-    """Groups the seeds of each cell, best mean validation figure first.
+    """Groups the seeds of each architecture, best validation figure first.
 
     Args:
-        records: One for each cell and seed, in any order. Of two records of
-            the same cell, size and seed the last one counts.
+        records: One for each architecture and seed, in any order. Of two
+            records of the same architecture, size and seed the last counts.
 
     Returns:
-        One row a cell and size; rows without a finished seed come last.
+        One row an architecture and size, by the mean over seeds; rows without
+        a finished seed come last.
     """
-    groups: dict[tuple[Any, ...], dict[int, RetrainedRecord]] = {}
+    groups: dict[object, dict[int, RetrainedRecord]] = {}
     for record in records:
-        key = (
-            record.cell,
-            record.origin,
-            record.trial,
-            record.units,
-            # A network that could not be trained has no size in its record.
-            None if record.units is None else record.num_parameters,
-        )
+        size = tuple(record.size.items())
+        key = record.cell, record.origin, record.trial, size
         groups.setdefault(key, {})[record.seed] = record
     rows = [_row(list(seeds.values())) for seeds in groups.values()]
 
@@ -138,40 +122,38 @@ def summarise_retrained(
 
 
 def _row(records: Sequence[RetrainedRecord]) -> RetrainedRow:
+    first = records[0]
     finished = [r for r in records if r.infeasible is None]
-    measured = {
-        name: spread(r.metrics.get(name) for r in finished)
-        for name in (
-            "validation_perplexity",
-            "test_perplexity",
-            "validation_bits_per_char",
-            "test_bits_per_char",
-        )
-    }
-    measured |= {
-        name: spread(
-            _times(r.metrics.get(name), ACCURACY.factor) for r in finished
-        )
-        for name in ("validation_accuracy", "test_accuracy")
-    }
-    cost = spread(r.metrics.get("multiply_adds") for r in finished)
-    sizes = [r.num_parameters for r in records if r.num_parameters is not None]
+
+    def measured(name: str, factor: float = 1.0) -> Spread:
+        return spread((r.metrics.get(name) for r in finished), factor)
+
+    name, factor = first.measure.name, first.measure.factor
+    others = _scored(r.metrics for r in finished)
+    keys = [f"{p}_{n}" for n in others if n != name for p in _PARTS]
+    cost = measured("multiply_adds")
     return RetrainedRow(
-        cell=records[0].cell,
-        origin=records[0].origin,
-        trial=records[0].trial,
-        units=records[0].units,
-        num_parameters=sizes[0] if sizes else None,
+        cell=first.cell,
+        origin=first.origin,
+        trial=first.trial,
+        measure=first.measure,
+        is_baseline=first.is_baseline,
+        size=first.size,
+        multiply_adds=int(cost.mean) if cost.num else None,
         num_seeds=len(finished),
         num_infeasible=len(records) - len(finished),
+        validation=measured(f"validation_{name}", factor),
+        test=measured(f"test_{name}", factor),
+        further={key: measured(key) for key in keys},
         elapsed_s=spread(r.elapsed_s for r in finished),
-        multiply_adds=int(cost.mean) if cost.num else None,
-        **measured,
     )
 
 
-def _times(value: Any, factor: float) -> Any:
-    return value * factor if isinstance(value, int | float) else None
+def _scored(metrics: Iterable[Mapping[str, object]]) -> list[str]:
+    """Returns what was measured on validation and test data, but losses."""
+    keys = list(dict.fromkeys(key for its in metrics for key in its))
+    names = (k.removeprefix("validation_") for k in keys if "loss" not in k)
+    return [n for n in names if {f"{p}_{n}" for p in _PARTS} <= set(keys)]
 
 
 def format_number(value: float, digits: int = 4) -> str:
@@ -200,53 +182,45 @@ def format_spread(value: Spread, plus_minus: str = "+-") -> str:
     return f"{mean} {plus_minus} {sd}"
 
 
-def printable(text: str) -> str:
-    """Replaces what a terminal or a browser might obey rather than show."""
-    return "".join(
-        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
+def table_columns(
+    rows: Sequence[RetrainedRow], plus_minus: str = "+-"
+) -> dict[str, list[str]]:
+    """Returns the table of what was retrained.
 
+    Args:
+        rows: From `summarise_retrained`, at least one.
+        plus_minus: Written between mean and deviation.
 
-def table_columns(rows: Sequence[RetrainedRow]) -> tuple[str, ...]:
-    """Returns the headings of the table; bits per character if measured."""
-    if rows and rows[0].measure is ACCURACY:
-        short = ACCURACY.short
-        return (
-            *("network", "origin", "parameters", "multiply-adds", "seeds"),
-            *(f"validation {short}", f"test {short}", "seconds"),
-        )
-    headings = ["cell", "origin", "units", "parameters", "seeds"]
-    headings += ["validation ppl", "test ppl"]
-    if any(row.validation_bits_per_char.num for row in rows):
-        headings.append("valid. bits/char")
-    if any(row.test_bits_per_char.num for row in rows):
-        headings.append("test bits/char")
-    if any(row.multiply_adds is not None for row in rows):
-        headings.insert(headings.index("seeds"), "multiply-adds")
-    return (*headings, "seconds")
-
-
-def table_cells(row: RetrainedRow, plus_minus: str = "+-") -> dict[str, str]:
-    """Returns the text of every column of one row, by heading."""
-    seeds = str(row.num_seeds)
-    if row.num_infeasible:
-        seeds += f" ({row.num_infeasible} failed)"
-    short = row.measure.short
-    return {
-        row.measure.noun: printable(row.cell),
-        "origin": printable(row.origin),
-        "units": _count(row.units),
-        "parameters": _count(row.num_parameters),
-        "multiply-adds": _count(row.multiply_adds),
-        "seeds": seeds,
-        f"validation {short}": format_spread(row.validation, plus_minus),
-        f"test {short}": format_spread(row.test, plus_minus),
-        "valid. bits/char": format_spread(
-            row.validation_bits_per_char, plus_minus
-        ),
-        "test bits/char": format_spread(row.test_bits_per_char, plus_minus),
-        "seconds": format_number(row.elapsed_s.mean, 3),
+    Returns:
+        Heading -> a text for each row; the first `NUM_NAMES` are names.
+    """
+    measure = rows[0].measure
+    columns = {
+        measure.noun: [printable(row.cell) for row in rows],
+        "origin": [printable(row.origin) for row in rows],
     }
+    for name in dict.fromkeys(name for row in rows for name in row.size):
+        columns[name] = [_count(row.size.get(name)) for row in rows]
+    if any(row.multiply_adds is not None for row in rows):
+        columns["multiply-adds"] = [_count(row.multiply_adds) for row in rows]
+    columns["seeds"] = [
+        f"{row.num_seeds} ({row.num_infeasible} failed)"
+        if row.num_infeasible
+        else str(row.num_seeds)
+        for row in rows
+    ]
+    name = measure.name + (f", {measure.unit}" if measure.unit else "")
+    figures = {
+        f"validation {name}": [row.validation for row in rows],
+        f"test {name}": [row.test for row in rows],
+    }
+    for key in dict.fromkeys(key for row in rows for key in row.further):
+        heading = printable(key.replace("_", " "))
+        figures[heading] = [row.further.get(key, _NOTHING) for row in rows]
+    for heading, spreads in figures.items():
+        columns[heading] = [format_spread(s, plus_minus) for s in spreads]
+    columns["seconds"] = [format_number(row.elapsed_s.mean, 3) for row in rows]
+    return columns
 
 
 def _count(value: int | None) -> str:
@@ -254,7 +228,7 @@ def _count(value: int | None) -> str:
 
 
 def format_table(rows: Sequence[RetrainedRow]) -> str:
-    """Returns what was retrained as plain text, one line a cell or network.
+    """Returns what was retrained as plain text, one line an architecture.
 
     Names are on the left, figures on the right; ASCII but for what names
     hold. "5.123 +- 0.031" is mean and sample standard deviation.
@@ -267,17 +241,14 @@ def format_table(rows: Sequence[RetrainedRow]) -> str:
     """
     if not rows:
         return "Nothing was retrained."
-    headings = table_columns(rows)
-    lines = [dict(zip(headings, headings, strict=True))]
-    lines += [table_cells(row) for row in rows]
-    widths = [max(len(line[name]) for line in lines) for name in headings]
-    lines.insert(1, {n: "-" * w for n, w in zip(headings, widths, strict=True)})
+    padded = []
+    for place, (heading, texts) in enumerate(table_columns(rows).items()):
+        width = max(map(len, (heading, *texts)))
+        side = "<" if place < NUM_NAMES else ">"
+        lines = (heading, "-" * width, *texts)
+        padded.append([f"{line:{side}{width}}" for line in lines])
     return "\n".join(
-        "  ".join(
-            line[name].ljust(width) if name in LEFT else line[name].rjust(width)
-            for name, width in zip(headings, widths, strict=True)
-        ).rstrip()
-        for line in lines
+        "  ".join(line).rstrip() for line in zip(*padded, strict=True)
     )
 
 

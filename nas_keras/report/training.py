@@ -8,7 +8,6 @@ import csv
 import dataclasses
 import importlib.util
 import io
-import math
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nas_keras.report.figures import new_figure
+from nas_keras.report.figures import plot_history
 from nas_keras.storage.events import ScalarLog
 from nas_keras.storage.files import write_atomically
 
@@ -38,56 +37,6 @@ def write_history(epochs: Sequence[_Epoch], path: Path) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
-def plot_history(epochs: Sequence[_Epoch], path: Path) -> None:
-    """Draws training and validation loss by epoch, as PNG.
-
-    Beside the losses, on the right: the perplexities that they are; or, of
-    image networks, the validation accuracy.
-
-    Args:
-        epochs: Figures by name, losses in nats.
-        path: Of the file.
-
-    Raises:
-        ImportError: If matplotlib is not installed.
-    """
-    figure = new_figure(6.4, 4.2)
-    axes = figure.subplots()
-    numbers = [epoch["epoch"] for epoch in epochs]
-    for name, label, style in (
-        ("train_loss_nats", "training, with dropout", "--"),
-        ("validation_loss_nats", "validation", "-"),
-    ):
-        # Without validation images it is None: no point.
-        losses = [_or_nan(epoch[name]) for epoch in epochs]
-        axes.plot(numbers, losses, style, marker=".", label=label)
-    accuracies = [_or_nan(past.get("validation_accuracy")) for past in epochs]
-    is_of_images = any("validation_accuracy" in past for past in epochs)
-    axes.set_xlabel("epoch")
-    example = "image" if is_of_images else "token"
-    axes.set_ylabel(f"loss, nats per {example}")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.grid(alpha=0.3)
-    if is_of_images:
-        right = axes.twinx()
-        label = "validation accuracy"
-        right.plot(numbers, accuracies, ":", color="black", label=label)
-        right.set_ylabel(label)
-    else:
-        same = (lambda nats: nats, lambda nats: nats)
-        right = axes.secondary_yaxis("right", functions=same)
-        right.set_ylabel("perplexity")
-        right.yaxis.set_major_formatter(lambda nats, _: f"{math.exp(nats):.4g}")
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=120)
-    write_atomically(path, data.getvalue())
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
 def write_epochs(epochs: Sequence[_Epoch], workdir: Path) -> None:
     """Writes `history.csv` and, with matplotlib, `learning_curve.png`.
 
@@ -96,7 +45,7 @@ def write_epochs(epochs: Sequence[_Epoch], workdir: Path) -> None:
         workdir: Folder of both.
     """
     write_history(epochs, workdir / "history.csv")
-    if importlib.util.find_spec("matplotlib") is not None:
+    if epochs and importlib.util.find_spec("matplotlib") is not None:
         plot_history(epochs, workdir / "learning_curve.png")
 
 

@@ -8,10 +8,16 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "distribute.cluster": ["Cluster"],
         "distribute.rendezvous": ["PeerLostError"],
         "distribute.topology": ["Topology"],
-        "evaluators.evaluator": ["Evaluator", "FunctionEvaluator"],
+        "evaluators.evaluator": ["Evaluator"],
         "evaluators.from_scratch": ["ChildTrainer"],
+        "evaluators.function": ["FunctionEvaluator"],
         "evaluators.shared": ["SharedWeights"],
-        "evaluators.trial": ["Evaluation", "SearchError", "Trial"],
+        "evaluators.trial": [
+            "Architecture",
+            "Evaluation",
+            "SearchError",
+            "Trial",
+        ],
         "search.loop": ["search"],
     },
 )

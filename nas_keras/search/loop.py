@@ -1,10 +1,10 @@
-"""`search()`: sample, evaluate, learn, and lose nothing on the way.
+"""`search()`: propose, evaluate, feed back, and lose nothing on the way.
 
 The journal holds every finished trial and is what a run is rebuilt from:
-noise is a function of (seed, step), so with the journal's rewards the
+all chance is a function of (seed, step), so with the journal's evaluations the
 controller can be replayed from any older state. A checkpoint only saves the
-replay. Among several workers the chief samples and owns the workdir; each
-evaluates its share, all learn the same from all rewards, so the number of
+replay. Among several workers the chief proposes and owns the workdir; each
+evaluates its share, all learn the same from all evaluations, so the number of
 workers is not part of the result. Axes: B architectures a step, A decisions
 each.
 """
@@ -24,20 +24,25 @@ import numpy as np
 from absl import logging
 
 from nas_keras.checks import json_copy
-from nas_keras.controllers.baseline import BaselineState
-from nas_keras.controllers.baseline import EMABaseline
 from nas_keras.controllers.controller import Controller
-from nas_keras.controllers.controller import Samples
+from nas_keras.controllers.controller import Proposals
+from nas_keras.controllers.controller import generator_of
 from nas_keras.distribute.cluster import Cluster
+from nas_keras.distribute.share import Record
 from nas_keras.distribute.share import Shares
+from nas_keras.distribute.share import share_out
 from nas_keras.evaluators.evaluator import Evaluator
+from nas_keras.evaluators.trial import Architecture
 from nas_keras.evaluators.trial import SearchError
 from nas_keras.evaluators.trial import Trial
-from nas_keras.search.noise import noise
 from nas_keras.search.steps import StepTrials
+from nas_keras.search.steps import trial_of_record
 from nas_keras.search.workdir import Opening
 from nas_keras.search.workdir import Workdir
 from nas_keras.search.workdir import held
+from nas_keras.search.workdir import pending_key
+from nas_keras.settings import refuse
+from nas_keras.settings import whole
 from nas_keras.storage import run_config
 from nas_keras.storage.pending import Pending
 
@@ -52,7 +57,6 @@ def search(
     seed: int = 0,
     *,
     evaluation_seed: int | None = None,
-    baseline: EMABaseline = EMABaseline(),  # noqa: B008  (frozen)
     max_consecutive_failures: int = 10,
     settings: Mapping[str, Any] | None = None,
     evaluate_again: bool = False,
@@ -70,7 +74,7 @@ def search(
 
     Args:
         controller: Proposes, and learns after every full batch.
-        evaluator: Scores. It is given one row at a time.
+        evaluator: Scores one architecture at a time.
         num_trials: Architectures to evaluate in all.
         workdir: Folder of the journal, the checkpoints, `config.json`,
             `best_cell.json` and `trials.csv`, the same on all workers; None
@@ -79,9 +83,8 @@ def search(
         cluster: The workers; default: this process alone. Each of them calls
             this function with the same arguments and gets the same trials,
             those of a batch when all have finished theirs.
-        seed: Of the sampling noise.
-        evaluation_seed: Of the evaluations; default `seed`.
-        baseline: Turns rewards into advantages.
+        seed: Seed of the proposals.
+        evaluation_seed: Seed of the evaluations; default `seed`.
         max_consecutive_failures: Infeasible trials in a row that end the run.
         settings: What else the run depends on, JSON-able, kept in
             `config.json`; a workdir of other settings is refused.
@@ -115,18 +118,17 @@ def search(
     """
     if evaluation_seed is None:
         evaluation_seed = seed
-    for name, value, low in (
-        ("num_trials", num_trials, 1),
-        ("batch_size", batch_size, 1),
-        ("max_consecutive_failures", max_consecutive_failures, 1),
-        ("seed", seed, 0),
-        ("evaluation_seed", evaluation_seed, 0),
+    for name, value, rule in (
+        ("num_trials", num_trials, whole(1)),
+        ("batch_size", batch_size, whole(1)),
+        ("max_consecutive_failures", max_consecutive_failures, whole(1)),
+        ("seed", seed, whole(0)),
+        ("evaluation_seed", evaluation_seed, whole(0)),
     ):
-        _check_int(name, value, low)
+        if not rule.good(value):
+            refuse(name, rule.words, value)
     if workdir is not None and not os.fspath(workdir):
-        raise ValueError(
-            f"workdir must be a path or None. Received: workdir={workdir!r}."
-        )
+        refuse("workdir", "a path or None", workdir)
     cluster = cluster or Cluster()
     if batch_size < cluster.size:
         raise ValueError(
@@ -134,51 +136,47 @@ def search(
             f"{cluster.size}. Received: batch_size={batch_size}."
         )
     run = _Run(
-        controller, evaluator, num_trials, batch_size, cluster, seed,
-        evaluation_seed, baseline, max_consecutive_failures, evaluate_again,
-        on_evaluated,
-    )  # fmt: skip
-    return run.trials(
-        None if workdir is None else Path(workdir),
-        run.config(json_copy(settings or {}, "settings")),
-        is_held,
+        controller=controller,
+        evaluator=evaluator,
+        num_trials=num_trials,
+        folder=None if workdir is None else Path(workdir),
+        batch_size=batch_size,
+        cluster=cluster,
+        seed=seed,
+        evaluation_seed=evaluation_seed,
+        max_consecutive_failures=max_consecutive_failures,
+        settings=json_copy(settings or {}, "settings"),
+        evaluate_again=evaluate_again,
+        is_held=is_held,
+        on_evaluated=on_evaluated,
     )
+    return run.trials()
 
 
-def _check_int(name: str, value: int, low: int) -> None:
-    is_int = isinstance(value, int) and not isinstance(value, bool)
-    if not is_int or not low <= value < 2**63:
-        raise ValueError(
-            f"{name} must be an int of at least {low}, below 2**63. Received: "
-            f"{name}={value!r}."
-        )
-
-
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class _Run:
-    """One call of `search`: arguments, and the state that steps change."""
+    """One call of `search`: its arguments, and what its steps change."""
 
     controller: Controller
     evaluator: Evaluator
     num_trials: int
+    folder: Path | None
     batch_size: int
     cluster: Cluster
     seed: int
     evaluation_seed: int
-    baseline: EMABaseline
     max_consecutive_failures: int
+    settings: Mapping[str, Any]
     evaluate_again: bool
+    is_held: bool
     on_evaluated: Callable[[Trial], None]
-    folder: Path | None = None
-    baseline_state: BaselineState = BaselineState()
+    # What the steps change.
     failures_in_a_row: int = 0
-    records: Mapping[int, Mapping[str, Any]] = dataclasses.field(
-        default_factory=dict
-    )
-    store: Workdir | None = None  # Of the chief, if there is a workdir.
+    records: Mapping[int, Record] = dataclasses.field(default_factory=dict)
+    store: Workdir | None = None  # The chief's, if there is a workdir.
     pending: Pending | None = None
 
-    def config(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def _config(self) -> dict[str, Any]:
         """Returns what the results depend on, JSON-able."""
         space = self.controller.space
         return {
@@ -191,14 +189,13 @@ class _Run:
             "batch_size": self.batch_size,
             "seed": self.seed,
             "evaluation_seed": self.evaluation_seed,
-            "baseline": dataclasses.asdict(self.baseline),
             "evaluate_again": self.evaluate_again,
-            "settings": dict(settings),
+            "settings": self.settings,
         }
 
-    def trials(
-        self, folder: Path | None, config: Mapping[str, Any], is_held: bool
-    ) -> Iterator[Trial]:
+    def trials(self) -> Iterator[Trial]:
+        """Yields the trials of the search."""
+        config, folder = self._config(), self.folder
         limits = (self.num_trials, self.max_consecutive_failures)
         agreed = json.dumps([config, limits], sort_keys=True)
         self.cluster.check_agreement("The configuration", agreed.encode())
@@ -208,9 +205,8 @@ class _Run:
         if self.cluster.is_chief:
             run_config.check(folder, config)
         with contextlib.ExitStack() as stack:
-            if not is_held:
+            if not self.is_held:
                 stack.enter_context(held(folder, self.cluster))
-            self.folder = folder
             self.pending = Pending(folder / "pending")
             if self.cluster.is_chief:
                 self.store = Workdir(
@@ -219,16 +215,16 @@ class _Run:
                 stack.callback(self.store.close)
             yield from self._steps(self._open())
             if self.store is not None:
-                self.store.finish(owns_best=not is_held)
+                self.store.finish(owns_best=not self.is_held)
 
     def _open(self) -> int:
         """Takes over what is finished; returns the step to go on with."""
         opening = self.store.opening() if self.store else Opening({})
-        self._tell_of_learnt(opening)
+        self._tell_of_learned(opening)
         opening = self._shared(opening)
         if not self.evaluator.open(self.folder, opening.step, self.cluster):
             logging.warning(
-                "What the evaluator had learnt is damaged or gone; replaying "
+                "What the evaluator had learned is damaged or gone; replaying "
                 "%d updates.",
                 opening.step,
             )
@@ -237,25 +233,20 @@ class _Run:
             self.evaluator.open(self.folder, 0, self.cluster)
         self.records = opening.records
         if opening.state:
-            state = dict(opening.state)
-            mean, variance, lowest, num = state.pop("baseline").tolist()
-            self.baseline_state = BaselineState(
-                mean, variance, lowest, int(num)
-            )
-            self.controller.restore(state)
+            self.controller.restore(opening.state)
         return opening.step
 
-    def _tell_of_learnt(self, opening: Opening) -> None:
+    def _tell_of_learned(self, opening: Opening) -> None:
         """Tells of a controller that does not begin as a new one would."""
         is_new = not opening.state and self.cluster.is_chief
-        if not is_new or not self.controller.has_learnt:
+        if not is_new or not self.controller.has_learned:
             return
         logging.warning(
-            "The controller has learnt already, and this search begins with "
+            "The controller has learned already, and this search begins with "
             "that: for searches apart, make a controller for each."
         )
         if self.store is not None and not opening.records:
-            self.store.keep_beginning(self._state())
+            self.store.keep_beginning(self.controller.state())
 
     def _shared(self, opening: Opening) -> Opening:
         """Returns the chief's opening."""
@@ -263,71 +254,87 @@ class _Run:
             return opening
         if self.cluster.is_chief and not opening.state:
             # The others may have begun with other weights.
-            opening = dataclasses.replace(opening, state=self._state())
+            state = self.controller.state()
+            opening = dataclasses.replace(opening, state=state)
         message = self.cluster.broadcast(
             opening.to_bytes() if self.cluster.is_chief else b""
         )
         return Opening.from_bytes(message)
 
-    def _state(self) -> dict[str, np.ndarray]:
-        baseline = dataclasses.astuple(self.baseline_state)
-        return {
-            **self.controller.state(),
-            "baseline": np.array(baseline, np.float64),
-        }
-
     def _steps(self, first_step: int) -> Iterator[Trial]:
+        """Makes the steps; those before `first_step` are in the journal."""
         maker = StepTrials(
             space=self.controller.space,
-            evaluator=self.evaluator,
-            evaluation_seed=self.evaluation_seed,
             num_trials=self.num_trials,
             batch_size=self.batch_size,
             is_reusing=self.evaluator.is_repeatable and not self.evaluate_again,
             records=self.records,
-            cluster=self.cluster,
-            pending=self.pending,
-            on_evaluated=self.on_evaluated,
-            on_shares=self._keep_shares,
+            evaluate=self._evaluate,
         )
         for step in range(-(-self.num_trials // self.batch_size)):
-            samples = tokens = None
+            proposals = tokens = None
             if step >= first_step:
                 self.evaluator.prepare(step, self.controller)
-                samples = self._sample(step)
-                tokens = samples.tokens
+                proposals = self._propose(step)
+                tokens = proposals.tokens
             batch = []
-            for trials in self._groups(maker.of_step(step, tokens)):
+            trials = maker.of_step(step, tokens)
+            # What is known at a time is written at a time.
+            groups = [list(trials)] if self.cluster.size > 1 else zip(trials)
+            for finished in groups:
                 if self.store is not None:
-                    self.store.keep(trials)
-                for trial in trials:
+                    self.store.keep(finished)
+                for trial, _ in finished:
                     batch.append(trial)
                     yield trial
                     self._count_failure(trial)
-            if samples is not None and len(batch) == self.batch_size:
-                self._update(step, samples, batch)
+            if proposals is not None and len(batch) == self.batch_size:
+                self._feed_back(step, proposals, batch)
 
-    def _groups(self, batch: Iterator[Trial]) -> Iterator[list[Trial]]:
-        """Yields what is written at a time: what is known at a time."""
-        if self.cluster.size > 1:
-            yield list(batch)
-        else:
-            yield from ([trial] for trial in batch)
-
-    def _sample(self, step: int) -> Samples:
-        """Returns the chief's samples: machines may round differently."""
+    def _propose(self, step: int) -> Proposals:
+        """Returns the chief's proposals: machines may round differently."""
         shape = (self.batch_size, len(self.controller.space.choices))
         if not self.cluster.is_chief:
             bits = self.cluster.broadcast_array(np.zeros((3, *shape), np.int32))
             tokens, log_prob, entropy = bits
-            return Samples(
+            return Proposals(
                 tokens, log_prob.view(np.float32), entropy.view(np.float32)
             )
-        samples = self.controller.sample(noise(self.seed, step, shape))
-        floats = (samples.log_prob, samples.entropy)
+        rng = generator_of(self.seed, step)
+        proposals = self.controller.propose(self.batch_size, rng)
+        floats = (proposals.log_prob, proposals.entropy)
         parts = [np.asarray(part, np.float32).view(np.int32) for part in floats]
-        self.cluster.broadcast_array(np.stack([samples.tokens, *parts]))
-        return samples
+        self.cluster.broadcast_array(np.stack([proposals.tokens, *parts]))
+        return proposals
+
+    def _evaluate(
+        self, step: int, new: Mapping[int, Architecture]
+    ) -> Iterator[tuple[Trial, Record]]:
+        """Evaluates new architectures of a step, each on one worker."""
+        own: dict[int, Trial] = {}
+
+        def evaluate(trial_id: int) -> Record:
+            architecture = new[trial_id]
+            evaluation = self.evaluator.evaluation(
+                architecture, self.evaluation_seed
+            )
+            own[trial_id] = Trial(
+                trial_id, architecture.tokens, architecture.spec, evaluation
+            )
+            self.on_evaluated(own[trial_id])
+            return own[trial_id].to_record(self.batch_size)
+
+        records = share_out(
+            list(new),
+            evaluate,
+            self.cluster,
+            self.pending,
+            pending_key,
+            lambda shares: self._keep_shares(step, shares),
+        )
+        for trial_id, record in zip(new, records, strict=True):
+            trial = own.get(trial_id)
+            yield trial or trial_of_record(record, new[trial_id]), record
 
     def _keep_shares(self, step: int, shares: Shares) -> None:
         if self.store is not None:
@@ -345,24 +352,15 @@ class _Run:
                 f"infeasible; the last: {trial.evaluation.infeasible}."
             )
 
-    def _update(self, step: int, samples: Samples, batch: list[Trial]) -> None:
-        rewards = [
-            None
-            if trial.evaluation.reward is None
-            else trial.evaluation.reward + float(bonus)
-            for trial, bonus in zip(
-                batch, self.controller.bonus(samples), strict=True
-            )
-        ]
-        advantage, self.baseline_state = self.baseline.advantages(
-            rewards, self.baseline_state
-        )
-        metrics = self.controller.update(samples, advantage)
+    def _feed_back(
+        self, step: int, proposals: Proposals, batch: list[Trial]
+    ) -> None:
+        evaluations = [trial.evaluation for trial in batch]
+        metrics = self.controller.feedback(proposals, evaluations)
         if not all(map(math.isfinite, metrics.values())):
             raise SearchError(
                 f"The controller diverged at update {step}: {metrics}. Its "
                 "state is that of the update before."
             )
         if self.store is not None:
-            record = {"baseline": self.baseline_state.mean, **metrics}
-            self.store.keep_update(step, record, self._state())
+            self.store.keep_update(step, metrics, self.controller.state())

@@ -5,6 +5,7 @@ import dataclasses
 import importlib.util
 import json
 import time
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from nas_keras.convnets.files import save_convnet
 from nas_keras.convnets.spec import ConvNetSpec
 from nas_keras.convnets.spec import MicroNetSpec
 from nas_keras.distribute.cluster import Cluster
+from nas_keras.distribute.share import Record
 from nas_keras.distribute.share import Shares
 from nas_keras.evaluators.trial import RECORD_TYPES
 from nas_keras.evaluators.trial import Trial
@@ -35,8 +37,13 @@ from nas_keras.storage.journal import Journal
 from nas_keras.storage.journal import write_csv
 from nas_keras.storage.pending import Pending
 
-# Files of the best architecture of a search.
-BEST_CELL, BEST_NETWORK = "best_cell.json", "best_network.json"
+# Class of the best architecture of a search -> its file, which is read and
+# written so.
+_BEST: dict[type, tuple[str, Callable[..., Any], Callable[..., None]]] = {
+    CellSpec: ("best_cell.json", load_spec, save_spec),
+    ConvNetSpec: ("best_network.json", load_convnet, save_convnet),
+    MicroNetSpec: ("best_network.json", load_convnet, save_convnet),
+}
 
 _VISIBLE_S = 120.0  # A network file system may show a new file this late.
 
@@ -80,11 +87,10 @@ class Opening:
     Attributes:
         records: Id -> the journal's line of each finished trial.
         step: Updates that the state has seen.
-        state: Named arrays of the controller and its baseline, as of `step`;
-            empty at step 0.
+        state: Named arrays of the controller, as of `step`; empty at step 0.
     """
 
-    records: Mapping[int, Mapping[str, Any]]
+    records: Mapping[int, Record]
     step: int = 0
     state: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
@@ -188,29 +194,33 @@ class Workdir:
         logging.info("Going on after %d updates.", step)
         return step, state
 
-    def keep(self, trials: Sequence[Trial]) -> None:
-        """Writes trials that are not written yet, in the order of their ids."""
-        new = [t for t in trials if t.id >= len(self._journal.records)]
+    def keep(self, finished: Sequence[tuple[Trial, Record]]) -> None:
+        """Writes trials that are not written yet, in the order of their ids.
+
+        Args:
+            finished: Trials and their journal lines.
+        """
         before = self._best
-        for trial in trials:
+        for trial, _ in finished:
             reward = trial.evaluation.reward
             best = self._best.evaluation.reward if self._best else None
             if reward is not None and (best is None or reward > best):
                 self._best = trial
-        if new and self._best is not before:
+        num_written = len(self._journal.records)
+        new = [pair for pair in finished if pair[0].id >= num_written]
+        if not new:
+            return
+        self._has_new = True
+        if self._best is not before:
             # The cell first: what the journal has has been kept.
             self._write_best()
-        if new:
-            self._has_new = True
-            self._journal.append(
-                *(trial.to_record(self._batch_size) for trial in new)
-            )
-            self._pending.remove([pending_key(trial.id) for trial in new])
-            for trial in new:
-                score = trial.evaluation
-                if score.reward is not None:
-                    values = {"reward": score.reward, **score.metrics}
-                    self._show("trial", trial.id, values)
+        self._journal.append(*(record for _, record in new))
+        self._pending.remove([pending_key(trial.id) for trial, _ in new])
+        for trial, _ in new:
+            score = trial.evaluation
+            if score.reward is not None:
+                values = {"reward": score.reward, **score.metrics}
+                self._show("trial", trial.id, values)
 
     def keep_beginning(self, state: dict[str, np.ndarray]) -> None:
         """Writes the state before the first update, where it is no new one."""
@@ -262,23 +272,18 @@ class Workdir:
             self._events = None
 
     def _has_best(self) -> bool:
-        for name, load in (
-            (BEST_CELL, load_spec),
-            (BEST_NETWORK, load_convnet),
-        ):
+        for file, load, _ in _BEST.values():
             try:
-                load(self._folder / name)
+                load(self._folder / file)
             except (ValueError, OSError):
                 continue
             return True
         return False
 
     def _write_best(self) -> None:
-        if self._best is None:
-            return
+        if self._best is None or type(self._best.spec) not in _BEST:
+            return  # None, or an architecture of a user's space.
         spec = self._best.spec
-        if not isinstance(spec, CellSpec | ConvNetSpec | MicroNetSpec):
-            return  # An architecture of a user's space.
         provenance = {
             **spec.provenance,
             "run": str(self._folder),
@@ -286,10 +291,13 @@ class Workdir:
             "reward": self._best.evaluation.reward,
         }
         spec = dataclasses.replace(spec, provenance=provenance)
-        if isinstance(spec, CellSpec):
-            save_spec(spec, self._folder / BEST_CELL)
-        else:
-            save_convnet(spec, self._folder / BEST_NETWORK)
+        save_best(spec, self._folder)
+
+
+def save_best(spec: Any, folder: Path) -> None:
+    """Writes the best architecture of a search into its workdir."""
+    file, _, save = _BEST[type(spec)]
+    save(spec, folder / file)
 
 
 def _events(folder: Path) -> ScalarLog | None:

@@ -13,12 +13,22 @@ from nas_keras.spaces.space import Space
 from nas_keras.spaces.tree import Tree
 from nas_keras.spaces.tree import tree_space
 
+# Name -> the settings of a space.
+SPACES = {
+    "tree": Tree,
+    "enas_recurrent": RecurrentDag,
+    "nas_conv": NasConv,
+    "enas_macro": EnasMacro,
+    "enas_micro": EnasMicro,
+}
+
 __all__ = (
     "Choice",
     "EnasMacro",
     "EnasMicro",
     "NasConv",
     "RecurrentDag",
+    "SPACES",
     "Space",
     "Tree",
     "enas_macro_space",

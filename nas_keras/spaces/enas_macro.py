@@ -6,22 +6,19 @@ op_2 b_20 b_21 | ..., the operation of a layer and one bit for each earlier
 layer. In two places the map is halved, before layers L//3 and 2(L//3).
 """
 
-import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
-from nas_keras.checks import checked_bool
 from nas_keras.convnets.spec import ConvLayer
 from nas_keras.convnets.spec import ConvNetSpec
-from nas_keras.spaces.shared import MAX_SIZE
-from nas_keras.spaces.shared import check_even
-from nas_keras.spaces.shared import check_kind
-from nas_keras.spaces.shared import check_member
-from nas_keras.spaces.shared import origin
-from nas_keras.spaces.shared import set_checked_ints
-from nas_keras.spaces.shared import space_of
-from nas_keras.spaces.shared import token_of
+from nas_keras.settings import boolean
+from nas_keras.settings import setting
+from nas_keras.settings import whole
 from nas_keras.spaces.space import Choice
 from nas_keras.spaces.space import Space
+from nas_keras.spaces.structure import Structure
+from nas_keras.spaces.structure import even_filters
+from nas_keras.spaces.structure import token_of
 
 # Operation and side of its kernel, in the order of their numbers in ENAS.
 MACRO_OPERATIONS = (
@@ -32,39 +29,43 @@ MACRO_OPERATIONS = (
     ("average_pool", 3),
     ("max_pool", 3),
 )
-_MAX_LAYERS = 64
 
 
-@dataclasses.dataclass(frozen=True)
-class EnasMacro:
-    """The shape of a macro space, its decoding and its encoding.
+class EnasMacro(Structure):
+    """The macro space of ENAS.
 
-    Attributes:
-        layers: L, at least 1.
-        filters: Of the stem and of all layers before the first halving, even.
-        doubling: Whether each halving of the map doubles the filters: as in
-            the networks that ENAS retrains, not in those of its search.
+    The tokens do not depend on the filters: what was found with few of them is
+    made a larger network by a space of more, with doubling.
 
-    Raises:
-        ValueError: If a rule is broken.
+    Reference:
+        [Pham et al., 2018](https://arxiv.org/abs/1802.03268), section 2.3; its
+        authors' program, github.com/melodyguan/enas, src/cifar10.
     """
 
-    layers: int = 12
-    filters: int = 36
-    doubling: bool = False
+    prefix = "enas_macro"
+    architecture = ConvNetSpec
+    supernet = "nas_keras.supernets.macro:MacroNetwork"
+    always_named = 2
 
-    def __post_init__(self) -> None:
-        set_checked_ints(self, layers=(1, _MAX_LAYERS), filters=(2, MAX_SIZE))
-        check_even(self.filters)
-        checked_bool(self.doubling, "doubling")
-
-    @property
-    def name(self) -> str:
-        """How journals call the space."""
-        text = f"layers={self.layers}, filters={self.filters}"
-        if self.doubling:
-            text += ", doubling=True"
-        return f"enas_macro({text})"
+    layers: int = setting(
+        12,
+        "Layers, L. ENAS retrains networks of 24.",
+        whole(1, 64),
+        source="the search of ENAS",
+    )
+    filters: int = setting(
+        36,
+        "Filters of the stem and of all layers before the first halving. ENAS "
+        "retrains networks of 96.",
+        even_filters(),
+        source="the search of ENAS",
+    )
+    doubling: bool = setting(
+        False,
+        "Whether each halving of the map doubles the filters: as in the "
+        "networks that ENAS retrains, not in those of its search.",
+        boolean(),
+    )
 
     @property
     def reductions(self) -> tuple[int, ...]:
@@ -113,37 +114,20 @@ class EnasMacro:
             layers=tuple(layers),
             wiring="macro",
             filters=self.filters,
-            **origin(f"enas_macro{self.layers}", self.name, tokens),
+            **self._origin(f"enas_macro{self.layers}", tokens),
         )
 
-    def encode(self, spec: ConvNetSpec) -> list[int]:
-        """Returns the tokens of a network.
-
-        Raises:
-            ValueError: If it is not in the space.
-        """
-        check_kind(spec, ConvNetSpec)
+    def _tokens_of(self, spec: ConvNetSpec) -> list[int]:
         tokens = []
         for number, layer in enumerate(spec.layers):
             operation = (layer.operation, layer.kernel[0])
             tokens.append(token_of(MACRO_OPERATIONS, operation))
             tokens += [int(k in layer.inputs) for k in range(number)]
-        check_member(self, spec, tokens)
         return tokens
 
 
-def enas_macro_space(
-    layers: int = 12, filters: int = 36, doubling: bool = False
-) -> Space:
-    """Returns the macro space of ENAS.
-
-    The tokens do not depend on the filters: what was found with few of them is
-    made a larger network by a space of more, with doubling.
-
-    Args:
-        layers: L. ENAS: 12 in the search, 24 in the retrained network.
-        filters: Of the first layers, even. ENAS: 36 and 96.
-        doubling: Whether each halving of the map doubles the filters.
+def enas_macro_space(*arguments: Any, **fields: Any) -> Space:
+    """Returns the macro space of ENAS: `EnasMacro(...).make()`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -153,9 +137,5 @@ def enas_macro_space(
     >>> space = enas_macro_space(12)
     >>> len(space.choices), space.size == 6**12 * 2**66
     (78, True)
-
-    Reference:
-        [Pham et al., 2018](https://arxiv.org/abs/1802.03268), section 2.3; its
-        authors' program, github.com/melodyguan/enas, src/cifar10.
     """
-    return space_of(EnasMacro(layers, filters, doubling))
+    return EnasMacro(*arguments, **fields).make()

@@ -11,51 +11,49 @@ of nodes 1 to n. This is the numbering of the authors' later program,
 google-research/enas_lm; DARTS' cells are in the same space.
 """
 
-import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from nas_keras.cells.language.graph import Graph
 from nas_keras.cells.language.spec import CellSpec
-from nas_keras.spaces.shared import name_of
-from nas_keras.spaces.shared import origin
-from nas_keras.spaces.shared import set_checked_ints
-from nas_keras.spaces.shared import space_of
+from nas_keras.settings import one_of
+from nas_keras.settings import setting
+from nas_keras.settings import whole
 from nas_keras.spaces.space import Choice
 from nas_keras.spaces.space import Space
+from nas_keras.spaces.structure import Structure
 
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "identity")
 AVERAGES = ("loose_ends", "all")
-_MAX_NODES = 64
 
 
-@dataclasses.dataclass(frozen=True)
-class RecurrentDag:
-    """The shape of an ENAS recurrent space, its decoding and its encoding.
+class RecurrentDag(Structure):
+    """The recurrent-cell space of ENAS.
 
-    Attributes:
-        nodes: n, the nodes after node 0, at least 1.
-        average: What the output is the mean of: `"loose_ends"`, the nodes that
-            none reads, or `"all"`, nodes 1 to n.
-
-    Raises:
-        ValueError: If a rule is broken.
+    Reference:
+        [Pham et al., 2018](https://arxiv.org/abs/1802.03268), section 2.1;
+        its authors' later program, github.com/google-research/google-research,
+        folder enas_lm.
     """
 
-    nodes: int = 8
-    average: str = "loose_ends"
+    prefix = "enas_recurrent"
+    architecture = CellSpec
+    supernet = "nas_keras.supernets.dags:DagRNN"
 
-    def __post_init__(self) -> None:
-        set_checked_ints(self, nodes=(1, _MAX_NODES))
-        if self.average not in AVERAGES:
-            raise ValueError(
-                f"average must be one of {AVERAGES}. Received: "
-                f"average={self.average!r}."
-            )
-
-    @property
-    def name(self) -> str:
-        """How journals call the space; says what differs from the paper's."""
-        return name_of(self, "enas_recurrent")
+    nodes: int = setting(
+        8,
+        "Nodes after node 0, n. The paper's cell, which counts node 0 among "
+        "its 12, has 11.",
+        whole(1, 64),
+        source="DARTS and the later program of ENAS",
+    )
+    average: str = setting(
+        "loose_ends",
+        "What the output is the mean of: 'loose_ends', the nodes that none "
+        "reads, or 'all', nodes 1 to n, as in DARTS and the later program.",
+        one_of(AVERAGES),
+        source="the paper's",
+    )
 
     def choices(self) -> list[Choice]:
         """Returns the 2n decisions in the order of the tokens.
@@ -107,40 +105,19 @@ class RecurrentDag:
         return CellSpec(
             equations=(*equations, f"next_h = {mean}"),
             states=("h",),
-            **origin(f"enas{self.nodes}", self.name, tokens),
+            **self._origin(f"enas{self.nodes}", tokens),
         )
 
-    def encode(self, spec: CellSpec) -> list[int]:
-        """Returns the tokens of a cell, its nodes in the order of the spec.
+    def _tokens_of(self, spec: CellSpec) -> list[int]:
+        """Returns the tokens, nodes in the order of the spec."""
+        return _tokens(spec.graph)
 
-        Raises:
-            ValueError: If the cell is not in the space.
-        """
-        if not isinstance(spec, CellSpec):
-            raise ValueError(
-                f"The cell must be a CellSpec. Received: {spec!r:.80}."
-            )
-        tokens = _tokens(spec.graph)
-        if (
-            len(tokens) != 2 * self.nodes
-            or self.decode(tokens).fingerprint != spec.fingerprint
-        ):
-            raise ValueError(
-                f"The cell must be one of {self.name}. Received: "
-                f"{spec.name!r}, of which {len(tokens) // 2} nodes after the "
-                "first fit."
-            )
-        return tokens
+    def _difference(self, tokens: Sequence[int]) -> str:
+        return f"of which {len(tokens) // 2} nodes after the first fit"
 
 
-def enas_recurrent_space(nodes: int = 8, average: str = "loose_ends") -> Space:
-    """Returns the recurrent-cell space of ENAS.
-
-    Args:
-        nodes: n, the nodes after node 0. The paper's cell, which counts node 0
-            among its 12, has 11; DARTS' and the later program's have 8.
-        average: `"loose_ends"`, the paper's, or `"all"`, DARTS' and the later
-            program's.
+def enas_recurrent_space(*arguments: Any, **fields: Any) -> Space:
+    """Returns the recurrent-cell space of ENAS: `RecurrentDag(...).make()`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -151,13 +128,8 @@ def enas_recurrent_space(nodes: int = 8, average: str = "loose_ends") -> Space:
     >>> space = enas_recurrent_space(8, average="all")
     >>> space.encode(load_spec("darts_v2"))
     (0, 2, 1, 1, 1, 1, 1, 3, 2, 0, 5, 2, 3, 0, 5, 1)
-
-    Reference:
-        [Pham et al., 2018](https://arxiv.org/abs/1802.03268), section 2.1;
-        its authors' later program, github.com/google-research/google-research,
-        folder enas_lm.
     """
-    return space_of(RecurrentDag(nodes, average))
+    return RecurrentDag(*arguments, **fields).make()
 
 
 def _tokens(graph: Graph) -> list[int]:

@@ -5,6 +5,7 @@ A controller sees the number of options of each choice and nothing else; only
 """
 
 import dataclasses
+import importlib
 import math
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -121,6 +122,10 @@ class Space:
         name: How journals and reports call the space.
         structure: What an evaluator may know of the space beyond its choices,
             such as the `Tree` of a tree space.
+        architecture: Class of what `decode` returns, such as `CellSpec`.
+        supernet: "module:Class" of the Keras layer or network that computes
+            all its architectures by one program, tokens as data, called as
+            those of `nas_keras.supernets`. None: there is none.
 
     Raises:
         ValueError: If there is no choice, two have one name, all have a
@@ -140,6 +145,8 @@ class Space:
         name: str = "",
         structure: Any = None,
         encode: Callable[[Any], Sequence[int]] | None = None,
+        architecture: Any = object,
+        supernet: str | None = None,
     ) -> None:
         self.choices = tuple(choices)
         for choice in self.choices:
@@ -161,6 +168,8 @@ class Space:
         self._check_places()
         self.name = name or f"space({', '.join(names[:3])}...)"
         self.structure = structure
+        self.architecture = architecture
+        self.supernet = supernet
         self._decode = decode
         self._encode = encode
 
@@ -250,6 +259,45 @@ class Space:
                 )
             tokens += matches
         return tuple(tokens)
+
+    def check_supernet(self, architecture: Any = object) -> None:
+        """Refuses a space whose architectures are not data to a program.
+
+        Args:
+            architecture: Class of the architectures that the caller can use,
+                such as `CellSpec`, or a union of classes.
+
+        Raises:
+            ValueError: If the space has no supernet, or one of architectures
+                of another class; the message says which spaces have one.
+        """
+        if self.supernet and issubclass(self.architecture, architecture):
+            return
+        from nas_keras.spaces import SPACES
+
+        makers = [
+            f"{name}_space"
+            for name, its in SPACES.items()
+            if its.supernet and issubclass(its.architecture, architecture)
+        ]
+        raise ValueError(
+            "The architecture can be data in spaces made by "
+            f"{' and '.join(makers)}. Received: space={self.name!r}. For "
+            "others use FunctionEvaluator."
+        )
+
+    def load_supernet(self, architecture: Any = object) -> Any:
+        """Returns the class that `supernet` names; imports its module.
+
+        Args:
+            architecture: As for `check_supernet`.
+
+        Raises:
+            ValueError: As `check_supernet` does.
+        """
+        self.check_supernet(architecture)
+        module, name = str(self.supernet).split(":")
+        return getattr(importlib.import_module(module), name)
 
     def validate(self, tokens: Sequence[int]) -> tuple[int, ...]:
         """Returns the tokens as a tuple of ints.

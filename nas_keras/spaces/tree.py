@@ -6,68 +6,56 @@ Tokens, 4N+2 of them: (combine, activation) of every node in order; (combine,
 activation) of Cell Inject; the two Cell Indices.
 """
 
-import dataclasses
 from collections.abc import Iterable
 from collections.abc import Sequence
+from typing import Any
 
 from nas_keras.cells.language.spec import CellSpec
-from nas_keras.spaces.shared import name_of
-from nas_keras.spaces.shared import origin
-from nas_keras.spaces.shared import set_checked_ints
+from nas_keras.settings import one_of
+from nas_keras.settings import setting
+from nas_keras.settings import several
+from nas_keras.settings import whole
 from nas_keras.spaces.space import Choice
 from nas_keras.spaces.space import Space
+from nas_keras.spaces.structure import Structure
 
 COMBINES = ("add", "mul", "max")
 ACTIVATIONS = ("identity", "tanh", "sigmoid", "relu", "sin")
 
-_MAX_BASE = 64
 _COMBINE = {"add": "{} + {}", "mul": "{} * {}", "max": "max({}, {})"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Tree:
-    """The shape and the vocabulary of a tree space, and its decoding.
+class Tree(Structure):
+    """The recurrent-cell space of Zoph & Le.
 
-    Attributes:
-        base: N, the number of leaves, at least 2.
-        combines: What may join two values, of `add`, `mul`, `max`.
-        activations: Of `identity`, `tanh`, `sigmoid`, `relu`, `sin`.
-
-    Raises:
-        ValueError: If a rule is broken.
+    Reference:
+        [Zoph & Le, 2017](https://arxiv.org/abs/1611.01578), section 3.4.
     """
 
-    base: int = 8
-    combines: tuple[str, ...] = ("add", "mul")
-    activations: tuple[str, ...] = ("identity", "tanh", "sigmoid", "relu")
+    prefix = "tree"
+    architecture = CellSpec
+    supernet = "nas_keras.supernets.trees:TreeRNN"
 
-    def __post_init__(self) -> None:
-        set_checked_ints(self, base=(2, _MAX_BASE))
-        for field, allowed in (
-            ("combines", COMBINES),
-            ("activations", ACTIVATIONS),
-        ):
-            options = tuple(getattr(self, field))
-            object.__setattr__(self, field, options)
-            if (
-                not options
-                or len(set(options)) < len(options)
-                or not set(options) <= set(allowed)
-            ):
-                raise ValueError(
-                    f"{field} must be distinct, at least one, and of "
-                    f"{allowed}. Received: {field}={options!r}."
-                )
+    base: int = setting(
+        8, "Leaves of the tree, N.", whole(2, 64), source="the paper's"
+    )
+    combines: tuple[str, ...] = setting(
+        ("add", "mul"),
+        "What joins two values; the paper's control experiment adds 'max'.",
+        several(one_of(COMBINES), least=1, distinct=True),
+        source="the paper's",
+    )
+    activations: tuple[str, ...] = setting(
+        ("identity", "tanh", "sigmoid", "relu"),
+        "Activations of the nodes; the paper's control experiment adds 'sin'.",
+        several(one_of(ACTIVATIONS), least=1, distinct=True),
+        source="the paper's",
+    )
 
     @property
     def num_nodes(self) -> int:
         """Leaves and inner nodes, 2N-1."""
         return 2 * self.base - 1
-
-    @property
-    def name(self) -> str:
-        """How journals call the space; says what differs from the paper's."""
-        return name_of(self, "tree")
 
     def children(self, node: int) -> tuple[int, int]:
         """Returns the two nodes that an inner node combines."""
@@ -127,21 +115,12 @@ class Tree:
             names.append(assign("next_h" if is_root else name, value))
         return CellSpec(
             equations=tuple(equations),
-            **origin(f"tree{self.base}", self.name, tokens),
+            **self._origin(f"tree{self.base}", tokens),
         )
 
 
-def tree_space(
-    base: int = 8,
-    combines: Sequence[str] = ("add", "mul"),
-    activations: Sequence[str] = ("identity", "tanh", "sigmoid", "relu"),
-) -> Space:
-    """Returns the recurrent-cell space of Zoph & Le.
-
-    Args:
-        base: N, the number of leaves. The paper: 8.
-        combines: `add` and `mul`; the paper's control experiment adds `max`.
-        activations: The paper's four; its control experiment adds `sin`.
+def tree_space(*arguments: Any, **fields: Any) -> Space:
+    """Returns the recurrent-cell space of Zoph & Le: `Tree(...).make()`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -151,12 +130,8 @@ def tree_space(
     >>> space = tree_space(8)
     >>> len(space.choices), space.size
     (34, 63331869759897600)
-
-    Reference:
-        [Zoph & Le, 2017](https://arxiv.org/abs/1611.01578), section 3.4.
     """
-    tree = Tree(base, tuple(combines), tuple(activations))
-    return Space(tree.choices(), tree.decode, tree.name, structure=tree)
+    return Tree(*arguments, **fields).make()
 
 
 def _activate(activation: str, value: str) -> str:

@@ -4,11 +4,9 @@ A workdir belongs to one configuration; another is refused before anything in
 the folder is touched. No TensorFlow, no Keras.
 """
 
-import inspect
 import json
 import os
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -119,14 +117,6 @@ def _differences(
             yield from _differences(old.get(key), new.get(key), dotted)
     elif old != new:
         yield name, old, new
-
-
-def attribute_docs(kind: type) -> dict[str, str]:
-    """Returns what a dataclass's docstring says of each attribute."""
-    docstring = inspect.getdoc(kind) or ""  # Python 3.13 dedents it itself.
-    text = docstring.split("Attributes:")[1].split("Raises:")[0]
-    found = re.findall(r"^ {4}(\w+): (.*?)(?=^ {4}\w|\Z)", text, re.S | re.M)
-    return {name: " ".join(rest.split()) for name, rest in found}
 
 
 def command() -> str:

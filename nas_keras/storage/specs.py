@@ -1,4 +1,4 @@
-"""JSON files of specs: of cells, and in `convnets/files.py` of networks.
+"""JSON files of specs: of cells (`spec.py`) and networks (`convnets/files.py`).
 
 `what` is `"cell"` or `"network"`, for messages. No TensorFlow, no Keras.
 """
@@ -20,9 +20,9 @@ _Spec = TypeVar("_Spec")
 
 
 def published_folder(package: str) -> Path:
-    """Returns where the files are that come with `nas_keras.<package>`.
+    """Returns the folder of the files that come with `nas_keras.<package>`.
 
-    That is in the wheel, or in a checkout the folder beside the library.
+    In a wheel it is in the package, in a checkout beside the library.
     """
     library = Path(__file__).resolve().parents[1]
     installed = library / package / "published"
@@ -30,7 +30,10 @@ def published_folder(package: str) -> Path:
 
 
 def names_in(folder: Path) -> list[str]:
-    """Returns the names that a folder has files of; others go by path."""
+    """Returns the names of the specs in a folder.
+
+    A file whose stem is no valid name is left out: it is loaded by its path.
+    """
     names = (path.stem for path in folder.glob("*.json"))
     return sorted(name for name in names if is_name(name))
 
@@ -39,7 +42,7 @@ def path_of(name_or_path: Any, what: str) -> Path | None:
     """Returns the path that was given, or None for a name.
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If the argument is neither.
     """
     if not isinstance(name_or_path, str | os.PathLike):
         raise ValueError(
@@ -56,13 +59,13 @@ def read(path: Path, from_dict: Callable[[Any], _Spec], what: str) -> _Spec:
     """Returns the spec in a file.
 
     Args:
-        path: Of the file.
+        path: The file.
         from_dict: Returns the spec of a JSON value.
-        what: What it is.
+        what: See the module.
 
     Raises:
-        ValueError: If it cannot be read or is not valid; the message names
-            the file.
+        ValueError: If the file cannot be read or is not valid; the message
+            names the file.
     """
     try:
         status = path.stat()

@@ -1,10 +1,19 @@
 """`DagRNN`: every cell of an ENAS recurrent space as one layer.
 
-The gradient is written out; its loop carries `dh` alone, and the weights'
-gradients are one product for each node after it.
+The program is the same for all architectures. A node selects what it reads
+among the nodes before it, and its activation is one of
 
-What makes it fast, each measured, beside what `dag_cell.py` does:
+    a * tanh(b * z) + d        max(z, low)
 
+with constants for each node. The gradient is written out; its loop carries
+`dh` alone, and the weights' gradients are one product for each node after it.
+
+What makes it fast, each measured:
+
+* Nodes are selected among tensors. XLA copies an array that is written and
+  read at indices that are data, and that is 5 times as slow in all.
+* A division, though by one, is an operation that XLA takes for expensive. It
+  therefore keeps the quotient instead of computing it for each of its users.
 * The matrices of the nodes are gathered once a call, not once a step.
 * XLA compiles the loops, also where it does not compile what is around them;
   the products over all steps are faster outside.
@@ -12,26 +21,30 @@ What makes it fast, each measured, beside what `dag_cell.py` does:
 Axes: B batch, T time steps, D input width, H units, n nodes after node 0.
 """
 
-from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from nas_keras.spaces.enas_recurrent import ACTIVATIONS
 from nas_keras.spaces.enas_recurrent import RecurrentDag
-from nas_keras.supernets.dag_cell import Architecture
-from nas_keras.supernets.dag_cell import backward_step
-from nas_keras.supernets.dag_cell import forward_step
 from nas_keras.supernets.token_rnn import TokenRNN
+from nas_keras.supernets.token_rnn import array_of_steps
 from nas_keras.supernets.token_rnn import masked
 from nas_keras.supernets.token_rnn import over_steps
 
 # As of `NASRNN`: where XLA's loops are the faster ones.
 _MAX_XLA_UNITS = 512
-
-_Loops = tuple[Callable[..., Any], Callable[..., Any]]
+# Activation -> (is_linear, low, a, b, d) of the formulas above.
+_CONSTANTS = {
+    "tanh": (False, 0.0, 1.0, 1.0, 0.0),
+    "sigmoid": (False, 0.0, 0.5, 0.5, 0.5),
+    "relu": (True, 0.0, 0.0, 0.0, 0.0),
+    "identity": (True, -np.inf, 0.0, 0.0, 0.0),
+}
+_TANH = ACTIVATIONS.index("tanh")
 
 
 class DagRNN(TokenRNN):
@@ -58,45 +71,27 @@ class DagRNN(TokenRNN):
 
     Args:
         units: H.
-        dag: The space's `RecurrentDag`.
-        shared: Whether architectures share matrices, to train them together;
-            else there are those of one architecture.
+        structure: The space's `RecurrentDag`.
         recurrent_dropout: Fraction dropped of h, and of what the nodes read,
             where they enter matrices, by one mask a sequence.
-        seed: Int, of the dropout masks.
         jit_compile: Whether XLA compiles the loops over time of up to 512
             units; else they are what the caller's program is.
+        **kwargs: Further arguments of `TokenRNN`.
 
     Reference:
         [Pham et al., 2018](https://arxiv.org/abs/1802.03268), section 2.1.
     """
 
-    def __init__(
-        self,
-        units: int,
-        dag: RecurrentDag,
-        shared: bool,
-        recurrent_dropout: float = 0.0,
-        seed: int = 0,
-        jit_compile: bool = True,
-        **kwargs: Any,
-    ):
-        super().__init__(
-            units,
-            num_states=1,
-            num_columns=2 * units,
-            num_tokens=2 * dag.nodes,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-            **kwargs,
-        )
-        self.dag = dag
-        self.shared = shared
-        self._jit_compile = jit_compile and units <= _MAX_XLA_UNITS
+    num_states = 1
+    structure: RecurrentDag
+
+    @property
+    def num_columns(self) -> int:
+        return 2 * self.units
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        num_kernels = nodes = self.dag.nodes
+        num_kernels = nodes = self.structure.nodes
         if self.shared:
             num_kernels = nodes * (nodes + 1) // 2 * len(ACTIVATIONS)
         self.node_kernels = self.add_weight(
@@ -116,8 +111,8 @@ class DagRNN(TokenRNN):
             # Outside the custom gradient, so that it is sparse.
             kernels = tf.gather(kernels, self._rows(tokens))
         return _recurrence(
-            _loops(self._jit_compile),
-            Architecture.of_tokens(self.dag, tokens),
+            self.jit_compile and self.units <= _MAX_XLA_UNITS,
+            _Architecture.of_tokens(self.structure, tokens),
             products,
             tf.convert_to_tensor(self.recurrent_kernel),
             kernels,
@@ -127,20 +122,159 @@ class DagRNN(TokenRNN):
 
     def _rows(self, tokens: tf.Tensor) -> tf.Tensor:
         """Returns the rows [n] of `node_kernels` that a cell uses."""
-        nodes = np.arange(1, self.dag.nodes + 1)
+        nodes = np.arange(1, self.structure.nodes + 1)
         pairs = nodes * (nodes - 1) // 2 + tokens[0::2]
         return pairs * len(ACTIVATIONS) + tokens[1::2]
+
+
+class _Architecture(NamedTuple):
+    """The tokens as numbers to multiply and to select with.
+
+    Attributes:
+        reads: int32 [n+1], what a node reads; of node 0, -1.
+        is_linear: bool [n+1]: see `_CONSTANTS`.
+        constants: float32 [n+1, 4], the others of `_CONSTANTS`.
+        weights: float32 [n+1], of the mean that is the output.
+    """
+
+    reads: tf.Tensor
+    is_linear: tf.Tensor
+    constants: tf.Tensor
+    weights: tf.Tensor
+
+    @classmethod
+    def of_tokens(cls, dag: RecurrentDag, tokens: tf.Tensor) -> "_Architecture":
+        """Returns what tokens int32 [2n] describe."""
+        num_states = dag.nodes + 1
+        reads = tf.concat([[-1], tokens[0::2]], axis=0)
+        activations = tf.concat([[_TANH], tokens[1::2]], axis=0)
+        table = [_CONSTANTS[name] for name in ACTIVATIONS]
+        is_linear = tf.constant([row[0] for row in table])
+        constants = tf.constant([row[1:] for row in table], tf.float32)
+        averaged = tf.range(num_states) > 0
+        if dag.average == "loose_ends":
+            is_read = tf.equal(reads[:, None], tf.range(num_states))
+            averaged &= ~tf.reduce_any(is_read, axis=0)
+        weights = tf.cast(averaged, tf.float32)
+        return cls(
+            reads,
+            tf.gather(is_linear, activations),
+            tf.gather(constants, activations),
+            weights / tf.reduce_sum(weights),
+        )
+
+    def keep(self, value: tf.Tensor) -> tf.Tensor:
+        """Returns the value, divided by a one that XLA does not know."""
+        return value / tf.where(self.reads[1] < 0, 2.0, 1.0)
+
+    def operand(self, node: int, states: list[tf.Tensor]) -> tf.Tensor:
+        """Returns the state that a node reads."""
+        read = states[0]
+        for number, state in enumerate(states[1:], start=1):
+            read = tf.where(self.reads[node] == number, state, read)
+        return self.keep(read)
+
+    def d_state(
+        self, node: int, d_h: tf.Tensor, d_operands: dict[int, tf.Tensor]
+    ) -> tf.Tensor:
+        """Returns the gradient of a state by the output and its readers."""
+        d_state = self.weights[node] * d_h
+        for reader, d_operand in d_operands.items():
+            is_read = self.reads[reader] == node
+            d_state += tf.where(is_read, d_operand, tf.zeros_like(d_operand))
+        return self.keep(d_state)
+
+    def activate(
+        self, node: int, products: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns f(c), its derivative, and the gate, of products [B, 2H]."""
+        z, gate = tf.split(products, 2, axis=1)
+        is_linear = self.is_linear[node]
+        low, a, b, d = tf.unstack(self.constants[node])
+        tanh = tf.tanh(b * z)
+        value = tf.where(is_linear, tf.maximum(z, low), a * tanh + d)
+        slope = tf.where(
+            is_linear, tf.cast(z > low, z.dtype), a * b * (1 - tanh * tanh)
+        )
+        return value, slope, 0.5 * tf.tanh(0.5 * gate) + 0.5
+
+
+def _forward_step(
+    arch: _Architecture,
+    matrices: Sequence[tf.Tensor],
+    mask: tf.Tensor | None,
+    product: tf.Tensor,
+    h: tf.Tensor,
+) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
+    """Runs the nodes one after the other.
+
+    Args:
+        arch: The architecture.
+        matrices: Of nodes 1 to n, [H, 2H] each.
+        mask: Dropout mask, [B, H], or None.
+        product: Of node 0, [B, 2H].
+        h: [B, H].
+
+    Returns:
+        The new h; the operands of nodes 1 to n, [B, H] each; the products of
+        nodes 0 to n, [B, 2H] each.
+    """
+    operand = h
+    operands: list[tf.Tensor] = []
+    products: list[tf.Tensor] = []
+    states: list[tf.Tensor] = []
+    for node in range(len(matrices) + 1):
+        if node:
+            operand = arch.operand(node, states)
+            operands.append(operand)
+            product = masked(operand, mask) @ matrices[node - 1]
+        products.append(product)
+        value, _, gate = arch.activate(node, product)
+        states.append(arch.keep(operand + gate * (value - operand)))
+    h = tf.add_n([arch.weights[k] * s for k, s in enumerate(states) if k])
+    return h, operands, products
+
+
+def _backward_step(
+    arch: _Architecture,
+    transposed: Sequence[tf.Tensor],
+    mask: tf.Tensor | None,
+    operands: Sequence[tf.Tensor],
+    products: Sequence[tf.Tensor],
+    d_h: tf.Tensor,
+) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """Runs the nodes backward.
+
+    Args:
+        arch: See `_forward_step`; also `mask`.
+        transposed: The matrices of nodes 0 to n, transposed, [2H, H] each.
+        operands: Of nodes 0 to n, [B, H] each.
+        products: Of nodes 0 to n, [B, 2H] each.
+        d_h: The gradient of the new h, [B, H].
+
+    Returns:
+        The gradients of the products, [B, 2H] each, and of h.
+    """
+    d_operands: dict[int, tf.Tensor] = {}
+    d_products: list[tf.Tensor] = []
+    for node in range(len(products) - 1, -1, -1):
+        operand = operands[node]
+        d_state = arch.d_state(node, d_h, d_operands)
+        value, slope, gate = arch.activate(node, products[node])
+        d_value = d_state * gate
+        d_gate = d_state * (value - operand) * gate * (1 - gate)
+        d_product = tf.concat([d_value * slope, d_gate], axis=1)
+        d_products.insert(0, d_product)
+        through = masked(d_product @ transposed[node], mask)
+        d_operands[node] = arch.keep(d_state - d_value + through)
+    return d_products, d_operands[0]
 
 
 def _arrays(
     num: int, num_steps: int, batch_size: int, width: int
 ) -> list[tf.TensorArray]:
     """Returns room for [B, width] of each step, `num` times."""
-    shape = [batch_size, width]
-    return [
-        tf.TensorArray(tf.float32, num_steps, element_shape=shape)
-        for _ in range(num)
-    ]
+    return [array_of_steps(num_steps, batch_size, width) for _ in range(num)]
 
 
 def _written(
@@ -151,7 +285,7 @@ def _written(
 
 
 def _forward(
-    arch: Architecture,
+    arch: _Architecture,
     products: tf.Tensor,
     recurrent: tf.Tensor,
     kernels: tf.Tensor,
@@ -168,19 +302,21 @@ def _forward(
     matrices = tf.unstack(kernels)
     num_nodes = len(matrices)
 
-    def step(t: Any, h: Any, *arrays: Any) -> tuple[Any, ...]:
+    def step(t: Any, h: Any, hs: Any, reads: Any, zs: Any) -> tuple[Any, ...]:
         product = products[t] + masked(h, mask) @ recurrent
-        h, *found = forward_step(arch, matrices, mask, product, h)
-        written = [
-            _written(those, t, values)
-            for those, values in zip(arrays, ([h], *found), strict=True)
-        ]
-        return t + 1, h, *written
+        h, operands, of_nodes = _forward_step(arch, matrices, mask, product, h)
+        return (
+            t + 1,
+            h,
+            _written(hs, t, [h]),
+            _written(reads, t, operands),
+            _written(zs, t, of_nodes),
+        )
 
     def arrays(num: int, width: int) -> list[tf.TensorArray]:
         return _arrays(num, num_steps, batch_size, width)
 
-    _, last_h, *found = tf.while_loop(
+    _, last_h, *saved = tf.while_loop(
         lambda t, *_: t < num_steps,
         step,
         (
@@ -193,13 +329,13 @@ def _forward(
         maximum_iterations=num_steps,
     )
     [hs], operands, node_products = (
-        [array.stack() for array in those] for those in found
+        [array.stack() for array in those] for those in saved
     )
     return hs, last_h, operands, node_products
 
 
 def _backward(
-    arch: Architecture,
+    arch: _Architecture,
     recurrent: tf.Tensor,
     kernels: tf.Tensor,
     mask: tf.Tensor | None,
@@ -224,7 +360,7 @@ def _backward(
     transposed = [tf.transpose(m) for m in (recurrent, *tf.unstack(kernels))]
 
     def step(t: Any, d_h: Any, arrays: Any) -> tuple[Any, ...]:
-        d_products, d_h = backward_step(
+        d_products, d_h = _backward_step(
             arch,
             transposed,
             mask,
@@ -251,16 +387,9 @@ _compiled_forward = tf.function(_forward, jit_compile=True, autograph=False)
 _compiled_backward = tf.function(_backward, jit_compile=True, autograph=False)
 
 
-def _loops(jit_compile: bool) -> _Loops:
-    """Returns the loops, forward and backward."""
-    if tf.executing_eagerly() or not jit_compile:
-        return _forward, _backward
-    return _compiled_forward, _compiled_backward
-
-
 def _recurrence(
-    loops: _Loops,
-    arch: Architecture,
+    jit_compile: bool,
+    arch: _Architecture,
     products: tf.Tensor,
     recurrent: tf.Tensor,
     kernels: tf.Tensor,
@@ -270,7 +399,7 @@ def _recurrence(
     """Runs the cell over time.
 
     Args:
-        loops: As `_loops` returns them.
+        jit_compile: Whether XLA compiles the loops in a graph.
         arch: The architecture.
         products: x_t W of all steps, [T, B, 2H].
         recurrent: The recurrent kernel, [H, 2H].
@@ -281,7 +410,9 @@ def _recurrence(
     Returns:
         All h [T, B, H], last h [B, H].
     """
-    forward, backward = loops
+    forward, backward = _forward, _backward
+    if jit_compile and not tf.executing_eagerly():
+        forward, backward = _compiled_forward, _compiled_backward
 
     @tf.custom_gradient
     def run(

@@ -13,12 +13,13 @@ from typing import Any
 import tensorflow as tf
 
 from nas_keras.spaces.enas_macro import MACRO_OPERATIONS
+from nas_keras.spaces.enas_macro import EnasMacro
 from nas_keras.supernets.network import SharedNetwork
-from nas_keras.supernets.operations import Weights
-from nas_keras.supernets.operations import added_if
-from nas_keras.supernets.operations import average_pool
-from nas_keras.supernets.operations import max_pool
-from nas_keras.supernets.operations import select
+from nas_keras.supernets.network import Weights
+from nas_keras.supernets.network import added_if
+from nas_keras.supernets.network import average_pool
+from nas_keras.supernets.network import max_pool
+from nas_keras.supernets.network import select
 
 _POOLS = {"average_pool": average_pool, "max_pool": max_pool}
 
@@ -51,6 +52,8 @@ class MacroNetwork(SharedNetwork):
         [Pham et al., 2018](https://arxiv.org/abs/1802.03268), section 2.3;
         its authors' program, github.com/melodyguan/enas.
     """
+
+    structure: EnasMacro
 
     def build(self, input_shape: Any) -> None:
         weights, filters = Weights(self, self.seed), self.structure.filters

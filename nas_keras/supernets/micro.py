@@ -11,15 +11,16 @@ from typing import Any
 
 import tensorflow as tf
 
+from nas_keras.spaces.enas_micro import EnasMicro
+from nas_keras.supernets.network import Reduction
+from nas_keras.supernets.network import SeparableConvolution
 from nas_keras.supernets.network import SharedNetwork
-from nas_keras.supernets.operations import Reduction
-from nas_keras.supernets.operations import SeparableConvolution
-from nas_keras.supernets.operations import Weights
-from nas_keras.supernets.operations import average_pool
-from nas_keras.supernets.operations import convolve
-from nas_keras.supernets.operations import max_pool
-from nas_keras.supernets.operations import read
-from nas_keras.supernets.operations import select
+from nas_keras.supernets.network import Weights
+from nas_keras.supernets.network import average_pool
+from nas_keras.supernets.network import convolve
+from nas_keras.supernets.network import max_pool
+from nas_keras.supernets.network import read
+from nas_keras.supernets.network import select
 
 _SIZES = (3, 5)  # Of the separable convolutions, operations 0 and 1.
 
@@ -54,6 +55,8 @@ class MicroNetwork(SharedNetwork):
         [Pham et al., 2018](https://arxiv.org/abs/1802.03268), section 2.4;
         its authors' program, github.com/melodyguan/enas.
     """
+
+    structure: EnasMicro
 
     def build(self, input_shape: Any) -> None:
         weights, filters = Weights(self, self.seed), self.structure.filters

@@ -7,24 +7,33 @@ once. Axes: B batch, T time steps, D input width, H units, V rows of a table.
 import abc
 from collections.abc import Sequence
 from typing import Any
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
+
+from nas_keras import libraries
+from nas_keras.spaces.structure import Structure
 
 
 class TokenRNN(keras.layers.Layer, abc.ABC):
     """A recurrent layer whose cell is what `tokens` describe.
 
+    A subclass is the layer of a space's structure; all are made in one way.
+
     Args:
         units: H.
-        num_states: States of the cell, of H units each.
-        num_columns: Of `kernel` and of `recurrent_kernel`.
-        num_tokens: A.
+        structure: The space's, which has A choices.
+        shared: Whether architectures share weights, to train them together;
+            else the weights are those of one architecture at a time.
         recurrent_dropout: Fraction of h dropped where it enters matrices, by
             one mask a sequence.
         seed: Int, of the dropout masks.
+        jit_compile: Whether XLA compiles the loops over time where it makes
+            them faster; else they are what the caller's program is.
 
     Attributes:
+        num_states: States of the cell, of H units each.
         tokens: Variable int32 [A]; assign it to choose the cell.
         takes_indices: That a call may have `indices`.
 
@@ -38,27 +47,39 @@ class TokenRNN(keras.layers.Layer, abc.ABC):
 
     Returns:
         Outputs [B, T, H], and the last of each state [B, H].
+
+    Raises:
+        ValueError: If Keras's backend is not TensorFlow.
     """
 
+    num_states: ClassVar[int]
     takes_indices = True
 
     def __init__(
         self,
         units: int,
-        num_states: int,
-        num_columns: int,
-        num_tokens: int,
-        recurrent_dropout: float,
-        seed: int,
+        structure: Structure,
+        *,
+        shared: bool = False,
+        recurrent_dropout: float = 0.0,
+        seed: int = 0,
+        jit_compile: bool = True,
         **kwargs: Any,
     ):
+        libraries.check_tensorflow("where the architecture is data")
         super().__init__(dtype="float32", **kwargs)
         self.units = units
-        self.num_columns = num_columns
-        self.num_tokens = num_tokens
+        self.structure = structure
+        self.shared = shared
         self.recurrent_dropout = recurrent_dropout
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.state_size = [units] * num_states
+        self.jit_compile = jit_compile
+        self.state_size = [units] * self.num_states
+
+    @property
+    @abc.abstractmethod
+    def num_columns(self) -> int:
+        """Columns of `kernel` and of `recurrent_kernel`."""
 
     def build(self, input_shape: Any) -> None:
         self.kernel = self.add_weight(
@@ -69,7 +90,7 @@ class TokenRNN(keras.layers.Layer, abc.ABC):
         )
         self.tokens = self.add_weight(
             name="tokens",
-            shape=(self.num_tokens,),
+            shape=(len(self.structure.choices()),),
             dtype="int32",
             initializer="zeros",
             trainable=False,
@@ -128,3 +149,10 @@ def over_steps(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     """Returns left^T right, [K, W], of [T, B, K] and [T, B, W]."""
     left, right = (tf.reshape(a, [-1, a.shape[-1]]) for a in (left, right))
     return tf.matmul(left, right, transpose_a=True)
+
+
+def array_of_steps(num_steps: int, *shape: int) -> tf.TensorArray:
+    """Returns room for a float32 tensor of each step."""
+    return tf.TensorArray(
+        tf.float32, num_steps, element_shape=shape, clear_after_read=False
+    )

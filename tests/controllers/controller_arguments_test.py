@@ -11,7 +11,9 @@ from nas_keras.spaces import Choice
 from tests.controller_testing import BOTH
 from tests.controller_testing import NUM_OPTIONS
 from tests.controller_testing import batch_of
+from tests.controller_testing import evaluations_of
 from tests.controller_testing import noise_of
+from tests.controller_testing import proposed
 from tests.controller_testing import small_space
 from tests.raising import raises
 
@@ -35,6 +37,8 @@ def test_a_config_holds_every_argument():
         "entropy_bonus": "sampled",
         "temperature": 5.0,
         "tanh_constant": 2.5,
+        "baseline_decay": 0.5,
+        "normalize_advantage": False,
     }
     config = PolicyGradientController(small_space(), **arguments).config()
     assert config == {"class": "PolicyGradientController", **arguments}
@@ -67,30 +71,33 @@ def test_a_config_holds_the_arguments_of_ppo_if_that_is_the_loss():
         ("temperature", 0.0, "must be positive"),
         ("temperature", -5, "must be positive"),
         ("temperature", float("nan"), "must be positive"),
-        ("tanh_constant", -2.5, "must be at least 0"),
-        ("tanh_constant", float("nan"), "must be at least 0"),
+        ("tanh_constant", -2.5, "must be finite and not negative"),
+        ("tanh_constant", float("nan"), "must be finite and not negative"),
         ("clip", 0, "must be positive"),
         ("clip", -0.2, "must be positive"),
         ("clip", float("nan"), "must be positive"),
-        ("num_epochs", 0, "must be at least 1"),
+        ("num_epochs", 0, "must be an int of at least 1"),
         ("num_epochs", 4.0, "must be an int"),
         ("num_epochs", True, "must be an int"),
-        ("num_minibatches", 0, "must be at least 1"),
+        ("num_minibatches", 0, "must be an int of at least 1"),
         ("num_minibatches", "four", "must be an int"),
         ("num_minibatches", False, "must be an int"),
-        ("seed", -1, "must be at least 0"),
+        ("seed", -1, "must be an int of at least 0"),
         ("seed", 1.5, "must be an int"),
-        ("units", 0, "must be at least 1"),
+        ("units", 0, "must be an int of at least 1"),
         ("units", True, "must be an int"),
         ("units", "four", "must be an int"),
-        ("num_layers", 0, "must be at least 1"),
+        ("num_layers", 0, "must be an int of at least 1"),
         ("num_layers", 2.0, "must be an int"),
         ("init_scale", 0.0, "must be positive"),
         ("init_scale", float("nan"), "must be positive"),
         ("learning_rate", 0, "must be positive"),
         ("learning_rate", -0.1, "must be positive"),
-        ("entropy_weight", -1e-9, "must be at least 0"),
-        ("entropy_weight", float("nan"), "must be at least 0"),
+        ("baseline_decay", 1.0, "must be in [0, 1)"),
+        ("baseline_decay", -0.1, "must be in [0, 1)"),
+        ("normalize_advantage", 1, "must be True or False"),
+        ("entropy_weight", -1e-9, "must be finite and not negative"),
+        ("entropy_weight", float("nan"), "must be finite and not negative"),
     ],
 )
 def test_an_argument_out_of_range_is_refused(argument, value, rule):
@@ -108,26 +115,33 @@ def test_a_space_is_needed(make):
 
 
 @BOTH
-@pytest.mark.parametrize("shape", [(3,), (2, 2), (2, 4), (1, 2, 3)])
-def test_noise_of_another_shape_is_refused(make, shape):
-    message = f"noise must have the shape [B, 3]. Received: {list(shape)}."
+@pytest.mark.parametrize("batch_size", [0, -1, 2.0, True, None])
+def test_a_batch_size_out_of_range_is_refused(make, batch_size):
+    message = (
+        "batch_size must be an int of at least 1. Received: "
+        f"batch_size={batch_size}."
+    )
     with raises(message):
-        make(small_space()).sample(np.zeros(shape))
+        make(small_space()).propose(batch_size, np.random.default_rng(0))
 
 
 @BOTH
-@pytest.mark.parametrize("value", [-0.01, 1.01, np.nan])
-def test_noise_out_of_range_is_refused(make, value):
-    with raises("noise must lie in [0, 1). Received values from "):
-        make(small_space()).sample(np.array([[0.5, value, 0.5]]))
+@pytest.mark.parametrize("num", [0, 1, 3])
+def test_evaluations_of_another_number_are_refused(make, num):
+    message = (
+        f"evaluations must be one for each of the 2 proposals. Received: {num}."
+    )
+    with raises(message):
+        make(small_space()).feedback(
+            batch_of([[0, 0, 0], [1, 1, 1]]), evaluations_of([1.0] * num)
+        )
 
 
-@BOTH
 @pytest.mark.parametrize("shape", [(), (3,), (2, 1)])
-def test_an_advantage_of_another_shape_is_refused(make, shape):
+def test_an_advantage_of_another_shape_is_refused(shape):
     message = f"advantage must have the shape [2]. Received: {list(shape)}."
     with raises(message):
-        make(small_space()).update(
+        PolicyGradientController(small_space()).learn(
             batch_of([[0, 0, 0], [1, 1, 1]]), np.zeros(shape)
         )
 
@@ -136,7 +150,7 @@ def test_an_advantage_of_another_shape_is_refused(make, shape):
 def test_an_advantage_that_is_not_finite_is_refused(value):
     controller = PolicyGradientController(small_space())
     with raises(f"advantage must be finite. Received: [{value}]."):
-        controller.update(batch_of([[0, 0, 0]]), np.array([value]))
+        controller.learn(batch_of([[0, 0, 0]]), np.array([value]))
 
 
 @pytest.mark.parametrize("tokens", [[3, 0, 0], [0, 2, 0], [0, 0, -1]])
@@ -145,7 +159,7 @@ def test_tokens_out_of_range_are_refused(tokens):
     with pytest.raises(ValueError, match=r"'choice_\d' must be an int in \[0"):
         controller.score([tokens])
     with pytest.raises(ValueError, match=r"'choice_\d' must be an int in \[0"):
-        controller.update(batch_of([tokens]), np.ones(1))
+        controller.learn(batch_of([tokens]), np.ones(1))
 
 
 def test_too_few_tokens_are_refused():
@@ -155,13 +169,13 @@ def test_too_few_tokens_are_refused():
 
 def test_a_random_controller_is_uniform_and_learns_nothing():
     controller = RandomController(small_space())
-    samples = controller.sample(noise_of(4))
+    samples = proposed(controller, noise_of(4))
     want = np.broadcast_to(np.log(NUM_OPTIONS), (4, 3)).astype("float32")
     np.testing.assert_array_equal(samples.entropy, want)
     np.testing.assert_array_equal(samples.log_prob, -want)
-    metrics = controller.update(samples, np.ones(4))
+    metrics = controller.feedback(samples, evaluations_of([1.0, 2, 3, None]))
     assert metrics["entropy_nats"] == pytest.approx(np.log(30), rel=1e-6)
-    again = controller.sample(noise_of(4))
+    again = proposed(controller, noise_of(4))
     np.testing.assert_array_equal(again.tokens, samples.tokens)
 
 

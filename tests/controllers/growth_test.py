@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nas_keras.controllers import DepthSchedule
+from nas_keras.controllers import EvolutionController
 from nas_keras.controllers import PolicyGradientController
 from nas_keras.controllers import RandomController
 from nas_keras.controllers import grown
@@ -14,6 +15,8 @@ from nas_keras.spaces import Space
 from nas_keras.spaces import enas_macro_space
 from nas_keras.spaces import enas_recurrent_space
 from nas_keras.spaces import nas_conv_space
+from tests.controller_testing import evaluations_of
+from tests.controller_testing import proposed
 
 # Few calls: to compile a controller takes longer than they do.
 _EAGERLY = pytest.mark.usefixtures("eagerly")
@@ -27,8 +30,8 @@ def _controller(space, **arguments):
 def _trained(space, steps=3, **arguments):
     controller, rng = _controller(space, **arguments), np.random.default_rng(0)
     for _ in range(steps):
-        samples = controller.sample(rng.random((8, len(space.choices))))
-        controller.update(samples, samples.tokens.sum(axis=1) - 6.0)
+        samples = proposed(controller, rng.random((8, len(space.choices))))
+        controller.learn(samples, samples.tokens.sum(axis=1) - 6.0)
     return controller
 
 
@@ -87,11 +90,11 @@ def test_a_grown_controller_proposes_what_the_smaller_did(small, large):
     old, new = _trained(small), _controller(large, seed=5)
     noise = np.random.default_rng(1).random((16, len(large.choices)))
     num_common = len(small.choices)
-    wanted = old.sample(noise[:, :num_common])
-    fresh = new.sample(noise).log_prob[:, :num_common]
+    wanted = proposed(old, noise[:, :num_common])
+    fresh = proposed(new, noise).log_prob[:, :num_common]
     assert np.abs(fresh - wanted.log_prob).max() > 0.01
     new.restore(grown(old.state(), old, new))
-    samples = new.sample(noise)
+    samples = proposed(new, noise)
     common = samples.tokens[:, :num_common]
     np.testing.assert_array_equal(common, wanted.tokens)
     for got, want in (
@@ -131,10 +134,36 @@ def test_a_grown_controller_goes_on_learning_where_it_was():
     (name,) = (name for name in state if name.endswith("_iteration"))
     assert state[name] == 3
     new.restore(state)
-    samples = new.sample(np.random.default_rng(0).random((4, 10)))
-    figures = new.update(samples, np.array([1.0, -1.0, 0.5, -0.5]))
+    samples = proposed(new, np.random.default_rng(0).random((4, 10)))
+    figures = new.learn(samples, np.array([1.0, -1.0, 0.5, -0.5]))
     assert figures["gradient_norm"] > 0
     assert new.state()[name] == 4
+
+
+@_EAGERLY
+def test_a_grown_controller_has_no_baseline_yet():
+    old = _trained(enas_macro_space(2))
+    proposals = old.propose(2, np.random.default_rng(0))
+    old.feedback(proposals, evaluations_of([1.0, 2.0]))
+    new = _controller(enas_macro_space(4))
+    state = grown(old.state(), old, new)
+    assert old.state()["baseline"].tolist() == [1.5, 0.25, 1, 1]
+    assert state["baseline"].tolist() == [0, 0, np.inf, 0]
+
+
+def test_a_grown_population_has_the_first_option_of_further_choices():
+    old, new = (
+        EvolutionController(enas_macro_space(n), population_size=3)
+        for n in (2, 3)
+    )
+    proposals = old.propose(2, np.random.default_rng(0))
+    old.feedback(proposals, evaluations_of([1.0, None]))
+    new.restore(grown(old.state(), old, new))
+    state = new.state()
+    np.testing.assert_array_equal(state["tokens"][:2, :3], proposals.tokens)
+    assert not state["tokens"][:, 3:].any()
+    assert state["rewards"].tolist() == [1.0, -np.inf, -np.inf]
+    assert state["num_evaluated"] == 2
 
 
 @_EAGERLY

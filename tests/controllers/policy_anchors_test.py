@@ -16,6 +16,7 @@ from tests.controller_testing import log_prob_and_entropy
 from tests.controller_testing import names_of_weights
 from tests.controller_testing import noise_of
 from tests.controller_testing import of_oracle
+from tests.controller_testing import proposed
 from tests.controller_testing import randomized
 from tests.controller_testing import shapes_of
 from tests.controller_testing import small_space
@@ -67,7 +68,7 @@ def test_the_policy_equals_numpy(
     assert ("attention" in weights) == any(c.anchors for c in choices)
     squash = {"temperature": temperature, "bound": tanh_constant}
     shapes = shapes_of(controller.space)
-    samples = controller.sample(noise)
+    samples = proposed(controller, noise)
     tokens, distributions = policy_oracles.policy(
         shapes, weights, noise=noise, **squash
     )
@@ -97,7 +98,7 @@ def _anchored():
 @pytest.mark.parametrize("batch_size", [1, 5, 33])
 def test_scoring_agrees_with_sampling_to_the_last_bit_with_anchors(batch_size):
     noise = np.random.default_rng(batch_size).random((batch_size, 6))
-    samples = _anchored().sample(noise)
+    samples = proposed(_anchored(), noise)
     scored = _anchored().score(samples.tokens)
     np.testing.assert_array_equal(scored.log_prob, samples.log_prob)
     np.testing.assert_array_equal(scored.entropy, samples.entropy)
@@ -117,7 +118,7 @@ def test_the_probabilities_of_each_choice_sum_to_one_with_anchors(place):
 def test_frequencies_match_the_probabilities_with_anchors():
     num = 20_000
     noise = np.random.default_rng(11).random((num, 6))
-    samples = _anchored().sample(noise)
+    samples = proposed(_anchored(), noise)
     every = np.array(list(np.ndindex(*_anchored().space.num_options)))
     log_prob = _anchored().score(every).log_prob.astype("float64")
     probs = np.exp(log_prob.sum(axis=1))
@@ -156,7 +157,7 @@ def test_without_anchors_there_is_no_attention_and_nothing_has_changed():
         *("kernel", "recurrent_kernel", "bias") * 2,
     ]
     # What the program before anchors sampled.
-    samples = controller.sample(noise_of(3))
+    samples = proposed(controller, noise_of(3))
     np.testing.assert_array_equal(
         samples.tokens, [[2, 0, 0], [0, 1, 4], [2, 1, 2]]
     )

@@ -20,6 +20,7 @@ from nas_keras.spaces import enas_macro_space
 from nas_keras.spaces import enas_micro_space
 from nas_keras.spaces import nas_conv_space
 from tests import oracles
+from tests.controller_testing import proposed
 
 # Links at the end and one behind another, to labels, anchored choices and
 # other links; more links at a step than any label has options.
@@ -165,7 +166,7 @@ def _case(name, skip_scale=1.0):
 @pytest.mark.parametrize("name", list(_SPACES))
 def test_the_policy_with_links_equals_numpy(name, skip_scale):
     controller, noise, rows = _case(name, skip_scale)
-    samples = controller.sample(noise)
+    samples = proposed(controller, noise)
     tokens = np.array([row[0] for row in rows])
     np.testing.assert_array_equal(samples.tokens, tokens)
     log_prob, entropy = [], []
@@ -179,7 +180,7 @@ def test_the_policy_with_links_equals_numpy(name, skip_scale):
 
 def test_scoring_agrees_with_sampling_to_the_last_bit():
     controller, noise, _ = _case("mixed")
-    samples = controller.sample(noise)
+    samples = proposed(controller, noise)
     scored = controller.score(samples.tokens)
     np.testing.assert_array_equal(scored.tokens, samples.tokens)
     np.testing.assert_array_equal(scored.log_prob, samples.log_prob)
@@ -203,7 +204,7 @@ def test_noise_below_the_probability_of_no_is_no():
     no = np.exp(controller.score([[0, 0]]).log_prob[0, 1])
     noise = np.zeros((4, 2))
     noise[:, 1] = [0, no - 1e-4, no + 1e-4, _ALMOST_ONE]
-    tokens = controller.sample(noise).tokens
+    tokens = proposed(controller, noise).tokens
     np.testing.assert_array_equal(tokens, [[0, 0], [0, 0], [0, 1], [0, 1]])
 
 
@@ -220,12 +221,12 @@ def test_links_of_a_step_are_independent_and_what_follows_is_not():
 
 def test_a_policy_on_links_has_a_head_for_each_step():
     state = PolicyGradientController(enas_macro_space(5)).state()
-    shapes = {name.split("_", 1)[1]: a.shape for name, a in state.items()}
+    shapes = {name.partition("_")[2]: a.shape for name, a in state.items()}
     # Five operations and four runs of links.
     assert shapes["heads"] == (9, 35, 6)
     assert "landmarks" not in shapes
     state = PolicyGradientController(enas_micro_space(1)).state()
-    shapes = {name.split("_", 1)[1]: a.shape for name, a in state.items()}
+    shapes = {name.partition("_")[2]: a.shape for name, a in state.items()}
     assert shapes["landmarks"] == (2, 35)
 
 
@@ -243,7 +244,7 @@ def test_the_two_inputs_of_a_cell_are_told_apart():
 def test_a_random_controller_answers_links_like_any_choice():
     space = enas_macro_space(4)
     noise = np.random.default_rng(0).random((400, len(space.choices)))
-    samples = RandomController(space).sample(noise)
+    samples = proposed(RandomController(space), noise)
     is_link = np.array([c.link is not None for c in space.choices])
     assert samples.tokens[:, is_link].mean() == pytest.approx(0.5, abs=0.03)
 
@@ -258,9 +259,9 @@ def test_a_policy_learns_which_layers_shall_be_read():
     )
     rng, rewards = np.random.default_rng(0), []
     for _ in range(40):
-        samples = controller.sample(rng.random((16, len(names))))
+        samples = proposed(controller, rng.random((16, len(names))))
         reward = (samples.tokens[:, links] == wanted).mean(axis=1)
-        controller.update(samples, reward - reward.mean())
+        controller.learn(samples, reward - reward.mean())
         rewards.append(reward.mean())
     assert np.mean(rewards[:3]) < 0.65
     assert np.mean(rewards[-3:]) > 0.9
@@ -313,7 +314,7 @@ def test_an_update_returns_the_penalty_and_has_it_in_the_loss(skip_scale, loss):
         config |= {"skip_weight": weight, "skip_target": 0.3}
         other = PolicyGradientController(controller.space, **config)
         other.restore(controller.state())
-        metrics = other.update(other.sample(noise), np.zeros(len(noise)))
+        metrics = other.learn(proposed(other, noise), np.zeros(len(noise)))
         assert metrics["skip_kl"] == pytest.approx(want, rel=1e-4)
         losses.append(metrics["loss"])
     assert losses[0] == 0
@@ -329,9 +330,9 @@ def test_the_penalty_leads_to_the_rate_that_is_wished():
     is_link = [c.link is not None for c in controller.space.choices]
     rng, num_choices = np.random.default_rng(0), len(is_link)
     for _ in range(80):
-        samples = controller.sample(rng.random((4, num_choices)))
-        controller.update(samples, np.zeros(4))
-    tokens = controller.sample(rng.random((500, num_choices))).tokens
+        samples = proposed(controller, rng.random((4, num_choices)))
+        controller.learn(samples, np.zeros(4))
+    tokens = proposed(controller, rng.random((500, num_choices))).tokens
     assert tokens[:, is_link].mean() == pytest.approx(target, abs=0.05)
 
 
@@ -342,8 +343,8 @@ def test_what_is_said_of_links_is_in_the_config_of_spaces_with_links():
     assert not set(arguments) & set(without.config())
     controller = PolicyGradientController(_SPACES["nas_conv"], **arguments)
     assert controller.config() == {**without.config(), **arguments}
-    samples = without.sample(np.zeros((1, 16)))
-    assert "skip_kl" not in without.update(samples, np.zeros(1))
+    samples = proposed(without, np.zeros((1, 16)))
+    assert "skip_kl" not in without.learn(samples, np.zeros(1))
 
 
 @pytest.mark.parametrize(
@@ -352,10 +353,10 @@ def test_what_is_said_of_links_is_in_the_config_of_spaces_with_links():
         ("skip_target", 0, "must be in (0, 1)"),
         ("skip_target", 1.0, "must be in (0, 1)"),
         ("skip_target", math.nan, "must be in (0, 1)"),
-        ("skip_weight", -0.1, "must be at least 0"),
-        ("skip_weight", math.nan, "must be at least 0"),
-        ("skip_scale", 0, "must be positive"),
-        ("skip_scale", math.nan, "must be positive"),
+        ("skip_weight", -0.1, "must be finite and not negative"),
+        ("skip_weight", math.nan, "must be finite and not negative"),
+        ("skip_scale", 0, "must be positive and finite"),
+        ("skip_scale", math.nan, "must be positive and finite"),
     ],
 )
 def test_an_argument_out_of_range_is_refused(argument, value, rule):

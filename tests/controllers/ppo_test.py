@@ -9,6 +9,7 @@ from tests.controller_testing import all_tokens
 from tests.controller_testing import kept
 from tests.controller_testing import names_of_weights
 from tests.controller_testing import noise_of
+from tests.controller_testing import proposed
 from tests.controller_testing import small_space
 
 
@@ -20,7 +21,7 @@ def _ppo(seed=0, **arguments):
 
 
 def _ppo_batch(num=16, seed=5):
-    samples = kept().sample(noise_of(num, seed))
+    samples = proposed(kept(), noise_of(num, seed))
     advantage = samples.tokens.sum(axis=1) - 3.5
     return samples, advantage.astype(np.float32)
 
@@ -46,7 +47,7 @@ def test_one_step_of_ppo_is_reinforces():
     samples, advantage = _ppo_batch()
     ppo = _ppo(num_epochs=1, num_minibatches=1)
     reinforce = _ppo(loss="reinforce")
-    figures, want = (c.update(samples, advantage) for c in (ppo, reinforce))
+    figures, want = (c.learn(samples, advantage) for c in (ppo, reinforce))
     for name in ("entropy_nats", "gradient_norm"):
         assert figures[name] == pytest.approx(want[name], rel=1e-5)
     assert figures["kl_nats"] == pytest.approx(0, abs=1e-6)
@@ -78,7 +79,7 @@ def test_each_epoch_of_ppo_covers_each_architecture_once(
     samples = controller.score(tokens)
     steps = _recorded(controller)
     advantage = np.linspace(-1, 1, batch_size).astype(np.float32)
-    controller.update(samples, advantage)
+    controller.learn(samples, advantage)
     assert [len(step[0]) for step in steps] == sizes * num_epochs
     for epoch in range(num_epochs):
         parts = steps[epoch * len(sizes) : (epoch + 1) * len(sizes)]
@@ -96,7 +97,7 @@ def test_each_epoch_of_ppo_has_an_order_of_its_own():
     samples, _ = _ppo_batch()
     steps = _recorded(controller)
     for _ in range(2):
-        controller.update(samples, np.linspace(-1, 1, 16))
+        controller.learn(samples, np.linspace(-1, 1, 16))
     epochs = [
         np.concatenate([first[2], second[2]])
         for first, second in zip(steps[::2], steps[1::2], strict=True)
@@ -107,11 +108,11 @@ def test_each_epoch_of_ppo_has_an_order_of_its_own():
 def test_ppo_is_deterministic_and_goes_on_where_it_stopped():
     batches = [_ppo_batch(10, seed) for seed in range(3)]
     controller, again, resumed = _ppo(), _ppo(), _ppo(learning_rate=0.5)
-    controller.update(*batches[0])
-    again.update(*batches[0])
+    controller.learn(*batches[0])
+    again.learn(*batches[0])
     resumed.restore(controller.state())
     for batch in batches[1:]:
-        figures = [c.update(*batch) for c in (controller, again, resumed)]
+        figures = [c.learn(*batch) for c in (controller, again, resumed)]
         assert figures[0] == figures[1] == figures[2]
     want = controller.state()
     for other in (again.state(), resumed.state()):
@@ -124,7 +125,7 @@ def test_the_seed_shuffles_the_minibatches_of_ppo():
     batch, probs = _ppo_batch(), []
     for seed in (1, 2):  # The weights are the same: they are restored.
         controller = _ppo(seed)
-        controller.update(*batch)
+        controller.learn(*batch)
         probs.append(_log_prob(controller))
     assert (probs[0] != probs[1]).any()
 
@@ -139,8 +140,11 @@ def test_more_epochs_of_ppo_move_further():
             num_epochs=num_epochs,
             learning_rate=0.003,
         )
-        before, samples = _log_prob(controller), controller.sample(noise_of(16))
-        controller.update(samples, samples.tokens.sum(axis=1) - 3.5)
+        before, samples = (
+            _log_prob(controller),
+            proposed(controller, noise_of(16)),
+        )
+        controller.learn(samples, samples.tokens.sum(axis=1) - 3.5)
         moved.append(np.abs(_log_prob(controller) - before).mean())
     assert moved[1] > 2 * moved[0] > 0
 
@@ -151,13 +155,13 @@ def test_figures_of_ppo_are_the_means_of_its_steps(clip):
     samples, advantage = _ppo_batch()
     arguments = {"num_minibatches": 1, "clip": clip, "learning_rate": 0.01}
     controller = _ppo(num_epochs=1, **arguments)
-    first = controller.update(samples, advantage)
+    first = controller.learn(samples, advantage)
     # What the second step sees.
     log_prob = controller.score(samples.tokens).log_prob.astype("float64")
     gap = log_prob - samples.log_prob
     gain = advantage[:, None] * np.exp(gap)
     cut = advantage[:, None] * np.clip(np.exp(gap), 1 - clip, 1 + clip)
-    figures = _ppo(num_epochs=2, **arguments).update(samples, advantage)
+    figures = _ppo(num_epochs=2, **arguments).learn(samples, advantage)
     # The estimate, from what the old policy sampled, of its divergence.
     kl_nats = (samples.log_prob - log_prob).sum(axis=1).mean()
     assert figures["kl_nats"] == pytest.approx(kl_nats / 2, rel=1e-3, abs=1e-6)
@@ -174,7 +178,7 @@ def test_the_clip_holds_the_policy_back():
     batch, before, moved = _ppo_batch(), _log_prob(kept()), []
     for clip in (0.01, 10.0):
         controller = _ppo(clip=clip, num_epochs=20, num_minibatches=1)
-        controller.update(*batch)
+        controller.learn(*batch)
         moved.append(np.abs(_log_prob(controller) - before).mean())
     assert moved[0] < 0.5 * moved[1]
 
@@ -191,10 +195,10 @@ def test_ppo_learns_one_max(entropy_bonus):
     )
     rng, rewards, best = np.random.default_rng(0), [], [2, 3, 1, 4]
     for _ in range(25):
-        samples = controller.sample(rng.random((16, 4)))
+        samples = proposed(controller, rng.random((16, 4)))
         reward = (samples.tokens == best).mean(axis=1)
-        gained = reward + controller.bonus(samples)
-        controller.update(samples, gained - gained.mean())
+        gained = reward + controller._bonus(samples)
+        controller.learn(samples, gained - gained.mean())
         rewards.append(reward.mean())
     chance = np.mean([1 / n for n in space.num_options])
     assert np.mean(rewards[:2]) == pytest.approx(chance, abs=0.15)

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 
-import convnet_oracles as oracles
 import keras
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from nas_keras.convnets import load_convnet
 from nas_keras.convnets import micro as micro_module
 from nas_keras.convnets import multiply_adds
 from nas_keras.convnets import resnet_spec
+from tests import convnet_oracles as oracles
 from tests import forked
 from tests.convnet_testing import CLASSES
 from tests.convnet_testing import CONCAT

@@ -75,7 +75,7 @@ class TestEncode:
         corpus = text.corpus_of_parts(_parts(), name="x", has_unknown=False)
         assert corpus.encode("ab").tolist() == [0, 1]
         with raises(
-            "`text` must be of characters that are in the vocabulary. "
+            "text must be of characters that are in the vocabulary. "
             "Received: text=['z']."
         ):
             corpus.encode("azby")
@@ -83,7 +83,7 @@ class TestEncode:
     @pytest.mark.parametrize("value", [b"ab", ["a", "b"], None])
     def test_text_must_be_a_str(self, value):
         corpus = text.corpus_of_parts(_parts(), name="x")
-        with raises(f"`text` must be a str. Received: text={type(value)!r}."):
+        with raises(f"text must be a str. Received: text={type(value)!r}."):
             corpus.encode(value)
 
 
@@ -128,7 +128,7 @@ class TestCorpus:
     @pytest.mark.parametrize("ids", [[0, 3], [-1], [[0], [9]], [0.5], 1])
     def test_decode_takes_ids_of_the_vocabulary_only(self, ids):
         corpus = text.build_corpus("ab" * 50, name="x")
-        message = r"`ids` must be (integers \[N\]|ids in \[0, 3\)). Received: "
+        message = r"ids must be (integers \[N\]|ids in \[0, 3\)). Received: "
         with pytest.raises(ValueError, match=message):
             corpus.decode(ids)
 
@@ -143,9 +143,9 @@ class TestCorpus:
         ],
     )
     def test_parts_must_be_ids_of_the_vocabulary(self, ids, message):
-        with raises(f"`test` must be {message}"):
+        with raises(f"test must be {message}"):
             text.Corpus("x", "char", ("<unk>", "a"), _ids(1), _ids(1), ids)
 
     def test_level_must_be_known(self):
-        with raises("`level` must be one of ('char', 'word'). Received"):
+        with raises("level must be one of ('char', 'word'). Received"):
             text.Corpus("x", "byte", ("<unk>",), _ids(0), _ids(0), _ids(0))

@@ -106,7 +106,7 @@ def test_embedded_parts_for_scores_keep_their_size_if_pairs_are_few():
 )
 def test_languages_of_embedded_pairs_are_locales(languages, argument, received):
     with raises(
-        f"`{argument}` must be a locale that Babel knows, such as 'de', 'en', "
+        f"{argument} must be a locale that Babel knows, such as 'de', 'en', "
         "'ja' or 'pt_BR'; all of them: python -c \"from babel import "
         'localedata; print(sorted(localedata.locale_identifiers()))". '
         f"Received: {received}"

@@ -254,7 +254,7 @@ def test_validation_is_split_off(tmp_path):
     ("files", "parts"),
     [
         ({"train/dog/9.png": _pixels(1, (5, 5, 3))},
-         ["`image_dir` must have images of one size. Received: 4x5 in",
+         ["image_dir must have images of one size. Received: 4x5 in",
           "a.bmp', 5x5 in", "train/dog/9.png' (rows by columns)."]),
         ({"train/dog/9.png": b"text"},
          ["must have images that can be read", "train/dog/9.png', which "
@@ -264,7 +264,7 @@ def test_validation_is_split_off(tmp_path):
          ["must have an image in the folder of each class",
           "Received: none in", "train/cow'."]),
         ({"train/cow/x.png": _pixels(1)},
-         ["`image_dir` must be a folder whose 'test' has the classes of "
+         ["image_dir must be a folder whose 'test' has the classes of "
           "'train', ['cat', 'cow', 'dog']. Received: image_dir='",
           "/pets', with ['cat', 'dog']."]),
         ({"train/caf\udce9/x.png": _pixels(1)},
@@ -286,7 +286,7 @@ def test_a_folder_is_checked(tmp_path, files, parts):
 def test_one_class_alone_is_refused(tmp_path):
     pixels = _pixels(1)
     _write(tmp_path, {"train/cat/1.png": pixels, "test/cat/1.png": pixels})
-    with raises("`image_dir` must be a folder whose 'train' has two classes at "
+    with raises("image_dir must be a folder whose 'train' has two classes at "
                 f"least. Received: image_dir={str(tmp_path)!r}, with "
                 "['cat']."):  # fmt: skip
         image_sources.open_images(image_dir=tmp_path)
@@ -328,7 +328,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path):
 
 
 def test_folders_that_are_not_there_are_errors(tmp_path):
-    with raises("`image_dir` must be a folder. Received: image_dir='no'"):
+    with raises("image_dir must be a folder. Received: image_dir='no'"):
         image_folder.read_image_folder("no")
     with raises("must have one folder of the train images, named one of "
                  "['train', 'training']"):  # fmt: skip

@@ -39,13 +39,13 @@ class TestDigits:
 
 
 _ARGUMENTS = [
-    ({"dataset": "mnist"}, "`dataset` must be one of ('digits', 'cifar10', "
+    ({"dataset": "mnist"}, "dataset must be one of ('digits', 'cifar10', "
      "'folder') or 'tfds:NAME'. Received: dataset='mnist'."),
-    ({"dataset": "tfds:"}, "`dataset` must be one of"),
-    ({"dataset": "folder"}, "`image_dir` must be given with dataset='folder'"),
+    ({"dataset": "tfds:"}, "dataset must be one of"),
+    ({"dataset": "folder"}, "image_dir must be given with dataset='folder'"),
     ({"dataset": "digits", "image_dir": "x"},
-     "`image_dir` must be left out with dataset='digits'"),
-    ({"data_dir": "x"}, "`data_dir` must be left out with dataset='digits'"),
+     "image_dir must be left out with dataset='digits'"),
+    ({"data_dir": "x"}, "data_dir must be left out with dataset='digits'"),
 ]  # fmt: skip
 
 

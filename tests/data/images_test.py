@@ -51,22 +51,22 @@ def test_validation_may_have_no_image():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"class_names": ()}, "`class_names` must be a tuple of names"),
-        ({"class_names": ["a"]}, "`class_names` must be a tuple of names"),
+        ({"class_names": ()}, "class_names must be a tuple of names"),
+        ({"class_names": ["a"]}, "class_names must be a tuple of names"),
         ({"train": (np.zeros((2, 2, 3, 1)), [0, 1])},
-         "`train` must be of pixels uint8 [N, H, W, C]. Received: "
+         "train must be of pixels uint8 [N, H, W, C]. Received: "
          "train='float64 (2, 2, 3, 1)'."),
         ({"test": _images(5, size=(3, 3, 1))},
-         "`test` must be of images (2, 3, 1), as `train` is. Received: "
+         "test must be of images (2, 3, 1), as `train` is. Received: "
          "test=(3, 3, 1)."),
-        ({"test": _images(0)}, "`test` must be images, at least one"),
+        ({"test": _images(0)}, "test must be images, at least one"),
         ({"validation": (_images(4).pixels, np.zeros(3, int))},
-         "`validation` must be of integer labels [4]. Received: "
+         "validation must be of integer labels [4]. Received: "
          "validation='int64 (3,)'."),
         ({"validation": (_images(2).pixels, np.zeros(2))},
          "validation='float64 (2,)'"),
         ({"train": (_images(4).pixels, np.array([0, 3, 1, -1]))},
-         "Labels of `train` must be in [0, 3), one of the 3 classes. "
+         "Labels of train must be in [0, 3), one of the 3 classes. "
          "Received: 3 for image 1, and 1 more."),
     ],
 )  # fmt: skip
@@ -193,15 +193,15 @@ def test_validation_is_split_off_and_training_cut():
     ("changes", "message"),
     [
         ({"num_validation": 7},
-         "`num_validation` must be at most 6, of 9 images, so that one is "
+         "num_validation must be at most 6, of 9 images, so that one is "
          "left of each of 3 classes. Received: num_validation=7."),
         ({"max_train": 2},
-         "`max_train` must be at least 3, an image of each class. Received: "
+         "max_train must be at least 3, an image of each class. Received: "
          "max_train=2."),
-        ({"max_train": 10}, "`max_train` must be at most 9, of 9 images"),
-        ({"num_validation": -1}, "`num_validation` must be an integer of at"),
+        ({"max_train": 10}, "max_train must be at most 9, of 9 images"),
+        ({"num_validation": -1}, "num_validation must be an integer of at"),
         ({"num_validation": 1, "validation": _images(2)},
-         "`num_validation` must be 0 where the validation images are given"),
+         "num_validation must be 0 where the validation images are given"),
     ],
 )  # fmt: skip
 def test_a_split_is_checked(changes, message):

@@ -147,7 +147,7 @@ def test_a_test_set_must_be_there_in_both_languages(tmp_path, test_set):
     files = _files("train", "val", "test_one", "test_two")
     folder = _write(tmp_path, files | {"test_2018.en": "alone"})
     with raises(
-        f"`test_set` must be one of the test sets in data_dir={str(folder)!r}: "
+        f"test_set must be one of the test sets in data_dir={str(folder)!r}: "
         f"['test_one', 'test_two']. Received: test_set={test_set!r}."
     ):
         _open(folder, test_set=test_set)
@@ -197,7 +197,7 @@ def test_each_part_has_one_file_of_each_language(
         "test": ["test", "testing"],
     }[part]
     message = (
-        "`data_dir` must have one file of each language for each part, for "
+        "data_dir must have one file of each language for each part, for "
         f"{part!r} with a name that begins with one of {allowed}. Received: "
         f"data_dir={str(folder)!r}, with {of_source} of 'en' and {of_target} "
         "of 'de'."
@@ -213,7 +213,7 @@ def test_each_part_has_one_file_of_each_language(
 def test_a_file_of_each_name_is_there_once(tmp_path, others):
     folder = _write(tmp_path, _files() | dict.fromkeys(others, "to be"))
     with raises(
-        f"`data_dir` must be a folder with {others[0]!r} or {others[1]!r}, not "
+        f"data_dir must be a folder with {others[0]!r} or {others[1]!r}, not "
         f"with both. Received: data_dir={str(folder)!r}."
     ):
         _open(folder)
@@ -226,7 +226,7 @@ def test_a_file_of_each_name_is_there_once(tmp_path, others):
 def test_languages_are_those_of_files(tmp_path, languages, argument, received):
     folder = _write(tmp_path, _files() | {"fr.test.txt.gz": "x", "a.md": "x"})
     with raises(
-        f"`{argument}` must be the language of files in "
+        f"{argument} must be the language of files in "
         f"data_dir={str(folder)!r}: one of ['de', 'en', 'fr']. "
         f"Received: {argument}={received!r}."
     ):
@@ -236,7 +236,7 @@ def test_languages_are_those_of_files(tmp_path, languages, argument, received):
 @pytest.mark.parametrize("name", ["missing", "train.en"])
 def test_data_dir_must_be_a_folder(tmp_path, name):
     path = str(_write(tmp_path, _files()) / name)
-    with raises(f"`data_dir` must be a folder. Received: data_dir={path!r}."):
+    with raises(f"data_dir must be a folder. Received: data_dir={path!r}."):
         _open(path)
 
 
@@ -255,7 +255,7 @@ def test_a_part_needs_a_pair_with_text_on_both_sides(tmp_path):
     files = _files() | {"val.en": "a\n\n", "val.de": "\nb\n"}
     folder = _write(tmp_path / "mine", files)
     with raises(
-        "`validation` must be pairs of which one has text on both sides, with "
+        "validation must be pairs of which one has text on both sides, with "
         "data 'mine'. Received: validation='2 pairs'."
     ):
         _open(folder)
@@ -285,7 +285,7 @@ def test_files_hold_text(tmp_path, name, data, problem):
     (folder / "val.de").unlink()
     (folder / name).write_bytes(data)
     with raises(
-        "`data_dir` must be UTF-8 text. Received: "
+        "data_dir must be UTF-8 text. Received: "
         f"data_dir={str(folder / name)!r}, which {problem}"
     ):
         _open(folder)

@@ -33,42 +33,42 @@ def test_is_pairs_dataset_knows_the_names_of_data_sets(name, want):
     [
         (
             {"dataset": "wmt14"},
-            "`dataset` must be one of ('embedded', 'files') or 'tfds:NAME'. "
+            "dataset must be one of ('embedded', 'files') or 'tfds:NAME'. "
             "Received: dataset='wmt14'.",
         ),
         ({"dataset": "tfds:"}, "or 'tfds:NAME'. Received: dataset='tfds:'."),
         ({"dataset": None}, "or 'tfds:NAME'. Received: dataset=None."),
         (
             {"source": ""},
-            "`source` must be the name of a language. Received: source=''.",
+            "source must be the name of a language. Received: source=''.",
         ),
         (
             {"target": None},
-            "`target` must be the name of a language. Received: target=None.",
+            "target must be the name of a language. Received: target=None.",
         ),
         (
             {"target": "en"},
-            "`target` must be another language than source='en'. "
+            "target must be another language than source='en'. "
             "Received: target='en'.",
         ),
         (
             {"test_set": "test"},
-            "`test_set` must be left out unless dataset='files'. "
+            "test_set must be left out unless dataset='files'. "
             "Received: test_set='test'.",
         ),
         (
             {"dataset": "tfds:x", "test_set": "test"},
-            "`test_set` must be left out unless dataset='files'. "
+            "test_set must be left out unless dataset='files'. "
             "Received: test_set='test'.",
         ),
         (
             {"data_dir": pathlib.PurePosixPath("x")},
-            "`data_dir` must be left out with dataset='embedded'. "
+            "data_dir must be left out with dataset='embedded'. "
             "Received: data_dir='x'.",
         ),
         (
             {"dataset": "files"},
-            "`data_dir` must be given with dataset='files'. "
+            "data_dir must be given with dataset='files'. "
             "Received: data_dir=None.",
         ),
     ],
@@ -126,7 +126,7 @@ def test_languages_are_features_of_a_set_of_tfds(
     own_set, languages, argument, received
 ):
     with raises(
-        f"`{argument}` must be one of the features of tfds:{_OWN}: "
+        f"{argument} must be one of the features of tfds:{_OWN}: "
         f"['de', 'en']. Received: {argument}={received!r}."
     ):
         parallel_sources.open_pairs(f"tfds:{_OWN}", own_set, *languages)

@@ -67,7 +67,7 @@ def test_the_repr_of_a_corpus_leaves_its_pairs_out():
 def test_parts_of_a_corpus_are_pairs_of_lines(part, value, rule, received):
     if rule == "pairs of text":
         rule = "pairs of text, each one line without blanks around it"
-    with raises(f"`{part}` must be {rule}. Received: {part}={received}."):
+    with raises(f"{part} must be {rule}. Received: {part}={received}."):
         _corpus(**{part: value})
 
 
@@ -76,22 +76,22 @@ def test_parts_of_a_corpus_are_pairs_of_lines(part, value, rule, received):
     [
         (
             ("", "de"),
-            "`source_language` must be the name of a language. "
+            "source_language must be the name of a language. "
             "Received: source_language=''.",
         ),
         (
             ("en", " "),
-            "`target_language` must be the name of a language. "
+            "target_language must be the name of a language. "
             "Received: target_language=' '.",
         ),
         (
             ("en", None),
-            "`target_language` must be the name of a language. "
+            "target_language must be the name of a language. "
             "Received: target_language=None.",
         ),
         (
             ("en", "en"),
-            "`target_language` must be another language than "
+            "target_language must be another language than "
             "source_language='en'. Received: target_language='en'.",
         ),
     ],
@@ -116,7 +116,7 @@ def test_languages_of_a_corpus_are_two_names(languages, message):
 )
 def test_dropped_is_a_count_for_each_part(dropped):
     with raises(
-        "`dropped` must be a count for each of ('train', 'validation', "
+        "dropped must be a count for each of ('train', 'validation', "
         f"'test'). Received: dropped={dropped!r}."
     ):
         _corpus(dropped=dropped)
@@ -188,22 +188,22 @@ def test_a_corpus_of_parts_tells_what_it_left_out(caplog):
     [
         (
             {"validation": [("a", ""), ("", "")]},
-            "`validation` must be pairs of which one has text on both sides, "
+            "validation must be pairs of which one has text on both sides, "
             "with data 'x'. Received: validation='2 pairs'.",
         ),
         (
             {"test": []},
-            "`test` must be pairs of which one has text on both sides, with "
+            "test must be pairs of which one has text on both sides, with "
             "data 'x'. Received: test='0 pairs'.",
         ),
         (
             {"dev": [("a", "b")]},
-            "`parts` must be a mapping of ('train', 'validation', 'test'). "
+            "parts must be a mapping of ('train', 'validation', 'test'). "
             "Received: parts=['train', 'validation', 'test', 'dev'].",
         ),
         (
             {"test": [("a", "b\nc")]},
-            "`test` must be pairs of text, each one line without blanks "
+            "test must be pairs of text, each one line without blanks "
             "around it. Received: test=('a', 'b\\nc').",
         ),
     ],
@@ -215,7 +215,7 @@ def test_a_corpus_of_parts_needs_a_pair_in_each_of_three(changed, message):
 
 
 def test_parts_must_be_a_mapping():
-    with raises("`parts` must be a mapping. Received: parts=<class 'list'>."):
+    with raises("parts must be a mapping. Received: parts=<class 'list'>."):
         parallel.parallel_corpus([("a", "b")], "en", "de", name="x")
 
 

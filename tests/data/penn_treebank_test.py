@@ -106,8 +106,7 @@ class TestRead:
     @pytest.mark.parametrize("level", ["byte", "Word", None])
     def test_level_must_be_known(self, data_dir, level):
         with raises(
-            "`level` must be one of ('char', 'word'). "
-            f"Received: level={level!r}."
+            f"level must be one of ('char', 'word'). Received: level={level!r}."
         ):
             penn_treebank.read(data_dir, level)
 
@@ -189,7 +188,7 @@ class TestCorpora:
         )
         assert corpus.vocabulary == ("<unk>", "<eos>", "b")
         with raises(
-            "`train` must be without characters that the vocabulary lacks. "
+            "train must be without characters that the vocabulary lacks. "
             "Received: train=['<', '>', 'N', 'a', 'k']."
         ):
             sources.open_corpus("ptb", data_dir=data_dir, max_vocabulary=3)

@@ -115,37 +115,37 @@ class TestOpenCorpus:
         [
             (
                 {"dataset": "wikipedia"},
-                "`dataset` must be one of ('embedded', 'tiny_shakespeare', "
+                "dataset must be one of ('embedded', 'tiny_shakespeare', "
                 "'ptb', 'folder') or 'tfds:NAME'. Received: "
                 "dataset='wikipedia'.",
             ),
             (
                 {"dataset": "tfds:"},
-                "`dataset` must be one of ('embedded', 'tiny_shakespeare', ",
+                "dataset must be one of ('embedded', 'tiny_shakespeare', ",
             ),
             (
                 {"dataset": "ptb"},
-                "`data_dir` must be given with dataset='ptb'. "
+                "data_dir must be given with dataset='ptb'. "
                 "Received: data_dir=None.",
             ),
             (
                 {"dataset": "folder", "data_dir": ".", "max_chars": 9},
-                "`max_chars` must be left out with dataset='folder', which is "
+                "max_chars must be left out with dataset='folder', which is "
                 "in parts. Received: max_chars=9.",
             ),
             (
                 {"dataset": "tiny_shakespeare", "text_file": "x.txt"},
-                "`dataset` must be left out with text_file='x.txt'. "
+                "dataset must be left out with text_file='x.txt'. "
                 "Received: dataset='tiny_shakespeare'.",
             ),
             (
                 {"data_dir": "tfds"},
-                "`data_dir` must be left out with dataset='embedded'. "
+                "data_dir must be left out with dataset='embedded'. "
                 "Received: data_dir='tfds'.",
             ),
             (
                 {"data_dir": "tfds", "text_file": "x.txt"},
-                "`data_dir` must be left out with dataset='embedded'. "
+                "data_dir must be left out with dataset='embedded'. "
                 "Received: data_dir='tfds'.",
             ),
             (
@@ -158,12 +158,12 @@ class TestOpenCorpus:
             ),
             (
                 {"dataset": "folder"},
-                "`data_dir` must be given with dataset='folder'. "
+                "data_dir must be given with dataset='folder'. "
                 "Received: data_dir=None.",
             ),
             (
                 {"dataset": "folder", "data_dir": "missing"},
-                "`data_dir` must be a folder. Received: data_dir='missing'.",
+                "data_dir must be a folder. Received: data_dir='missing'.",
             ),
             (
                 {"dataset": "ptb", "data_dir": "missing"},
@@ -172,46 +172,46 @@ class TestOpenCorpus:
             ),
             (
                 {"dataset": "ptb", "data_dir": ".", "text_file": "x.txt"},
-                "`dataset` must be left out with text_file='x.txt'. "
+                "dataset must be left out with text_file='x.txt'. "
                 "Received: dataset='ptb'.",
             ),
             (
                 {"dataset": "folder", "data_dir": ".", "text_file": "x.txt"},
-                "`dataset` must be left out with text_file='x.txt'. "
+                "dataset must be left out with text_file='x.txt'. "
                 "Received: dataset='folder'.",
             ),
             (
                 {"dataset": "tfds:lm1b", "text_file": "x.txt"},
-                "`dataset` must be left out with text_file='x.txt'. "
+                "dataset must be left out with text_file='x.txt'. "
                 "Received: dataset='tfds:lm1b'.",
             ),
             (
                 {"dataset": "ptb", "data_dir": ".", "max_chars": 9},
-                "`max_chars` must be left out with dataset='ptb', which is "
+                "max_chars must be left out with dataset='ptb', which is "
                 "in parts. Received: max_chars=9.",
             ),
             (
                 {"dataset": "tfds:lm1b", "max_chars": 9},
-                "`max_chars` must be left out with dataset='tfds:lm1b', which "
+                "max_chars must be left out with dataset='tfds:lm1b', which "
                 "is in parts. Received: max_chars=9.",
             ),
             (
                 {"dataset": "ptb", "data_dir": ".", "level": "byte"},
-                "`level` must be one of ('char', 'word'). "
+                "level must be one of ['char', 'word']. "
                 "Received: level='byte'.",
             ),
             (
                 {"max_chars": True},
-                "`max_chars` must be an integer of at least 1. "
+                "max_chars must be an integer of at least 1. "
                 "Received: max_chars=True.",
             ),
             (
                 {"max_chars": 0},
-                "`max_chars` must be an integer of at least 1. "
+                "max_chars must be an integer of at least 1. "
                 "Received: max_chars=0.",
             ),
-            ({"level": "byte"}, "`level` must be one of ('char', 'word')."),
-            ({"max_chars": 5}, "`text` must be long enough for a token"),
+            ({"level": "byte"}, "level must be one of ['char', 'word']."),
+            ({"max_chars": 5}, "text must be long enough for a token"),
             ({"max_vocabulary": 1}, "Received: max_vocabulary=1."),
         ],
     )

@@ -172,7 +172,7 @@ def test_a_damaged_model_is_refused(small, kind):
         "more": small.model + b"x",
     }[kind]
     with raises(
-        "`model` must be a sentencepiece model with ids 0 to 3 as "
+        "model must be a sentencepiece model with ids 0 to 3 as "
         f"`train_subwords` sets. Received: model='{len(model)} bytes'."
     ):
         subwords.Subwords(model)
@@ -207,7 +207,7 @@ def test_a_model_with_other_special_ids_is_refused(small):
 
 @pytest.mark.parametrize("model", [None, "text", bytearray(b"x")])
 def test_a_model_is_bytes(model):
-    with raises(f"`model` must be bytes. Received: model={type(model)!r}."):
+    with raises(f"model must be bytes. Received: model={type(model)!r}."):
         subwords.Subwords(model)
 
 
@@ -242,9 +242,7 @@ def test_sentencepiece_is_needed(small):
     ],
 )
 def test_ids_are_those_of_the_vocabulary(small, row, received):
-    message = (
-        f"`ids` must be rows of ids from 0 to 19. Received: ids={received}."
-    )
+    message = f"ids must be rows of ids from 0 to 19. Received: ids={received}."
     with raises(message):
         small.decode([[4], row])
     with raises(message):
@@ -253,7 +251,7 @@ def test_ids_are_those_of_the_vocabulary(small, row, received):
 
 @pytest.mark.parametrize("ids", [4, None])
 def test_ids_are_rows(small, ids):
-    with raises(f"`ids` must be rows of ids. Received: ids={ids}."):
+    with raises(f"ids must be rows of ids. Received: ids={ids}."):
         small.decode(ids)
 
 
@@ -271,7 +269,7 @@ def test_ids_are_rows(small, ids):
     ],
 )
 def test_lines_are_text(small, lines, rule, received):
-    message = f"`lines` must be {rule}. Received: lines={received}."
+    message = f"lines must be {rule}. Received: lines={received}."
     with raises(message):
         small.encode(lines)
     with raises(message):

@@ -66,7 +66,7 @@ def test_lines_of_any_length_are_learnt_from():
 @pytest.mark.parametrize("lines", [[], [""], [" ", "\u2581\0"]])
 def test_there_is_text_to_learn_from(lines):
     with raises(
-        "`lines` must be text to learn from. "
+        "lines must be text to learn from. "
         f"Received: lines='{len(lines)} blank lines'."
     ):
         subwords.train_subwords(lines, 20)
@@ -79,7 +79,7 @@ def test_there_is_text_to_learn_from(lines):
 def test_a_vocabulary_is_too_small_without_each_character(kind):
     lines = ["to be", "or not"]  # t o b e r n, the blank, and four specials.
     with raises(
-        "`vocabulary_size` must be at least 11, one for each character of the "
+        "vocabulary_size must be at least 11, one for each character of the "
         "lines and 4 special ids. Received: vocabulary_size=10."
     ):
         subwords.train_subwords(lines, 10, kind)
@@ -91,7 +91,7 @@ def test_a_vocabulary_is_too_small_without_each_character(kind):
 def test_a_vocabulary_is_too_large_for_its_lines(kind):
     with pytest.raises(
         ValueError,
-        match=r"`vocabulary_size` must be at most \d+: the lines have no more "
+        match=r"vocabulary_size must be at most \d+: the lines have no more "
         r"pieces\. Received: vocabulary_size=100\.$",
     ):
         subwords.train_subwords(["to be or not"] * 3, 100, kind)
@@ -108,7 +108,7 @@ def test_no_size_is_too_large_for_sentencepiece(size):
             sentencepiece.SentencePieceTrainer, "train", side_effect=error
         ) as train,
         raises(
-            "`vocabulary_size` must be at most 12: the lines have no more "
+            "vocabulary_size must be at most 12: the lines have no more "
             f"pieces. Received: vocabulary_size={size}."
         ),
     ):
@@ -145,7 +145,7 @@ def test_a_size_is_met_or_the_message_has_the_limit(kind, lines, size):
 @pytest.mark.parametrize("size", [4, 0, -1, True, 20.0, "20", None])
 def test_vocabulary_size_is_an_int_above_the_specials(size):
     with raises(
-        "`vocabulary_size` must be an integer of at least 5. "
+        "vocabulary_size must be an integer of at least 5. "
         f"Received: vocabulary_size={size!r}."
     ):
         subwords.train_subwords(["to be"], size)
@@ -154,7 +154,7 @@ def test_vocabulary_size_is_an_int_above_the_specials(size):
 @pytest.mark.parametrize("kind", ["word", "BPE", None, ["bpe"]])
 def test_kind_must_be_known(kind):
     with raises(
-        f"`kind` must be one of ('bpe', 'unigram'). Received: kind={kind!r}."
+        f"kind must be one of ('bpe', 'unigram'). Received: kind={kind!r}."
     ):
         subwords.train_subwords(["to be"], 20, kind)
 
@@ -169,7 +169,7 @@ def test_what_else_sentencepiece_refuses_is_told():
             side_effect=RuntimeError("no room"),
         ),
         raises(
-            "`lines` must be text that sentencepiece can learn from. It says: "
+            "lines must be text that sentencepiece can learn from. It says: "
             "no room. Received: vocabulary_size=20."
         ),
     ):

@@ -48,7 +48,7 @@ class TestReadTextFile:
         path = tmp_path / "bad.txt"
         path.write_bytes(data)
         with raises(
-            "`text_file` must be UTF-8 text. "
+            "text_file must be UTF-8 text. "
             f"Received: text_file={str(path)!r}, which {problem}."
         ):
             sources.read_text_file(path)
@@ -130,7 +130,7 @@ class TestReadFolder:
         allowed = allowed or "['validation', 'valid', 'val', 'dev']"
         _write(tmp_path, dict.fromkeys(names, "to be"))
         with raises(
-            "`data_dir` must have exactly one file for each part of the text, "
+            "data_dir must have exactly one file for each part of the text, "
             f"and none for two parts, with one of {allowed} in its name for "
             f"{part!r}. Received: data_dir={str(tmp_path)!r}, with {found} for "
             f"{part!r}, of {sorted(names)}."
@@ -160,7 +160,7 @@ class TestReadFolder:
         _write(tmp_path, files)
         path = str(tmp_path / "valid.txt")
         with raises(
-            "`data_dir` must be UTF-8 text. "
+            "data_dir must be UTF-8 text. "
             f"Received: data_dir={path!r}, which {problem}."
         ):
             sources.read_folder(tmp_path)
@@ -169,9 +169,7 @@ class TestReadFolder:
     def test_must_be_a_folder(self, tmp_path, name):
         _write(tmp_path, {"train.txt": "a"})
         path = str(tmp_path / name)
-        with raises(
-            f"`data_dir` must be a folder. Received: data_dir={path!r}."
-        ):
+        with raises(f"data_dir must be a folder. Received: data_dir={path!r}."):
             sources.read_folder(path)
 
 

@@ -116,7 +116,7 @@ class TestBuildCorpus:
     @pytest.mark.parametrize("value", [0, 1, True, 2.5, "9"])
     def test_max_vocabulary_must_be_an_int_above_the_specials(self, value):
         with raises(
-            "`max_vocabulary` must be an integer of at least 2. "
+            "max_vocabulary must be an integer of at least 2. "
             f"Received: max_vocabulary={value!r}."
         ):
             text.build_corpus("ab" * 50, name="x", max_vocabulary=value)
@@ -137,7 +137,7 @@ class TestBuildCorpus:
     )
     def test_fractions_must_be_three_with_sum_1(self, fractions):
         with raises(
-            "`fractions` must be three positive numbers with sum 1. "
+            "fractions must be three positive numbers with sum 1. "
             f"Received: fractions={fractions}."
         ):
             text.build_corpus("ab" * 50, name="x", fractions=fractions)
@@ -148,18 +148,18 @@ class TestBuildCorpus:
     )
     def test_a_part_without_a_token_is_an_error(self, source, level, count):
         with raises(
-            "`text` must be long enough for a token in each part of "
+            "text must be long enough for a token in each part of "
             f"fractions=(0.9, 0.05, 0.05). Received: text='{count} tokens'."
         ):
             text.build_corpus(source, level, name="x")
 
     def test_text_must_be_a_str(self):
-        with raises("`text` must be a str. Received: text=<class 'bytes'>."):
+        with raises("text must be a str. Received: text=<class 'bytes'>."):
             text.build_corpus(b"ab" * 50, name="x")
 
     def test_level_must_be_known(self):
         with raises(
-            "`level` must be one of ('char', 'word'). Received: level='byte'."
+            "level must be one of ('char', 'word'). Received: level='byte'."
         ):
             text.build_corpus("ab" * 50, "byte", name="x")
 
@@ -224,7 +224,7 @@ class TestCorpusOfParts:
     @pytest.mark.parametrize("part", ["validation", "test"])
     def test_a_strange_character_is_refused_without_unk(self, part):
         with raises(
-            f"`{part}` must be without characters that the vocabulary lacks. "
+            f"{part} must be without characters that the vocabulary lacks. "
             f"Received: {part}=['x', 'y']."
         ):
             text.corpus_of_parts(
@@ -233,7 +233,7 @@ class TestCorpusOfParts:
 
     def test_a_full_vocabulary_is_refused_without_unk(self):
         with raises(
-            "`train` must be without characters that the vocabulary lacks. "
+            "train must be without characters that the vocabulary lacks. "
             "Received: train=['b']."
         ):
             text.corpus_of_parts(
@@ -248,7 +248,7 @@ class TestCorpusOfParts:
         self, level, has_unknown, least
     ):
         with raises(
-            f"`max_vocabulary` must be an integer of at least {least}. "
+            f"max_vocabulary must be an integer of at least {least}. "
             f"Received: max_vocabulary={least - 1}."
         ):
             text.corpus_of_parts(
@@ -265,7 +265,7 @@ class TestCorpusOfParts:
     )
     def test_a_part_without_a_token_is_an_error(self, part, level, blank):
         with raises(
-            f"`{part}` must be a text with tokens. Received: {part}='0 tokens'."
+            f"{part} must be a text with tokens. Received: {part}='0 tokens'."
         ):
             text.corpus_of_parts(_parts(**{part: blank}), level, name="x")
 
@@ -281,22 +281,20 @@ class TestCorpusOfParts:
     )
     def test_the_parts_are_three_and_have_their_names(self, keys):
         with raises(
-            "`parts` must be a mapping of ('train', 'validation', 'test'). "
+            "parts must be a mapping of ('train', 'validation', 'test'). "
             f"Received: parts={keys}."
         ):
             text.corpus_of_parts(dict.fromkeys(keys, "ab"), name="x")
 
     def test_parts_must_be_a_mapping_of_str(self):
-        with raises(
-            "`parts` must be a mapping. Received: parts=<class 'list'>."
-        ):
+        with raises("parts must be a mapping. Received: parts=<class 'list'>."):
             text.corpus_of_parts(["ab", "a", "b"], name="x")
-        with raises("`test` must be a str. Received: test=<class 'bytes'>."):
+        with raises("test must be a str. Received: test=<class 'bytes'>."):
             text.corpus_of_parts(_parts(test=b"ab"), name="x")
 
     def test_level_must_be_known(self):
         with raises(
-            "`level` must be one of ('char', 'word'). Received: level='byte'."
+            "level must be one of ('char', 'word'). Received: level='byte'."
         ):
             text.corpus_of_parts(_parts(), "byte", name="x")
 

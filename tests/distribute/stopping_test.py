@@ -21,7 +21,7 @@ _LEFT = "what is finished is kept, and the same command goes on from here.\n"
 def test_leaving_says_why_and_loses_no_output(status):
     code = f"""
         import atexit
-        from nas_keras.search import stopping
+        from nas_keras.distribute import exits
 
         atexit.register(print, "not the usual end")
         print("half a line", end="")
@@ -47,7 +47,7 @@ def test_leaving_says_why_and_loses_no_output(status):
 def test_leaving_needs_nobody_who_listens(stream, colour, in_thread):
     code = f"""
         import signal, sys, threading
-        from nas_keras.search import stopping
+        from nas_keras.distribute import exits
 
         signal.alarm(5)
         sys.stdin.readline()
@@ -82,7 +82,7 @@ _WAITS = {
 }
 _WAITING = """
     import ctypes, signal, sys, threading, time
-    from nas_keras.search import stopping
+    from nas_keras.distribute import exits
 
     signal.alarm(10)
     libc = ctypes.CDLL(None)
@@ -157,7 +157,7 @@ def test_other_signals_do_not_end_a_process():
 def test_a_process_whose_parent_is_gone_already_ends_at_once():
     code = """
         import os, signal
-        from nas_keras.search import stopping
+        from nas_keras.distribute import exits
 
         signal.alarm(10)
         exits.leave_with_parent("program", os.getppid() + 1)
@@ -174,7 +174,7 @@ def test_a_process_whose_parent_is_gone_already_ends_at_once():
 def test_a_process_whose_parent_is_there_goes_on():
     code = """
         import os, sys, time
-        from nas_keras.search import stopping
+        from nas_keras.distribute import exits
 
         exits.leave_with_parent("program", os.getppid())
         time.sleep(1.2)  # It has looked twice.

@@ -8,7 +8,7 @@ import pytest
 from nas_keras.convnets.files import load_convnet
 from nas_keras.convnets.spec import ConvLayer
 from nas_keras.convnets.spec import ConvNetSpec
-from nas_keras.drawing.convnet_diagram import charts_of
+from nas_keras.drawing.convnets import charts_of
 from nas_keras.drawing.convnets import draw
 from nas_keras.drawing.convnets import scene_of
 

@@ -7,11 +7,11 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from nas_keras.cells.language.graph import FUNCTIONS
+from nas_keras.cells.language.functions import FUNCTIONS
 from nas_keras.cells.language.spec import CellSpec
 from nas_keras.cells.language.spec import load_spec
-from nas_keras.drawing.cell_diagram import broken_into_lines
-from nas_keras.drawing.cell_diagram import diagram_of
+from nas_keras.drawing.cells import broken_into_lines
+from nas_keras.drawing.cells import diagram_of
 from tests.drawing_testing import memory_in
 from tests.drawing_testing import specs
 from tests.drawing_testing import uses_in

@@ -19,7 +19,7 @@ from nas_keras.cells.language.spec import CellSpec
 from nas_keras.cells.language.spec import load_spec
 from nas_keras.cells.language.spec import published_cells
 from nas_keras.drawing import canvas
-from nas_keras.drawing.cell_diagram import diagram_of
+from nas_keras.drawing.cells import diagram_of
 from nas_keras.drawing.cells import draw
 from nas_keras.drawing.cells import scene_of
 from tests import forked

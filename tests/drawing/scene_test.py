@@ -9,7 +9,7 @@ import pytest
 from nas_keras.cells.language.spec import CellSpec
 from nas_keras.cells.language.spec import load_spec
 from nas_keras.drawing import canvas
-from nas_keras.drawing.cell_diagram import diagram_of
+from nas_keras.drawing.cells import diagram_of
 from nas_keras.drawing.cells import draw
 from nas_keras.drawing.cells import scene_of
 from tests.drawing_testing import memory_in
@@ -76,7 +76,7 @@ def test_every_use_ends_in_its_mark_at_the_box(spec):
 
 
 @pytest.mark.parametrize("name", ["lstm", "nascell", "enas_ptb"])
-def test_lines_of_memory_are_thick_and_in_the_colour_of_their_state(name):
+def test_lines_of_memory_are_thick_and_in_the_color_of_their_state(name):
     spec = load_spec(name)
     picture = scene_of(spec)
     _, boxes = _rectangles(picture)

@@ -1,6 +1,5 @@
 """Tests of `ChildTrainer`: children, their rewards, and what fails in one."""
 
-import dataclasses
 import math
 import re
 
@@ -15,6 +14,7 @@ from nas_keras.spaces import Choice
 from nas_keras.spaces import Space
 from nas_keras.spaces import tree_space
 from nas_keras.supernets.trees import TreeRNN
+from nas_keras.tasks import LanguageModel
 from nas_keras.tasks import LanguageModelConfig
 from nas_keras.tasks import LanguageModelTask
 from nas_keras.tasks import LanguageModelTrainer
@@ -115,7 +115,7 @@ def test_rewards_are_of_the_validation_perplexity(
 ):
     loss_nats = math.log(120.0)
     monkeypatch.setattr(
-        children._children._trainer,
+        children._program._trainer,
         "train",
         lambda seed: {"validation_loss_nats": loss_nats},
     )
@@ -173,7 +173,7 @@ def test_what_goes_wrong_in_a_child_is_a_reason(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(children._children._trainer, "train", train)
+        patch.setattr(children._program._trainer, "train", train)
         evaluations = children.evaluate(of_each[:2], seed=0)
     assert [e.infeasible for e in evaluations] == [reason] * 2
     assert children.evaluate(of_each[:1], seed=0)[0].reward is not None
@@ -183,7 +183,7 @@ def test_a_keyboard_interrupt_is_not_a_reason(children, of_each, monkeypatch):
     def train(seed):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(children._children._trainer, "train", train)
+    monkeypatch.setattr(children._program._trainer, "train", train)
     with pytest.raises(KeyboardInterrupt):
         children.evaluate(of_each, seed=0)
 
@@ -213,7 +213,9 @@ def test_the_model_gives_a_tree_its_embedding_as_a_table(
 ):
     task = _task(**{"num_steps": 12, **changes})
     tree = tree_space(2).structure
-    model = task.model_of(lambda units: TreeRNN(units, tree))
+    size = task.corpus.vocabulary_size
+    model = LanguageModel(task.config, size, lambda units: TreeRNN(units, tree))
+    model.build()
     rng = np.random.default_rng(0)
     tokens = rng.integers(
         model.vocabulary_size, size=(3, task.config.num_steps)
@@ -272,8 +274,8 @@ def test_a_space_without_a_tree_is_refused():
     ("arguments", "message"),
     [
         ({"reward": "ppl"}, "reward must be one of ['c/ppl^2', 'c/ppl', "),
-        ({"c": 0.0}, "c must be positive. Received: c=0.0."),
-        ({"c": math.nan}, "c must be positive. Received: c=nan."),
+        ({"c": 0.0}, "c must be positive and finite. Received: c=0.0."),
+        ({"c": math.nan}, "c must be positive and finite. Received: c=nan."),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, message):
@@ -289,6 +291,6 @@ def test_a_bias_is_refused():
 def test_the_config_holds_what_the_scores_depend_on(children):
     config = children.config()
     assert config["reward"] == "c/ppl^2" and config["c"] == 80.0
-    assert config["task"] == dataclasses.asdict(_config())
-    assert config["corpus"]["sha256"] == _corpus().sha256
+    assert config["task"] == _config().to_dict()
+    assert config["data"]["sha256"] == _corpus().sha256
     assert isinstance(children.space.decode([0] * 10), CellSpec)

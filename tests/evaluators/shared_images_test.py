@@ -18,6 +18,7 @@ from nas_keras.spaces import enas_macro_space
 from nas_keras.spaces import enas_recurrent_space
 from nas_keras.spaces import nas_conv_space
 from nas_keras.tasks.images.config import ImageConfig
+from nas_keras.tasks.images.config import ImageTraining
 from nas_keras.tasks.images.task import ImageTask
 from nas_keras.tasks.images.training import train_images
 from tests.raising import raises
@@ -50,10 +51,9 @@ def _images():
 def _task(**changes):
     arguments = {
         "batch_size": 12, "num_epochs": 2, "padding": 1, "flip": False,
-        "learning_rate": 0.05, "weight_decay": 0.05, "num_threads": 1,
-        **changes,
+        "learning_rate": 0.05, "weight_decay": 0.05, **changes,
     }  # fmt: skip
-    return ImageTask(ImageConfig("test", **arguments), _images())
+    return ImageTask(ImageTraining(**arguments), _images())
 
 
 def _shared(space, **changes):
@@ -89,7 +89,7 @@ def test_one_trace_serves_all_architectures_and_the_loss_falls(space):
     for evaluation in evaluations:
         assert evaluation.infeasible is None
         assert evaluation.reward == evaluation.metrics["validation_accuracy"]
-    assert shared._validation._score.experimental_get_tracing_count() == 1
+    assert shared._program._score.experimental_get_tracing_count() == 1
 
 
 def test_a_reward_is_the_accuracy_on_the_batches_it_is_told():
@@ -100,7 +100,7 @@ def test_a_reward_is_the_accuracy_on_the_batches_it_is_told():
     pixels = _images().train.pixels.astype(np.float64)
     normalized = (validation.pixels - pixels.mean()) / pixels.std()
     right = []
-    for batch in shared._validation._order.reshape(2, 12):
+    for batch in shared._program._order.reshape(2, 12):
         logits = macro_logits(network, normalized[batch], row[0])
         right.append((logits.argmax(-1) == validation.labels[batch]).mean())
     (one,) = shared.evaluate(row, seed=0)
@@ -117,9 +117,9 @@ def test_a_batch_of_a_reward_is_of_several_classes_whatever_their_order():
     images = dataclasses.replace(
         images, validation=images.validation.take(order)
     )
-    task = ImageTask(_task(batch_size=10).config, images)
-    validation = _shared(SMALL_MACRO, task=task)._validation
-    assert validation.num_windows == 3
+    task = ImageTask(_task(batch_size=10).training, images)
+    validation = _shared(SMALL_MACRO, task=task)._program
+    assert validation.num_batches == 3
     batches = [np.array(validation._batch(k)[1]) for k in range(3)]
     assert all(len(set(labels)) == CLASSES for labels in batches)
     # All images, and the last batch filled up with the first ones.
@@ -135,9 +135,9 @@ def test_an_update_is_nesterovs_with_decay_of_the_kernels():
     weights = shared._weights
     before = [np.array(v) for v in shared.model.trainable_variables]
     row = random_tokens(SMALL_MACRO, 1)[0]
-    images, labels, rate = weights._inputs(0)
+    images, labels, rate = shared._program.inputs(0)
     assert float(rate) == pytest.approx(0.05)
-    _, gradients = tf.function(weights._loss_and_gradients)(
+    _, gradients = tf.function(shared._program.loss_and_gradients)(
         tf.constant(row), images, labels, rate
     )
     weights.update(row, 0)
@@ -178,7 +178,7 @@ def test_a_search_goes_on_as_if_it_had_not_been_closed(tmp_path):
         (
             nas_conv_space(3),
             {},
-            "Image networks share weights in spaces made by enas_macro_space "
+            "The architecture can be data in spaces made by enas_macro_space "
             "and enas_micro_space. Received: space='nas_conv(layers=3)'.",
         ),
         (
@@ -219,7 +219,7 @@ def test_a_task_needs_images_to_validate_on():
         "images must have a validation part, by which networks are compared. "
         "Received: none in 'bright'."
     ):
-        ImageTask(_task().config, images)
+        ImageTask(_task().training, images)
 
 
 def test_weights_that_explode_are_infeasible_not_a_crash():
@@ -244,10 +244,10 @@ def test_a_child_is_the_same_network_trained_with_a_workdir(tmp_path):
     space = enas_macro_space(2, filters=4)
     (row,) = random_tokens(space, 1)
     (child,) = ChildTrainer(space, task).evaluate(row[None], seed=3)
-    config = dataclasses.replace(task.config, seed=3)
+    config = ImageConfig("test", training=task.training, seed=3)
     epochs = list(
         train_images(
-            config, task.images, tmp_path / "run", network=space.decode(row)
+            config, task.data, tmp_path / "run", network=space.decode(row)
         )
     )
     best = max(epoch.validation_accuracy for epoch in epochs)

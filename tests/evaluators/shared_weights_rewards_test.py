@@ -163,7 +163,7 @@ def test_a_validation_text_without_a_window_is_refused():
     short = dataclasses.replace(corpus, validation=corpus.validation[:27])
     with raises("The validation part of the text 'sentences' has 27 tokens"):
         LanguageModelTask(config, short)
-    with raises("`validation` must be non-empty"):
+    with raises("validation must be non-empty"):
         dataclasses.replace(corpus, validation=corpus.validation[:0])
     with raises("max_validation_tokens must be 0 or at least one batch"):
         small_task(max_validation_tokens=27)

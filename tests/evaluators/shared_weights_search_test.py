@@ -146,7 +146,7 @@ def test_a_search_stopped_around_a_snapshot_goes_on(
 
     names = {"training": (shared._weights, "update"),
              "before the snapshot": (shared, "on_updated"),
-             "after": (shared, "evaluate")}  # fmt: skip
+             "after": (shared, "score")}  # fmt: skip
     owner, name = names[where]
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         trials = search(
@@ -195,11 +195,11 @@ def test_damaged_weights_are_made_again_loudly(
     _stop_after(tmp_path / "run", shared, 13)
     damage(tmp_path / "run" / "shared_weights" / name)
     asked, steps = [], []
-    evaluate, prepare = shared.evaluate, shared.prepare
+    score, prepare = shared.score, shared.prepare
     with monkeypatch.context() as patch:
         patch.setattr(
-            shared, "evaluate",
-            lambda *args: asked.append(args) or evaluate(*args),
+            shared, "score",
+            lambda *args: asked.append(args) or score(*args),
         )  # fmt: skip
         patch.setattr(
             shared, "prepare",
@@ -207,10 +207,8 @@ def test_damaged_weights_are_made_again_loudly(
         )  # fmt: skip
         run = _search(tmp_path / "run", shared)
     _assert_same(run, undisturbed[1])
-    assert (
-        "What the evaluator had learnt is damaged or gone; replaying 3 updates."
-        in caplog.text
-    )
+    message = "had learned is damaged or gone; replaying 3 updates."
+    assert f"What the evaluator {message}" in caplog.text
     assert steps == [0, 1, 2, 3]
     assert len(asked) == 1  # What the journal has is not evaluated again.
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nas_keras.controllers import RandomController
-from nas_keras.search.noise import noise
+from nas_keras.controllers.controller import generator_of
 from nas_keras.spaces import Choice
 from nas_keras.spaces import Space
 from nas_keras.tasks import LanguageModelTask
@@ -22,16 +22,16 @@ from tests.shared_weights_testing import small_task
 
 
 class _Recording(RandomController):
-    """Remembers the noise that it was sampled with."""
+    """Remembers what it proposed."""
 
     def __init__(self, space):
         super().__init__(space)
-        self.sampled = []
+        self.proposed = []
 
-    def sample(self, noise):
-        samples = super().sample(noise)
-        self.sampled.append((noise, samples.tokens))
-        return samples
+    def propose(self, batch_size, rng):
+        proposals = super().propose(batch_size, rng)
+        self.proposed.append(proposals.tokens)
+        return proposals
 
 
 @pytest.mark.parametrize(
@@ -67,15 +67,15 @@ def test_phases_share_the_updates_of_the_task(
         phase, offset = divmod(step, steps_per_phase)
         is_phase = not offset and phase < num_phases
         assert size == (ends[phase + 1] - ends[phase] if is_phase else 0)
-    # The architectures are the controller's, by noise of the seed and phase.
+    # The architectures are the controller's, by the seed and the phase.
     rows = [row for step in updates for _, row in updates[step]]
-    sampled = [tokens for _, tokens in controller.sampled]
-    np.testing.assert_array_equal(rows, np.concatenate(sampled))
+    np.testing.assert_array_equal(rows, np.concatenate(controller.proposed))
     phases = [k for k in range(num_phases) if ends[k + 1] > ends[k]]
-    for phase, (used, _) in zip(phases, controller.sampled, strict=True):
-        want = noise(2**62 + 5, phase, used.shape)
-        np.testing.assert_array_equal(used, want)
-    distinct = {used.tobytes() for used, _ in controller.sampled}
+    for phase, tokens in zip(phases, controller.proposed, strict=True):
+        rng = generator_of(2**62 + 5, phase)
+        want = RandomController(TREE).propose(len(tokens), rng).tokens
+        np.testing.assert_array_equal(tokens, want)
+    distinct = {tokens.tobytes() for tokens in controller.proposed}
     assert len(distinct) == len(phases)
 
 
@@ -102,20 +102,47 @@ def test_progress_is_told():
     ("arguments", "message"),
     [
         ({"reward": "ppl"}, "reward must be one of ['c/ppl^2', 'c/ppl', "),
-        ({"c": 0.0}, "c must be positive. Received: c=0.0."),
-        ({"c": math.nan}, "c must be positive. Received: c=nan."),
-        ({"num_phases": 0}, "num_phases must be at least 1. Received: "
-                            "num_phases=0."),
-        ({"num_phases": True}, "num_phases must be an int. Received: "
-                               "num_phases=True."),
-        ({"steps_per_phase": 0}, "steps_per_phase must be at least 1."),
-        ({"steps_per_phase": 2.0}, "steps_per_phase must be an int."),
-        ({"windows_per_reward": -1}, "windows_per_reward must be at least 0."),
-        ({"windows_per_reward": None}, "windows_per_reward must be an int."),
-        ({"seed": -1}, "seed must be at least 0. Received: seed=-1."),
-        ({"seed": False}, "seed must be an int. Received: seed=False."),
+        ({"c": 0.0}, "c must be positive and finite. Received: c=0.0."),
+        ({"c": math.nan}, "c must be positive and finite. Received: c=nan."),
+        (
+            {"num_phases": 0},
+            "num_phases must be an int of at least 1. Received: num_phases=0.",
+        ),
+        (
+            {"num_phases": True},
+            "num_phases must be an int of at least 1. "
+            "Received: num_phases=True.",
+        ),
+        (
+            {"steps_per_phase": 0},
+            "steps_per_phase must be an int of at least 1. "
+            "Received: steps_per_phase=0.",
+        ),
+        (
+            {"steps_per_phase": 2.0},
+            "steps_per_phase must be an int of at least 1. "
+            "Received: steps_per_phase=2.0.",
+        ),
+        (
+            {"windows_per_reward": -1},
+            "windows_per_reward must be an int of at least 0. "
+            "Received: windows_per_reward=-1.",
+        ),
+        (
+            {"windows_per_reward": None},
+            "windows_per_reward must be an int of at least 0. "
+            "Received: windows_per_reward=None.",
+        ),
+        (
+            {"seed": -1},
+            "seed must be an int of at least 0. Received: seed=-1.",
+        ),
+        (
+            {"seed": False},
+            "seed must be an int of at least 0. Received: seed=False.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_arguments_out_of_range_are_refused(arguments, message):
     with raises(message):
         sharing(**arguments)
@@ -169,5 +196,5 @@ def test_the_config_holds_every_argument():
     assert sharing(task=other).config() != shared.config()
     # Those that it does not name: whom it tells, and the space, which the
     # configuration of a search has from the controller.
-    names = set(config) - {"class", "corpus"}
+    names = set(config) - {"class", "data"}
     assert names == set(changes)

@@ -2,7 +2,8 @@
 
 None is run: the program that a command names takes its flags and makes its
 configuration of them, and the files, targets and extras that it names are
-there. Data is not opened, so a command may name a file of the reader's.
+there. Embedded data alone are opened, so a command may name a file of the
+reader's.
 """
 
 import contextlib
@@ -15,6 +16,8 @@ import sys
 
 import pytest
 from absl import flags
+
+from nas_keras.experiment.experiment import Experiment
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _PAGES = sorted(
@@ -120,6 +123,19 @@ def _check_program(path, arguments, num_positional=None):
             config = module.config_from_flags()
             if path.stem == "search":
                 config.check_workers(flags.FLAGS.local_workers)
+                _check_search(config)
+
+
+def _check_search(config):
+    """Opens a search on embedded data."""
+    is_text_file = getattr(config.data, "text_file", None)
+    if config.data.dataset in ("embedded", "digits") and not is_text_file:
+        Experiment(config, _opened(config.data))
+
+
+@functools.cache
+def _opened(data):
+    return data.open()
 
 
 @functools.cache
@@ -131,9 +147,12 @@ def _program(path):
     with _without_flags(), pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(path.parent)
         sys.modules[name] = module  # absl looks for the flags' module there.
+        before = set(flags.FLAGS)
         spec.loader.exec_module(module)
-        by_module = flags.FLAGS.flags_by_module_dict()
-        its_flags = {flag.name: flag for flag in by_module.get(name, [])}
+        # Also those that help does not show: they have short names.
+        its_flags = {
+            name: flags.FLAGS[name] for name in {*flags.FLAGS} - before
+        }
         flags.FLAGS.remove_flag_values(its_flags)
     return module, its_flags
 
@@ -189,7 +208,10 @@ def test_the_commands_that_a_page_shows_could_be_run(path):
     [
         ("nas-search --presets=demo", "Unknown command line flag 'presets'"),
         ("nas-search --preset=dem", "should be one of"),
-        ("nas-search --preset=demo --layers=3", "layers"),
+        ("nas-search --preset=demo --layers=3", "Unknown command line flag"),
+        ("nas-search --preset=demo --space.layers=3", "left out where space"),
+        ("nas-search --preset=conv_demo --evaluator=scratch", "reward must"),
+        ("nas-search --preset=demo --finals.published=lstn", "'lstn'"),
         ("nas-search --preset=demo --local_workers=99", "workers"),
         ("nas-language-model --units=8 --parameters=9", "exclude one another"),
         ("python benchmarks/cell_step.py --repeat=7", "Unknown command line"),

@@ -99,7 +99,7 @@ def test_another_configuration_is_refused_and_changes_nothing(
     cwd, _ = finished
     before = forked.contents(cwd / "run")
     for change, message in (
-        ("--cutout=1", "settings.cutout was 2, is 1"),
+        ("--cutout=1", "settings.training.cutout was 2, is 1"),
         ("--grid=seed=0,1", "settings.grid was None"),
     ):
         line = program.refusal(*_ARGUMENTS, change, cwd=cwd)
@@ -143,19 +143,27 @@ def program():
         ([], ["--workdir must be given"]),
         (["--workdir=run", "more"], ["Unexpected arguments: ['more']"]),
         (["--workdir=run", "--image_dir=nowhere"],
-         ["`image_dir` must be a folder. Received: image_dir='nowhere'"]),
+         ["image_dir must be a folder. Received: image_dir='nowhere'"]),
         (["--workdir=run", "--image_dir=pets", "--num_validation=5",
           "--batch_size=20"],
          ["batch_size must be at most the 19 training images of 'pets'"]),
         (["--workdir=run", "--image_dir=bad"],
          ["bad/test/dog/3.png', which is no image"]),
         (["--workdir=run", "--dataset=digits", "--image_dir=pets"],
-         ["`image_dir` must be left out with dataset='digits'"]),
+         ["image_dir must be left out with dataset='digits'"]),
         (["--workdir=run", "--batch_size=0"],
-         ["batch_size must be an int of at least 1"]),
+         ["--batch_size must be an int of at least 1", "=0."]),
         (["--workdir=run", "--schedule=cosine", "--decay_from=0.5"],
-         ["decay_from must be left out where schedule is none of ['step']. "
-          "Received: schedule='cosine'"]),
+         ["--decay_from must be left out where training.schedule is 'cosine', "
+          "whose settings are ['min_learning_rate']. Received: "
+          "--decay_from=0.5."]),
+        (["--workdir=run", "--training.schedule.decay=3"],
+         ["--training.schedule.decay must be left out where"]),
+        (["--workdir=run", "--cutout=1", "--training.cutout=1"],
+         ["--training.cutout and --cutout are the same setting"]),
+        (["--workdir=run", "--schedule=linear"],
+         ["--schedule must be one of ['constant', 'step', 'cosine', "
+          "'cosine_restarts']. Received: --schedule=linear."]),
         (["--workdir=run", "--network=none"], ["No network is named 'none'"]),
         (["--workdir=run", "--network=forward.json"],
          ["forward.json: ", "layer 0: inputs must be numbers of earlier"]),
@@ -185,12 +193,13 @@ def test_bad_input_is_one_line_and_status_2(
 def test_an_interrupt_while_images_are_read_is_one_line(tmp_path):
     code = """
 import sys
+from nas_keras.data import image_sources
 from train import image_classification as program
 
 def interrupted(*_):
     raise KeyboardInterrupt
 
-program.open_images = interrupted
+image_sources.open_images = interrupted
 sys.argv = ["x", "--workdir=run"]
 program.run()
 """
@@ -235,6 +244,38 @@ def test_jax_needs_no_tensorflow(tmp_path):
     refused = run("--preset=tiny", "--workdir=other", "--devices=GPU:0")
     assert refused.returncode == 2
     assert "one device trains. Received: devices=['GPU:0']" in refused.stderr
+
+
+def test_flags_change_the_preset():
+    """Dotted or short, and a schedule or an optimizer by name."""
+    code = """
+import sys
+from absl import flags
+from train import image_classification as program
+flags.FLAGS(["x", *sys.argv[1:]])
+config = program.config_from_flags()
+preset = program.IMAGE_PRESETS["zoph2016_cifar10"]
+training = preset.training
+assert config == preset.replace(
+    network="enas_micro",
+    data=preset.data.replace(dataset="folder", image_dir="a", max_train=9),
+    training=training.replace(
+        schedule=training.schedule.replace(decay=2.0),
+        optimizer=training.optimizer.replace(nesterov=False),
+        flip=False, learning_rate=1.0,
+    ),
+    seed=3,
+), config
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code, "--preset=zoph2016_cifar10",
+         "--network=enas_micro", "--image_dir=a", "--data.max_train=9",
+         "--schedule=step", "--decay=2", "--optimizer=sgd", "--noflip",
+         "--training.learning_rate=1", "--seed=3"],
+        capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
 
 
 def test_help_shows_the_examples_and_every_attribute(program):

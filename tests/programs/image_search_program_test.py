@@ -33,7 +33,9 @@ def _records(path):
 
 def test_an_interrupted_search_goes_on_to_its_end(program, tmp_path):
     # Two processes that compile shared weights, and three networks: 30 s.
-    arguments = [*_ARGUMENTS, "--layers=2"]
+    arguments = [
+        *_ARGUMENTS, "--space.layers=2", "--finals.space.layers=2",
+    ]  # fmt: skip
     process = forked.start(_PROGRAM, *arguments, cwd=tmp_path)
     journal = tmp_path / "run" / "trials.jsonl"
     while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
@@ -95,21 +97,27 @@ def _by_flags(code, *arguments):
 
 
 def test_flags_put_a_preset_in_another_space_and_size():
-    found = _by_flags(
-        "[config.space, config.nodes, config.cells, config.filters,"
-        " config.retrain_filters, config.retrain_num_cells,"
-        " config.skip_weight]",
-        "--preset=enas_macro", "--space=enas_micro", "--nodes=2", "--cells=3",
-        "--filters=8", "--retrain_filters=10", "--retrain_num_cells=4",
+    space, final, controller = _by_flags(
+        "[config.space.to_dict(), config.finals.space.to_dict(),"
+        " config.controller.to_dict()]",
+        "--preset=enas_macro", "--space=enas_micro", "--space.nodes=2",
+        "--space.cells=3", "--space.filters=8", "--finals.space=enas_micro",
+        "--finals.space.nodes=2", "--finals.space.filters=10",
+        "--finals.space.cells=4", "--controller.skip_weight=0",
     )  # fmt: skip
-    assert found == ["enas_micro", 2, 3, 8, 10, 4, 0.0]
-    found = _by_flags(
-        "[config.stages(), config.skip_weight, config.skip_target]",
+    assert space == {"nodes": 2, "cells": 3, "filters": 8}
+    assert final == {"nodes": 2, "cells": 4, "filters": 10}
+    assert (controller["skip_weight"], controller["skip_scale"]) == (0.0, 2.0)
+    stages, controller = _by_flags(
+        "[[(space.layers, num) for space, num in config.stages()],"
+        " config.controller.to_dict()]",
         "--preset=tiny_conv", "--space=nas_conv", "--evaluator=scratch",
-        "--layers=4", "--depth_first=2", "--skip_weight=0.5",
-        "--skip_target=0.3",
+        "--reward=accuracy", "--space.layers=4", "--growth=depth",
+        "--growth.first=2", "--finals.space=same",
+        "--controller.skip_weight=0.5", "--controller.skip_target=0.3",
     )  # fmt: skip
-    assert found == [[[2, 2], [4, 2]], 0.5, 0.3]
+    assert stages == [[2, 2], [4, 2]]
+    assert (controller["skip_weight"], controller["skip_target"]) == (0.5, 0.3)
 
 
 def test_images_may_have_their_own_validation_part(tmp_path):
@@ -122,18 +130,15 @@ def test_images_may_have_their_own_validation_part(tmp_path):
             for number in range(num):
                 image.fromarray(pixels).save(folder / f"{number}.png")
     sizes = (
-        "[len(part.labels) for data in [search.open_data(config)]"
+        "[len(part.labels) for data in [search.open_experiment(config).data]"
         " for part in (data.train, data.validation)]"
     )
     arguments = ["--preset=tiny_conv", f"--image_dir={tmp_path}"]
-    assert "`num_validation` must be 0" in _by_flags(sizes, *arguments)
+    assert "num_validation must be 0" in _by_flags(sizes, *arguments)
     arguments += ["--num_validation=0", "--max_train=20"]
     assert _by_flags(sizes, *arguments) == [20, 6]
-    found = _by_flags(
-        "[part.max_train for part in (config.child, config.retrain)]",
-        *arguments,
-    )
-    assert found == [20, 20]
+    data = _by_flags("config.data.to_dict()", *arguments)
+    assert (data["dataset"], data["max_train"]) == ("folder", 20)
 
 
 @pytest.fixture(scope="module")
@@ -144,21 +149,59 @@ def program():
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["--level=word"], ["level must be left out", "enas_macro"]),
-        (["--preset=tiny", "--layers=4"], ["layers must be left out"]),
-        (["--preset=tiny", "--max_train=4"], ["--max_train is for images"]),
+        (
+            ["--level=word"],
+            [
+                "--level must be left out where data is 'images', whose "
+                "settings are ['dataset', 'image_dir', "
+            ],
+        ),
+        (
+            ["--preset=tiny", "--space.layers=4"],
+            ["--space.layers must be left out where space is 'tree'"],
+        ),
+        (
+            ["--preset=tiny", "--max_train=4"],
+            ["--max_train must be left out where data is 'text'"],
+        ),
         (
             ["--preset=tiny", "--num_validation=4"],
-            ["--num_validation is for images"],
+            ["--num_validation must be left out where data is 'text'"],
+        ),
+        (
+            ["--preset=tiny", "--image_dir=digits"],
+            ["--image_dir must be left out where data is 'text'"],
         ),
         (["--num_validation=0"], ["images must have a validation part"]),
-        (["--nodes=3"], ["nodes must be left out for space='enas_macro'"]),
-        (["--filters=3"], ["filters must be even"]),
-        (["--image_dir=none"], ["none"]),
-        (["--dataset=folder"], ["`image_dir` must be given"]),
-        (["--retrain_cells=lstm"], ["No network is named 'lstm'"]),
-        (["--max_train=1"], ["`max_train` must be at least 10, an image of"]),
+        (
+            ["--space.nodes=3"],
+            ["--space.nodes must be left out where space is 'enas_macro'"],
+        ),
+        (["--space.filters=3"], ["--space.filters must be an even int"]),
+        (["--image_dir=nowhere"], ["nowhere"]),
+        (["--dataset=folder"], ["image_dir must be given"]),
+        (["--dataset=ptb"], ["--dataset must be", "--dataset=ptb", "cifar10"]),
+        (["--image_dir=a", "--dataset=digits"], ["image_dir must be left out"]),
+        (["--finals.published=lstm"], ["No network is named 'lstm'"]),
+        (["--finals.parameters=9"], ["parameters must be 0 for image network"]),
+        (["--max_train=1"], ["max_train must be at least 10, an image of"]),
         (["--max_train=10"], ["batch_size must be at most the 10 training"]),
+        (["--reward=c/ppl"], ["reward must be one of ['accuracy^3', "]),
+        (["--space=nas_conv"], ["finals.space must have the choices of space"]),
+        (
+            ["--space=nas_conv", "--finals.space=same"],
+            ["evaluator must be FromScratch for nas_conv"],
+        ),
+        (["--space=tree"], ["child must be for a cell", "ImageTraining"]),
+        (["--growth=depth"], ["growth must be None unless space is NasConv"]),
+        (
+            ["--child.drop_path=0.1"],
+            ["drop_path must be 0 for enas_macro", "have no cells"],
+        ),
+        (
+            ["--child.schedule.decay=2"],
+            ["--child.schedule.decay must be left out", "'cosine'"],
+        ),
     ],
 )
 def test_bad_input_ends_with_one_line(program, arguments, parts, tmp_path):

@@ -86,7 +86,7 @@ def test_a_search_leaves_its_files_and_prints_its_table(finished):
     retrained = _journal(workdir / "retrained.jsonl")
     origins = sorted(record["origin"] for record in retrained)
     assert origins == ["controller", "published", "random"]
-    assert all(record["num_parameters"] <= 4_000 for record in retrained)
+    assert all(record["size"]["parameters"] <= 4_000 for record in retrained)
 
 
 def test_the_same_command_again_prints_the_result_and_evaluates_nothing(
@@ -272,43 +272,62 @@ def test_a_bad_text_file_is_refused(program, data, pattern, tmp_path):
         ([*_TINY, "--text_file=none.txt"], ["none.txt", "No such file"]),
         (["--workdir=new", "--preset=huge"], ["preset", "huge", "demo"]),
         (["--workdir=new", "--preset=zoph2016_ptb"],
-         ["`data_dir` must be given with dataset='ptb'"]),
-        ([*_TINY, "--retrain_cells=lstm,nope"], ["nope", "lstm"]),
+         ["data_dir must be given with dataset='ptb'"]),
+        ([*_TINY, "--finals.published=lstm,nope"], ["nope", "lstm"]),
         ([*_TINY, "--no_such_flag=1"], ["no_such_flag"]),
         ([*_TINY, "--trials=0"], ["trials", "0"]),
         ([*_TINY, "--trials=many"], ["trials", "many"]),
         ([*_TINY, "--seed=-1"], ["seed", "-1"]),
-        ([*_TINY, "--base=1"], ["base", "1"]),
+        ([*_TINY, "--space.base=1"],
+         [r"--space.base must be an int in \[2, 64\]", "space.base=1"]),
         ([*_TINY, "--level=byte"], ["level", "byte"]),
-        ([*_TINY, "--controller=ppo2"], ["controller", "ppo2"]),
+        ([*_TINY, "--controller=ppo2"], ["controller", "ppo2", "evolution"]),
         ([*_TINY, "--space=dag"], ["space", "dag", "enas_recurrent"]),
         ([*_TINY, "--evaluator=none"], ["evaluator", "none", "shared"]),
-        ([*_TINY, "--average=last"], ["average", "last", "loose_ends"]),
-        ([*_TINY, "--nodes=0"], ["nodes", "0"]),
-        ([*_TINY, "--space=enas_recurrent", "--nodes=65"], ["nodes=65"]),
-        ([*_TINY, "--combines=add,div"], ["combines", "div", "max"]),
-        ([*_TINY, "--activations=cos"], ["activations", "cos", "sin"]),
-        ([*_TINY, "--base=2", "--combines=add", "--activations=tanh,tanh"],
-         ["activations must be distinct"]),
+        ([*_TINY, "--space=enas_recurrent", "--space.average=last"],
+         ["average", "last", "loose_ends"]),
+        ([*_TINY, "--space=enas_recurrent", "--space.nodes=0"],
+         ["--space.nodes must be", "nodes=0"]),
+        ([*_TINY, "--space=enas_recurrent", "--space.nodes=65"],
+         ["nodes=65"]),
+        ([*_TINY, "--space=enas_recurrent", "--space.base=2"],
+         ["--space.base must be left out where space is 'enas_recurrent', "
+          r"whose settings are \['nodes', 'average'\]. Received: "
+          "--space.base=2."]),
+        ([*_TINY, "--space.nodes=3"],
+         ["--space.nodes must be left out where space is 'tree'"]),
+        ([*_TINY, "--evaluator.num_phases=3"],
+         ["num_phases must be left out where evaluator is 'scratch'"]),
+        ([*_TINY, "--controller=evolution", "--controller.clip=0.2"],
+         ["clip must be left out where controller is 'evolution'"]),
+        ([*_TINY, "--growth.first=2"],
+         ["first must be left out where growth is 'none'"]),
+        ([*_TINY, "--reward=accuracy"], ["reward must be one of", "c/ppl"]),
+        ([*_TINY, "--space.combines=add,div"],
+         ["combines", "div", "max"]),
+        ([*_TINY, "--space.activations=cos"],
+         ["activations", "cos", "sin"]),
+        ([*_TINY, "--space.activations=tanh,tanh"],
+         ["activations must be .*, none given twice"]),
         (["--preset=enas2018_ptb", "--workdir=new"],
-         ["`data_dir` must be given with dataset='ptb'"]),
+         ["data_dir must be given with dataset='ptb'"]),
         ([*_TINY, "--max_vocabulary=1"], ["max_vocabulary", "1"]),
-        ([*_TINY, "--retrain_seeds=0"], ["retrain_seeds", "0"]),
-        ([*_TINY, "--controller_learning_rate=-1"],
-         ["controller_learning_rate", "-1"]),
+        ([*_TINY, "--finals.seeds=0"], ["finals.seeds", "0"]),
+        ([*_TINY, "--controller.learning_rate=-1"],
+         ["controller.learning_rate must be positive", "-1"]),
         (["--preset=tiny"], ["--workdir must be given"]),
         (["--preset=tiny", "--workdir="], ["--workdir must be given"]),
         ([*_TINY, "stray"], ["Unexpected arguments", "stray"]),
-        ([*_TINY, "--text_file=a.txt", "--dataset=embedded"],
-         ["--text_file and --dataset exclude"]),
-        ([*_TINY, "--controller_learning_rate=inf"],
-         ["controller_learning_rate", "inf"]),
-        ([*_TINY, "--seed=99999999999999999999"], ["seed", "2\\*\\*32"]),
-        ([*_TINY, "--retrain_parameters=9"], ["one unit", "9 parameters"]),
-        ([*_TINY, "--retrain_parameters=300", "--retrain_cells="],
+        ([*_TINY, "--text_file=a.txt", "--dataset=ptb"],
+         ["dataset must be left out with text_file='a.txt'", "'ptb'"]),
+        ([*_TINY, "--controller.learning_rate=inf"],
+         ["controller.learning_rate must be .* finite", "inf"]),
+        ([*_TINY, "--seed=99999999999999999999"], ["seed", "2\\*\\*63"]),
+        ([*_TINY, "--finals.parameters=9"], ["one unit", "9 parameters"]),
+        ([*_TINY, "--finals.parameters=300", "--finals.published="],
          ["one unit of cell 'tree2_", "300 parameters"]),
         ([*_TINY, "--wait_s=nan"], ["--wait_s must be finite", "nan"]),
-        ([*_TINY, "--retrain_cells=lstm,lstm"], ["different names", "lstm"]),
+        ([*_TINY, "--finals.published=lstm,lstm"], ["different names", "lstm"]),
         ([*_TINY, "--text_file=pipe"], ["pipe", "not a file"]),
         (["--preset=tiny", "--workdir=a\nb"], ["--workdir must be printable"]),
         (["--preset=tiny", "--workdir=file"], ["'file' is not a folder"]),
@@ -327,8 +346,8 @@ def test_bad_arguments_are_refused(program, arguments, patterns, tmp_path):
     ("flag", "patterns"),
     [
         ("--seed=1", [r"seed was 0, is 1"]),
-        ("--base=3", [r"base was 2, is 3"]),
-        ("--level=word", [r"level was 'char', is 'word'"]),
+        ("--space.base=3", [r"space.base was 2, is 3"]),
+        ("--level=word", [r"data.level was 'char', is 'word'"]),
     ],
 )
 def test_the_workdir_of_another_configuration_is_refused(
@@ -343,9 +362,10 @@ def test_the_workdir_of_another_configuration_is_refused(
 
 def _shared(*more):
     return [
-        "--preset=tiny", "--workdir=run", "--evaluator=shared",
-        "--space=enas_recurrent", "--controller=ppo", "--retrain_cells=lstm",
-        "--base=2", "--num_phases=3", *more,
+        "--preset=tiny", "--workdir=run", "--space=enas_recurrent",
+        "--space.nodes=3", "--controller=ppo", "--finals.published=lstm",
+        "--evaluator=shared", "--evaluator.num_phases=3",
+        "--evaluator.steps_per_phase=2", "--evaluator.derive_trials=4", *more,
     ]  # fmt: skip
 
 
@@ -354,13 +374,11 @@ def test_a_search_with_shared_weights_derives_retrains_and_goes_on(
 ):
     first = forked.run(_PROGRAM, *_shared(), cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    for line in (
-        "--base has no effect where space is none of ['tree']. Received: "
-        "space='enas_recurrent'.",
+    line = (
         "Only 2 of num_phases=3 are trained: 6 children are 3 batches, of "
-        "which a phase has 2.",
-    ):
-        assert first.stderr.count(line) == 1
+        "which a phase has 2."
+    )
+    assert first.stderr.count(line) == 1
     run = tmp_path / "run"
     for folder, num in (
         ("", 6), ("derived", 4), ("random", 6), ("random/derived", 4),

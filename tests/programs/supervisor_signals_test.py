@@ -132,11 +132,11 @@ def test_workers_end_soon_after_a_supervisor_that_was_killed(
     num_workers, tmp_path
 ):
     worker = """
-        from nas_keras.search import stopping
+        from nas_keras.distribute import exits
 
         connection = socket.create_connection(("localhost", int(sys.argv[2])))
         parent = int(os.environ["NAS_KERAS_PARENT"])
-        stopping.leave_with_parent("nas-search", parent)
+        exits.leave_with_parent("nas-search", parent)
         connection.sendall(b"x")
         while True:
             signal.pause()

@@ -157,11 +157,11 @@ def program():
         ([], ["--workdir must be given, or --model to translate"]),
         (["--workdir=run", "more"], ["Unexpected arguments: ['more']"]),
         (["--workdir=run", "--preset=multi30k"],
-         ["`data_dir` must be given with dataset='files'"]),
+         ["data_dir must be given with dataset='files'"]),
         (["--workdir=run", "--dataset=files", "--data_dir=nowhere"],
-         ["`data_dir` must be a folder. Received: data_dir='nowhere'"]),
+         ["data_dir must be a folder. Received: data_dir='nowhere'"]),
         (["--workdir=run", "--dataset=files", "--data_dir=pairs",
-          "--source=fr"], ["`source` must be", "['de', 'en']", "'fr'"]),
+          "--source=fr"], ["source must be", "['de', 'en']", "'fr'"]),
         (["--workdir=run", "--dataset=files", "--data_dir=uneven"],
          ["40 lines in", "train.en", "39 in", "train.de"]),
         (["--workdir=run", "--dataset=files", "--data_dir=latin"],
@@ -169,11 +169,17 @@ def program():
         (["--workdir=run", "--beam=0"], ["beam must be an int of at least 1"]),
         (["--workdir=run", "--units=9", "--parameters=5e3"],
          ["--units and --parameters exclude one another"]),
-        (["--workdir=run", "--parameters=-1"], ["--parameters must be in"]),
+        (["--workdir=run", "--parameters=-1"],
+         ["--parameters must be an int of at least 0", "=-1."]),
+        (["--workdir=run", "--num_epochs=3", "--num_updates=3"],
+         ["--num_updates and --num_epochs exclude one another"]),
+        (["--workdir=run", "--num_halvings=3"],
+         ["--num_halvings must be left out where training.schedule is "
+          "'cosine'"]),
         (["--workdir=run", "--cell=none"], ["No cell is named 'none'"]),
         (["--workdir=run", "--dataset=files", "--data_dir=pairs",
           "--vocabulary_size=9000"],
-         ["`vocabulary_size` must be at most", "vocabulary_size=9000"]),
+         ["vocabulary_size must be at most", "vocabulary_size=9000"]),
         (["--model=nowhere", "--translate=pairs/val.en"],
          ["--model must be a folder", "'nowhere'"]),
         (["--model=pairs", "--translate=holes.txt"],
@@ -184,6 +190,8 @@ def program():
          ["--workdir must be left out with --model"]),
         (["--model=pairs", "--translate=pairs/val.en", "--cell=gru"],
          ["--cell must be left out with --model. Received: --cell=gru."]),
+        (["--model=pairs", "--translate=pairs/val.en", "--data.source=de"],
+         ["--data.source must be left out with --model"]),
         (["--model=pairs", "--translate=pairs/val.en", "--num_threads=-5"],
          ["num_threads must be"]),
         (["--model=pairs", "--translate=pairs/val.en", "--alignment=a/b.png"],
@@ -219,7 +227,7 @@ def test_another_configuration_is_refused_and_changes_nothing(
     cwd, _ = finished
     before = forked.contents(cwd / "run")
     line = program.refusal(*_ARGUMENTS, "--beam=3", cwd=cwd)
-    assert "settings.beam was 2, is 3" in line
+    assert "settings.training.beam was 2, is 3" in line
     assert before == forked.contents(cwd / "run")
 
 
@@ -229,6 +237,6 @@ def test_help_shows_the_examples_and_every_attribute(program):
         "nas-translation --preset=multi30k",
         "--attention_timing",
         "--[no]shared_embeddings",
-        "alpha of Wu et al. (2016), equation 14.",
+        "Alpha of Wu et al. (2016), equation 14.",
     ):
         assert text in shown

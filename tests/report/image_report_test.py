@@ -11,8 +11,14 @@ from nas_keras.convnets import resnet_spec
 from nas_keras.report import curves
 from nas_keras.report import ranking
 from nas_keras.report import summary
-from nas_keras.report.measure import ACCURACY
+from nas_keras.report.records import Measure
 from tests.report_testing import write_lines
+
+_MEASURED = {
+    "noun": "network",
+    "metric": {"name": "accuracy", "unit": "%", "is_more_better": True},
+}
+_SIZE = {"parameters": 12_345}
 
 
 def _trials(rewards):
@@ -39,12 +45,14 @@ def _trained(spec, origin, trial, seed, accuracy, reward=None, **changes):
         "reward": reward,
         "fingerprint": spec.fingerprint,
         "spec": spec.to_dict(),
+        **_MEASURED,
+        "is_baseline": spec.name.startswith("resnet"),
+        "size": _SIZE,
         "seed": seed,
         "metrics": {
             "validation_accuracy": accuracy,
             "test_accuracy": accuracy - 0.1,
             "test_error_percent": 110 - 100 * accuracy,
-            "num_parameters": 12_345.0,
             "multiply_adds": 6_789_000.0,
         },
         "elapsed_s": 3.0,
@@ -69,7 +77,7 @@ def _records():
         _trained(resnet_spec(8, 3), "random", 3, 0, 0.60, 0.3),
         _trained(resnet_spec(8, 4), "drawn", 0, 0, 0.50),
         _trained(resnet_spec(8, 5), "drawn", 1, 0, 0.60),
-        _trained(resnet_spec(8, 6), "drawn", 2, 0, 0.0, **failed),
+        _trained(resnet_spec(8, 6), "drawn", 2, 0, 0.0, **failed, size={}),
     ]
 
 
@@ -86,7 +94,8 @@ def workdir(tmp_path):
             ]
             write_lines(path / "steps.jsonl", steps)
     write_lines(tmp_path / "retrained.jsonl", _records())
-    settings = {"images": {"name": "digits"}, "evaluator": "scratch"}
+    evaluator = {"class": "FromScratch", "reward": "accuracy^3", "c": 80.0}
+    settings = {**_MEASURED, "evaluator": evaluator}
     config = {"run": {"settings": settings}, "environment": {}, "command": "x"}
     (tmp_path / "config.json").write_text(json.dumps(config))
     best = json.dumps(_MICRO.to_dict())
@@ -105,8 +114,8 @@ def test_networks_are_sorted_by_accuracy_in_percent(workdir):
     assert best.test.sd == pytest.approx(100 * 0.02 * 2**0.5)
     assert (best.num_seeds, best.num_infeasible) == (2, 1)
     assert best.multiply_adds == 6_789_000
-    assert (best.units, best.num_parameters) == (None, 12_345)
-    assert rows[-1].num_parameters is None
+    assert best.size == _SIZE
+    assert rows[-1].size == {}
 
 
 def test_the_table_has_what_is_known_of_networks(workdir):
@@ -218,6 +227,7 @@ def test_the_page_shows_networks_as_layers_and_nodes(workdir):
         "layer 8: conv 3x3, 192 filters, stride 2x2",
         "Sorted by mean validation accuracy.",
         "Reward against retrained accuracy",
+        "on the validation data, by its accuracy, as accuracy^3; more is",
         "rise from the lower left to the upper right",
     ):
         assert part in page, part
@@ -230,7 +240,9 @@ def test_the_result_names_the_network(workdir):
 
 
 def test_the_figure_has_the_name_of_the_measure():
-    curve = curves.ranking_scatter({"controller": [(0.5, 92.0)]}, ACCURACY)
+    curve = curves.ranking_scatter(
+        {"controller": [(0.5, 92.0)]}, Measure("network", "accuracy", "%")
+    )
     assert "validation accuracy" in curve.caption
 
 
@@ -240,7 +252,7 @@ def test_a_run_of_images_without_a_network_says_so(workdir):
     notes = report.read_run(workdir).notes
     assert "No best_network.json: the search chose no network yet." in notes
     page = report.write_report(workdir).read_text(encoding="utf-8")
-    assert "The search has not chosen a network." in page
+    assert "The search has chosen no network yet." in page
 
 
 def test_damaged_networks_name_the_place(workdir):

@@ -14,6 +14,8 @@ from nas_keras import report
 from nas_keras.report import curves
 from nas_keras.report import ranking
 from nas_keras.report.run_files import RetrainedRecord
+from tests.report_testing import MEASURED
+from tests.report_testing import PERPLEXITY
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -26,8 +28,9 @@ def _record(trial, seed, reward, perplexity=None, **changes):
             "origin": "controller",
             "trial": trial,
             "spec": None,
-            "units": 64,
-            "num_parameters": 31_000,
+            "measure": PERPLEXITY,
+            "is_baseline": False,
+            "size": {"units": 64, "parameters": 31_000},
             "seed": seed,
             "metrics": metrics,
             "elapsed_s": 12.0,
@@ -59,9 +62,9 @@ def test_the_figure_is_the_mean_over_seeds_that_the_table_has():
     ]
     cells = ranking.ranked_cells(records)
     assert cells == [
-        ranking.RankedCell("controller", 1, 0.4, 1.0),
-        ranking.RankedCell("controller", 3, 0.5, 10.0),
-        ranking.RankedCell("random", 1, 0.9, 3.0),
+        ranking.RankedCell("controller", 1, 0.4, 1.0, PERPLEXITY),
+        ranking.RankedCell("controller", 3, 0.5, 10.0, PERPLEXITY),
+        ranking.RankedCell("random", 1, 0.9, 3.0, PERPLEXITY),
     ]
     assert cells[1].score == -10.0
     rows = report.summarise_retrained(records)
@@ -192,7 +195,8 @@ def test_every_cell_is_a_mark_in_the_colour_of_its_origin():
             "controller": [(0.1, 9.0), (0.2, 8.0), (0.3, 7.0)],
             "random": [(0.1, 9.0), (0.2, 8.0)],
             "other": [(0.15, 7.5)],
-        }
+        },
+        PERPLEXITY,
     ).svg
     assert svg.count("<use") >= 6
     marks = [line for line in svg.splitlines() if "fill-opacity: 0.8" in line]
@@ -212,7 +216,8 @@ def test_every_cell_is_a_mark_in_the_colour_of_its_origin():
     ],
 )
 def test_degenerate_cells_are_drawn(pairs):
-    assert "</svg>" in curves.ranking_scatter({"controller": pairs}).svg
+    curve = curves.ranking_scatter({"controller": pairs}, PERPLEXITY)
+    assert "</svg>" in curve.svg
 
 
 def _write_run(folder, rewards):
@@ -224,8 +229,9 @@ def _write_run(folder, rewards):
             "cell": f"found_{index}",
             "origin": ("controller", "random", "<b>$x$\x00")[index % 3],
             "trial": index,
-            "units": 64,
-            "num_parameters": 100,
+            **MEASURED,
+            "is_baseline": False,
+            "size": {"units": 64, "parameters": 100},
             "seed": 0,
             "metrics": {"validation_perplexity": 9.0 - index},
             "reward": reward,

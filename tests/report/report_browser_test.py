@@ -8,6 +8,7 @@ import pytest
 
 from nas_keras import report
 from nas_keras.cells import load_spec
+from tests.report_testing import MEASURED
 from tests.report_testing import write_lines
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -100,8 +101,9 @@ def _retrained(cell, place, seed):
         "origin": origin,
         "trial": None if cell == "lstm" else place,
         "spec": spec.to_dict(),
-        "units": 100,
-        "num_parameters": 123_456_789,
+        **MEASURED,
+        "is_baseline": cell == "lstm",
+        "size": {"units": 100, "parameters": 123_456_789},
         "seed": seed,
         "metrics": {
             "validation_perplexity": 8.0 + place + 0.1 * seed,
@@ -134,7 +136,16 @@ def page(tmp_path_factory):
     best = load_spec("tree8_char").to_dict()
     (folder / "best_cell.json").write_text(json.dumps(best))
     config = {
-        "run": {"settings": {"reward": "c/ppl", "reward_constant": 1.0}},
+        "run": {
+            "settings": {
+                **MEASURED,
+                "evaluator": {
+                    "class": "FromScratch",
+                    "reward": "c/ppl",
+                    "c": 1.0,
+                },
+            }
+        },
         "environment": {"platform": "Linux-" + "6.18-" * 12},
         "command": "nas-search --preset=demo --text_file=/" + "folder/" * 12,
     }

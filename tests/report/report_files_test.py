@@ -53,8 +53,9 @@ class ReadRunTest(RunFolderTest):
             report.read_run(self.workdir)
 
     @parameterized.parameters(
-        ({"settings": {"evaluator": "shared"}}, True),
-        ({"settings": {"evaluator": "scratch"}}, False),
+        ({"settings": {"evaluator": {"class": "Shared"}}}, True),
+        ({"settings": {"evaluator": {"class": "FromScratch"}}}, False),
+        ({"settings": {"evaluator": "Shared"}}, False),
         ({"settings": {}}, False),
         ({"settings": ["evaluator"]}, False),
         ({}, False),
@@ -85,7 +86,7 @@ class ReadRunTest(RunFolderTest):
             "random/trials.jsonl",
             "steps.jsonl",
             "retrained.jsonl",
-            "best_cell.json",
+            "best_*.json",
             "config.json",
         ):
             self.assertIn(f"No {name}", notes)

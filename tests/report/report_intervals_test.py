@@ -10,15 +10,16 @@ from scipy import stats
 
 from nas_keras import report
 from nas_keras.cells import load_spec
-from nas_keras.report import alignment
 from nas_keras.report import architectures
 from nas_keras.report import curves
+from nas_keras.report import figures
 from nas_keras.report import html
 from nas_keras.report import intervals
 from nas_keras.report import records
 from nas_keras.report import run_files
 from nas_keras.report import tables
 from nas_keras.report import workers
+from tests.report_testing import MEASURED
 
 _VALUES = [0.3, 0.9, 0.4, math.nan, 0.8, 0.1, 0.2]
 
@@ -40,8 +41,9 @@ def _retrained(name, origin, trial, perplexity, spec=None, **metrics):
         "origin": origin,
         "trial": trial,
         "spec": spec,
-        "units": 8,
-        "num_parameters": 100,
+        **MEASURED,
+        "is_baseline": False,
+        "size": {"units": 8, "parameters": 100},
         "seed": 0,
         "metrics": {"validation_perplexity": perplexity, **metrics},
         "elapsed_s": 3.0,
@@ -154,7 +156,8 @@ def test_the_best_found_are_drawn_beside_their_equations():
 def test_what_cannot_be_drawn_says_why():
     spec = {"name": "odd", "states": ["h"], "equations": ["next_h = <b>"]}
     cell = records.cell_record(spec, "best_cell.json")
-    page = architectures.best(_run(best_cell=cell))
+    config = {"run": {"settings": MEASURED}}
+    page = architectures.best(_run(best_cell=cell, config=config))
     assert "There is no drawing of it: " in page
     assert "<svg" not in page and "<b>" not in page
     assert "next_h = &lt;b&gt;" in page
@@ -168,7 +171,7 @@ def test_attention_is_drawn_with_the_fonts_that_are_there(
     weights = np.full((1, 2), 0.5)
     path = tmp_path / "a.png"
     families = ("No such font", "STIXNonUnicode")
-    monkeypatch.setattr(alignment, "_FURTHER_FAMILIES", families)
+    monkeypatch.setattr(figures, "_FURTHER_FAMILIES", families)
     # U+E000 is of the second; a dollar begins no formula.
     report.plot_alignment(["\ue000", "b"], ["$x_a_b$"], weights, path)
     assert path.read_bytes().startswith(b"\x89PNG")
@@ -190,10 +193,9 @@ def test_cells_have_their_multiply_adds():
         [known, _retrained("b", "random", 2, 3.0)]
     )
     assert row.multiply_adds == 1234
-    headings = tables.table_columns([row, other])
-    assert headings[3:6] == ("parameters", "multiply-adds", "seeds")
-    assert tables.table_cells(row)["multiply-adds"] == "1,234"
-    assert tables.table_cells(other)["multiply-adds"] == "n/a"
+    columns = tables.table_columns([row, other])
+    assert [*columns][3:6] == ["parameters", "multiply-adds", "seeds"]
+    assert columns["multiply-adds"] == ["1,234", "n/a"]
     assert "multiply-adds" not in tables.table_columns([other])
 
 
@@ -209,14 +211,14 @@ def test_one_worker_has_its_time():
 
 
 def test_the_page_tells_reward_command_and_environment():
-    settings = {"reward": "c/ppl^2", "reward_constant": 80}
+    evaluator = {"class": "FromScratch", "reward": "c/ppl^2", "c": 80.0}
     config = {
-        "run": {"settings": {"evaluator": "scratch", **settings}},
+        "run": {"settings": {**MEASURED, "evaluator": evaluator}},
         "environment": {"python": "3.12.1", "cpus": "2"},
         "command": "nas-search --workdir='a b'",
     }
     page = html.render_report(_run(config=config))
-    assert "as c/ppl^2 with the perplexity ppl and c = 80" in page
+    assert "by its perplexity, as c/ppl^2 with c = 80; more" in page
     command = page[page.index('class="command"') :]
     assert "<span>nas-search</span> <span>--workdir=&#x27;a</span>" in command
     assert command.index("3.12.1") < command.index("All settings")

@@ -16,6 +16,7 @@ from nas_keras.report import curves
 from nas_keras.report import run_files
 from nas_keras.report import summary
 from nas_keras.report import tables
+from tests.report_testing import PERPLEXITY
 
 
 def _trials(rewards, again=()):
@@ -39,8 +40,9 @@ def _retrained(cell, seed, perplexity, metrics=None, infeasible=None):
         origin="published" if cell == "lstm" else "controller",
         trial=None if cell == "lstm" else 7,
         spec=None,
-        units=64,
-        num_parameters=31_000,
+        measure=PERPLEXITY,
+        is_baseline=cell == "lstm",
+        size={"units": 64, "parameters": 31_000},
         seed=seed,
         metrics=metrics
         or {
@@ -64,7 +66,7 @@ def _describe(
 ):
     run = run_files.RunFiles(
         workdir=pathlib.Path("run"),
-        config={"run": {"settings": {"evaluator": evaluator}}},
+        config={"run": {"settings": {"evaluator": {"class": evaluator}}}},
         trials=_trials(trials, again),
         random_trials=_trials(random_trials),
         derived_trials=_trials(derived),
@@ -93,12 +95,10 @@ class StatisticsTest(parameterized.TestCase):
         values = [7.0, 7.5, 8.3]
         self.assertEqual((best.cell, other.cell), ("found", "lstm"))
         self.assertEqual((best.num_seeds, other.num_seeds), (3, 2))
-        self.assertAlmostEqual(best.validation_perplexity.mean, np.mean(values))
-        self.assertAlmostEqual(
-            best.validation_perplexity.sd, np.std(values, ddof=1)
-        )
-        self.assertAlmostEqual(other.test_perplexity.mean, 9.0)
-        self.assertTrue(math.isnan(best.test_bits_per_char.mean))
+        self.assertAlmostEqual(best.validation.mean, np.mean(values))
+        self.assertAlmostEqual(best.validation.sd, np.std(values, ddof=1))
+        self.assertAlmostEqual(other.test.mean, 9.0)
+        self.assertEmpty(best.further)
 
     def test_failed_and_non_finite_seeds_are_left_out(self):
         worse, none = self.rows(
@@ -106,20 +106,27 @@ class StatisticsTest(parameterized.TestCase):
             _retrained("worse", 0, math.nan),
             _retrained("worse", 1, 9.0),
         )
-        self.assertEqual(worse.validation_perplexity.mean, 9.0)
-        self.assertTrue(math.isnan(worse.validation_perplexity.sd))
+        self.assertEqual(worse.validation.mean, 9.0)
+        self.assertTrue(math.isnan(worse.validation.sd))
         self.assertEqual((none.num_seeds, none.num_infeasible), (0, 1))
-        self.assertTrue(math.isnan(none.validation_perplexity.mean))
+        self.assertTrue(math.isnan(none.validation.mean))
 
     def test_a_seed_trained_twice_counts_once(self):
         (row,) = self.rows(
             _retrained("found", 0, 7.0), _retrained("found", 0, 8.0)
         )
         self.assertEqual(row.num_seeds, 1)
-        self.assertEqual(row.validation_perplexity.mean, 8.0)
+        self.assertEqual(row.validation.mean, 8.0)
 
     def test_table_is_aligned_ascii(self):
-        bits = {"validation_perplexity": 8.0, "test_bits_per_char": 3.0}
+        bits = {
+            "validation_perplexity": 8.0,
+            "validation_bits_per_char": 2.5,
+            "test_bits_per_char": 3.0,
+            "train_loss_nats": 1.0,
+            "validation_loss_nats": 1.0,
+            "test_loss_nats": 1.0,
+        }
         rows = self.rows(
             _retrained("found", 0, 7.0),
             _retrained("found", 1, 7.5),
@@ -128,11 +135,16 @@ class StatisticsTest(parameterized.TestCase):
         table = report.format_table(rows)
         head, rule, first, second = table.split("\n")
         self.assertTrue(table.isascii())
-        self.assertRegex(head, "^cell +origin.*test bits/char  seconds$")
+        self.assertRegex(head, "^cell +origin +units +parameters +seeds ")
+        self.assertRegex(head, "test perplexity  validation bits per char  ")
+        self.assertRegex(head, "test bits per char  seconds$")
+        self.assertNotIn("loss", head)
         self.assertRegex(rule, "^[- ]+$")
         self.assertRegex(first, r"^found +controller +64 +31,000 +2 ")
         self.assertIn("7.250 +- 0.354", first)
-        self.assertRegex(second, r"^lstm .* 8\.000 +n/a +3\.000 +12\.0$")
+        self.assertRegex(
+            second, r"^lstm .* 8\.000 +n/a +2\.500 +3\.000 +12\.0$"
+        )
         self.assertLen({len(line) for line in (head, rule, first)}, 1)
 
     def test_empty_table_says_so(self):
@@ -270,7 +282,7 @@ class StatisticsTest(parameterized.TestCase):
         )
         self.assertIn(
             "From the trained controller 4 architectures were sampled and"
-            " scored on the whole validation text with shared weights: 3"
+            " scored on all validation data with shared weights: 3"
             " feasible, 1 infeasible, 4 distinct architectures. Best reward"
             " 0.7000, mean reward 0.4000.",
             text,
@@ -283,7 +295,7 @@ class StatisticsTest(parameterized.TestCase):
             trials=[0.5] * 40,
             random_trials=[0.4] * 40,
             derived=[0.5],
-            evaluator="shared",
+            evaluator="Shared",
             again=[31],
         )
         self.assertIn(
@@ -295,7 +307,7 @@ class StatisticsTest(parameterized.TestCase):
         self.assertIn("met again and not scored again", text)
         self.assertIn("A reward by shared weights is an estimate", text)
         self.assertNotRegex(text, "trained (?!controller)")
-        for evaluator in ("scratch", None):
+        for evaluator in ("FromScratch", None):
             text = _describe(evaluator=evaluator)
             self.assertIn("The controller evaluated 1 children", text)
             self.assertNotIn("shared", text)

@@ -103,7 +103,7 @@ class PageTest(RunFolderTest):
 
     def test_page_of_a_run_with_shared_weights(self):
         self.write_run()
-        settings = {"settings": {"evaluator": "shared"}}
+        settings = {"settings": {"evaluator": {"class": "Shared"}}}
         self.write_json("config.json", {"run": settings})
         derived = [json_trial(0, 0.5), json_trial(1, None)]
         for folder in (self.workdir, self.workdir / "random"):
@@ -125,7 +125,7 @@ class PageTest(RunFolderTest):
         self.assertEqual((page.problems, page.open), ([], []))
         self.assertEqual(page.tags.count("svg"), 2)
         self.assertIn("random search was not run", page.text)
-        self.assertIn("No cell was retrained.", page.text)
+        self.assertIn("No architecture was retrained.", page.text)
 
     def test_every_string_of_the_run_is_escaped(self):
         self.write_run()

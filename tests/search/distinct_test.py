@@ -9,9 +9,8 @@ import threading
 import numpy as np
 import pytest
 
-from nas_keras.controllers import EMABaseline
-from nas_keras.controllers.baseline import BaselineState
-from nas_keras.evaluators.trial import architecture_key
+from nas_keras.controllers import EvolutionController
+from nas_keras.search import Architecture
 from nas_keras.search import Cluster
 from nas_keras.search import SearchError
 from nas_keras.search import search
@@ -92,10 +91,10 @@ def test_cells_that_are_equal_by_commutativity_are_the_same():
 
 def test_what_architectures_have_in_common_is_the_print_or_the_tokens():
     """Tokens are told apart; a print takes their place where there is one."""
-    assert architecture_key((1, 2), None) == "1 2"
-    assert architecture_key((1, 2), "") == "1 2"
-    assert architecture_key((1, 2), "abc") == "abc"
-    assert architecture_key((1, 23), None) != architecture_key((12, 3), None)
+    assert Architecture((1, 2), None).key == "1 2"
+    assert Architecture((1, 2), None, "").key == "1 2"
+    assert Architecture((1, 2), None, "abc").key == "abc"
+    assert Architecture((1, 23), None).key != Architecture((12, 3), None).key
 
 
 def test_every_trial_is_evaluated_if_that_is_asked_for(tmp_path):
@@ -125,10 +124,7 @@ def test_what_is_met_again_in_its_batch_is_evaluated_once():
     assert evaluator.asked == [(0, 1), (2, 2), (1, 1)]
     assert [t.tokens for t in trials] == rows
     # The controller learns from all of them.
-    first, state = EMABaseline().advantages([2.0, 2.0, 5.0, 2.0],
-                                            BaselineState())  # fmt: skip
-    second, _ = EMABaseline().advantages([5.0, 3.0, 2.0, 3.0], state)
-    np.testing.assert_array_equal(controller.learnt, [first, second])
+    assert controller.rewards == [[2.0, 2.0, 5.0, 2.0], [5.0, 3.0, 2.0, 3.0]]
 
 
 @pytest.mark.parametrize("num", [1, 2, 5, 6, 7, 9, 10, 15, 21])
@@ -326,6 +322,31 @@ def test_two_workers_share_what_is_new_and_keep_the_same_journal(
     assert last.asked == []
 
 
+@pytest.mark.parametrize("num", [0, 6])
+def test_two_workers_evolve_as_one_does(num, tmp_path):
+    def controller():
+        return EvolutionController(
+            space_of_nine(), population_size=5, sample_size=2
+        )
+
+    want = run_search(Learning(space_of_nine()), controller())
+    assert len({trial.tokens for trial in want[8:]}) > 1
+    if num:
+        trials = search(
+            controller(), Learning(space_of_nine()), NUM_TRIALS, tmp_path,
+            batch_size=BATCH_SIZE,
+        )  # fmt: skip
+        list(itertools.islice(trials, num))
+        trials.close()
+    controllers = [controller(), controller()]
+    workers = [Learning(space_of_nine()) for _ in range(2)]
+    for got in _run_two(tmp_path, workers, controllers):
+        assert told_of(got) == told_of(want)
+    first, second = (controller.state() for controller in controllers)
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name])
+
+
 def test_two_workers_have_nothing_to_do_where_all_is_known():
     rows = [(0, 1), (1, 2), (0, 1), (1, 2)] * 2 + [(1, 1)] * 4
     want = run_search(
@@ -338,4 +359,5 @@ def test_two_workers_have_nothing_to_do_where_all_is_known():
     for got in _run_two(None, workers, controllers, num_trials=12):
         assert told_of(got) == told_of(want)
     assert workers[0].asked + workers[1].asked == [(0, 1), (1, 2), (1, 1)]
-    np.testing.assert_array_equal(controllers[0].learnt, controllers[1].learnt)
+    assert controllers[0].rewards == controllers[1].rewards
+    assert len(controllers[0].rewards) == 3

@@ -27,21 +27,23 @@ class _FailEvery(Evaluator):
     """Wraps an evaluator; every k-th architecture, by its tokens, raises."""
 
     def __init__(self, k, inner):
+        super().__init__(inner.space)
         self.k, self.inner = k, inner
 
-    def evaluate(self, tokens, seed):
-        if int(tokens.sum()) % self.k == 0:
+    def score(self, architecture, seed):
+        if sum(architecture.tokens) % self.k == 0:
             raise RuntimeError("out of order\nsecond line")
-        return self.inner.evaluate(tokens, seed)
+        return self.inner.score(architecture, seed)
 
 
 class _Returning(Evaluator):
     """Returns whatever it is told to."""
 
     def __init__(self, value):
+        super().__init__(small_space())
         self.value = value
 
-    def evaluate(self, tokens, seed):
+    def score(self, architecture, seed):
         return self.value
 
 
@@ -118,10 +120,23 @@ def test_a_run_that_failed_goes_on_with_more_failures_allowed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "value", [None, 1.0, [0.5], [], (Evaluation(1.0),), [Evaluation(1.0)] * 2]
+    "value",
+    [
+        None,
+        1.0,
+        [0.5, {}],
+        (),
+        (1.0,),
+        (1.0, 2.0),
+        (1.0, {}, {}),
+        Evaluation(1),
+    ],
 )
 def test_an_evaluator_that_returns_something_else_is_an_error(value):
-    message = "Counting.evaluate must return a list of one Evaluation a row."
+    message = (
+        "score must return a reward and a mapping of metrics. Received: "
+        f"{value!r}."
+    )
     with raises(message):
         run_search(None, 2, _Returning(value))
 
@@ -143,7 +158,7 @@ def test_a_controller_that_diverges_ends_the_run_before_its_state_is_kept(
     tmp_path,
 ):
     class Diverging(RandomController):
-        def update(self, samples, advantage):
+        def feedback(self, proposals, evaluations):
             return {"loss": math.nan}
 
     space = small_space()

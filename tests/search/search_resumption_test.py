@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from nas_keras.cells.language.spec import load_spec
-from nas_keras.controllers import EMABaseline
 from nas_keras.controllers import PolicyGradientController
 from nas_keras.controllers import RandomController
 from nas_keras.search import FunctionEvaluator
@@ -229,6 +228,10 @@ def test_a_damaged_guard_is_passed_over_loudly(
     _assert_same_run(workdir, run, *undisturbed)
 
 
+def _other_baseline():
+    return PolicyGradientController(small_space(), units=8, baseline_decay=0.5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "difference"),
     [
@@ -239,7 +242,8 @@ def test_a_damaged_guard_is_passed_over_loudly(
         ({"controller": RandomController},
          "controller.class was 'PolicyGradientController', is "
          "'RandomController'"),
-        ({"baseline": EMABaseline(0.5)}, "baseline.decay was 0.95, is 0.5"),
+        ({"controller": _other_baseline},
+         "controller.baseline_decay was 0.95, is 0.5"),
         ({"settings": {"text": "a"}}, "settings.text was None, is 'a'"),
     ],
 )  # fmt: skip
@@ -255,6 +259,8 @@ def test_another_configuration_is_refused_and_nothing_is_changed(
                 small_space(), seed=9, units=8
             )
         }
+    elif arguments.get("controller") is _other_baseline:
+        arguments = {"controller": _other_baseline()}
     elif "controller" in arguments:
         arguments = {"controller": RandomController(small_space())}
     with pytest.raises(ValueError, match=re.escape(difference)) as caught:
@@ -354,7 +360,7 @@ def test_events_that_cannot_be_written_do_not_stop_a_search(tmp_path, caplog):
     assert caplog.text.count("No more events are written") == 1
 
 
-def test_a_controller_that_has_learnt_is_named_and_its_search_goes_on(
+def test_a_controller_that_has_learned_is_named_and_its_search_goes_on(
     tmp_path, caplog
 ):
     def trials(controller, folder, limit=None):
@@ -367,18 +373,18 @@ def test_a_controller_that_has_learnt_is_named_and_its_search_goes_on(
     controller = new_controller()
     first = trials(controller, None)
     assert not caplog.messages
-    learnt = controller.state()
+    learned = controller.state()
     want = trials(controller, tmp_path / "whole")
     assert want != first
-    assert "has learnt already" in caplog.text
-    controller.restore(learnt)
-    controller.has_learnt = True
+    assert "has learned already" in caplog.text
+    controller.restore(learned)
+    controller.has_learned = True
     trials(controller, tmp_path / "stopped", 2)
-    # It begins with what the controller had learnt, in another process too.
+    # It begins with what the controller had learned, in another process too.
     caplog.clear()
     assert trials(new_controller(), tmp_path / "stopped") == want
     assert not caplog.messages
-    # All that was learnt since is lost: it is replayed from that beginning.
+    # All that was learned since is lost: it is replayed from that beginning.
     for name in ("steps.jsonl", "steps.jsonl.sha256"):
         (tmp_path / "stopped" / name).unlink()
     again = trials(new_controller(), tmp_path / "stopped")

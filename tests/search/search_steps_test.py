@@ -1,4 +1,4 @@
-"""Tests of `search()`: what an evaluator is told, and a controller's bonus."""
+"""Tests of `search()`: what evaluators and controllers are told."""
 
 import json
 import math
@@ -12,8 +12,8 @@ from nas_keras.controllers import RandomController
 from nas_keras.controllers.baseline import BaselineState
 from nas_keras.evaluators.evaluator import Evaluator
 from nas_keras.search import Cluster
-from nas_keras.search import Evaluation
 from nas_keras.search import search
+from tests.raising import raises
 from tests.recorded_search import BATCH_SIZE
 from tests.recorded_search import NUM_TRIALS
 from tests.recorded_search import Learning
@@ -27,14 +27,14 @@ from tests.recorded_search import told_of
 # What an evaluator is told.
 
 
-def test_an_evaluator_prepares_before_each_step_is_sampled():
+def test_an_evaluator_prepares_before_each_step_is_proposed():
     evaluator = Learning(space_of_nine(), is_repeatable=False)
     controller = Scripted(space_of_nine(), [(0, 1)] * 10)
     controller.told = evaluator.told
     run_search(evaluator, controller, num_trials=10)
     want = [("open", 0)]
     for step, num in enumerate((4, 4, 2)):
-        want += [("prepare", step), "sample", *["evaluate"] * num]
+        want += [("prepare", step), "propose", *["evaluate"] * num]
     assert evaluator.told == want
 
 
@@ -95,56 +95,55 @@ def test_evaluations_of_a_batch_may_be_made_by_hand():
     """The rules of `Evaluator` that have a default."""
 
     class Plain(Evaluator):
-        def evaluate(self, tokens, seed):
-            return [Evaluation(1.0)] * len(tokens)
+        def score(self, architecture, seed):
+            return 1.0, {"seed": seed}
 
-    evaluator = Plain()
+    evaluator = Plain(space_of_nine())
+    (first, second) = evaluator.evaluate([[0, 1], [2, 2]], seed=3)
+    assert first.reward == second.reward == 1.0
+    assert first.metrics == {"seed": 3.0}
+    with raises("The token of 'b' must be an int in [0, 2]. Received: 3."):
+        evaluator.evaluate([[0, 1], [2, 3]], seed=3)
     assert evaluator.is_repeatable
     assert evaluator.config() == {"class": "Plain"}
     assert evaluator.open(None, 3, Cluster()) is True
     assert evaluator.prepare(0, RandomController(space_of_nine())) is None
 
 
-# The bonus of a controller.
+# What a controller is told.
 
 
-def test_a_bonus_is_added_to_the_rewards_before_the_baseline():
+def test_a_controller_is_fed_the_evaluations_of_each_full_batch():
     rows = [(0, 1), (2, 2), (1, 1), (0, 1), (1, 0), (0, 0), (2, 2), (2, 1)]
     evaluator = Learning(
         space_of_nine(),
         lambda spec: math.nan if spec["a"] == 2 else score(spec),
     )
-    controller = Scripted(
-        space_of_nine(), rows, lambda samples: 10.0 * samples.tokens[:, 1]
-    )
-    trials = run_search(evaluator, controller, num_trials=8)
-    state, want = BaselineState(), []
-    for batch in ([12.0, None, 13.0, 12.0], [2.0, 1.0, None, None]):
-        advantage, state = EMABaseline().advantages(batch, state)
-        want.append(advantage)
-    np.testing.assert_array_equal(controller.learnt, want)
-    # What is told of a trial is its reward alone.
+    controller = Scripted(space_of_nine(), rows)
+    trials = run_search(evaluator, controller, num_trials=10)
+    want = [[2.0, None, 3.0, 2.0], [2.0, 1.0, None, None]]
+    assert controller.rewards == want
     assert trials[0].evaluation.reward == 2.0
 
 
 def test_the_sampled_entropy_is_a_bonus(tmp_path):
     space = space_of_nine()
-    learnt, bonuses = [], []
+    learned, bonuses = [], []
 
     class Recording(PolicyGradientController):
-        def update(self, samples, advantage):
-            learnt.append(advantage)
-            p = np.exp(samples.log_prob.astype(float))
+        def learn(self, proposals, advantage):
+            learned.append(advantage)
+            p = np.exp(proposals.log_prob.astype(float))
             surrogate = -(p * np.log(p)).sum(axis=1)
             bonuses.append(0.7 * surrogate)
-            return super().update(samples, advantage)
+            return super().learn(proposals, advantage)
 
     controller = Recording(
         space, units=4, entropy_weight=0.7, entropy_bonus="sampled"
     )
     trials = run_search(Learning(space), controller, tmp_path)
     state = BaselineState()
-    for step, (got, bonus) in enumerate(zip(learnt, bonuses, strict=True)):
+    for step, (got, bonus) in enumerate(zip(learned, bonuses, strict=True)):
         batch = trials[step * BATCH_SIZE : (step + 1) * BATCH_SIZE]
         rewards = [
             t.evaluation.reward + b for t, b in zip(batch, bonus, strict=True)
@@ -152,6 +151,6 @@ def test_the_sampled_entropy_is_a_bonus(tmp_path):
         want, state = EMABaseline().advantages(rewards, state)
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
         assert min(bonus) > 0.1
-    assert len(learnt) == NUM_TRIALS // BATCH_SIZE
+    assert len(learned) == NUM_TRIALS // BATCH_SIZE
     lines = (tmp_path / "steps.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["baseline"] == pytest.approx(state.mean)

@@ -1,4 +1,4 @@
-"""Tests of `search()`: noise, the loop, what is learned, the arguments."""
+"""Tests of `search()`: chance, the loop, what is learned, the arguments."""
 
 import math
 
@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from nas_keras.controllers import PolicyGradientController
 from nas_keras.controllers import RandomController
+from nas_keras.controllers.controller import generator_of
 from nas_keras.search import FunctionEvaluator
 from nas_keras.search import search
-from nas_keras.search.noise import noise
 from tests.raising import raises
 from tests.search_testing import Counting
 from tests.search_testing import one_max
@@ -20,21 +20,27 @@ from tests.search_testing import run_search
 from tests.search_testing import small_space
 from tests.search_testing import without_time
 
-# Noise.
+# Chance.
+
+
+def _noise(seed, step, num):
+    """Returns the noise of a controller of 25 choices."""
+    controller = RandomController(small_space(25))
+    return controller.noise(num, generator_of(seed, step))
 
 
 @given(st.integers(0, 2**40), st.integers(0, 10_000), st.integers(1, 9))
 def test_a_row_of_noise_does_not_depend_on_the_number_of_rows(seed, step, num):
-    whole = noise(seed, step, (9, 5))
-    np.testing.assert_array_equal(noise(seed, step, (num, 5)), whole[:num])
+    whole = _noise(seed, step, 9)
+    np.testing.assert_array_equal(_noise(seed, step, num), whole[:num])
     assert whole.dtype == np.float32
     assert (whole >= 0).all() and (whole < 1).all()
-    assert (noise(seed + 1, step, (9, 5)) != whole).any()
-    assert (noise(seed, step + 1, (9, 5)) != whole).any()
+    assert (_noise(seed + 1, step, 9) != whole).any()
+    assert (_noise(seed, step + 1, 9) != whole).any()
 
 
 def test_noise_is_uniform():
-    values = noise(0, 0, (4_000, 25)).ravel()
+    values = _noise(0, 0, 4_000).ravel()
     counts = np.histogram(values, bins=20, range=(0, 1))[0]
     assert np.abs(counts - 5_000).max() < 5 * math.sqrt(5_000)
 
@@ -57,14 +63,14 @@ def test_trials_come_one_by_one_with_ids_in_order(num, batch_size):
 
 
 def test_the_controller_learns_after_each_full_batch_alone():
-    class Recording(RandomController):
+    class Recording(PolicyGradientController):
         advantages = ()
 
-        def update(self, samples, advantage):
+        def learn(self, proposals, advantage):
             self.advantages = (*self.advantages, advantage)
-            return super().update(samples, advantage)
+            return super().learn(proposals, advantage)
 
-    controller = Recording(small_space())
+    controller = Recording(small_space(), units=4, num_layers=1)
     trials, *_ = run_search(None, 14, controller=controller, seed=5)
     rewards = [trial.evaluation.reward for trial in trials]
     assert len(controller.advantages) == 3
@@ -90,9 +96,9 @@ def test_the_evaluation_seed_is_given_to_the_evaluator():
     seeds = []
 
     class Recording(Counting):
-        def evaluate(self, tokens, seed):
+        def score(self, architecture, seed):
             seeds.append(seed)
-            return super().evaluate(tokens, seed)
+            return super().score(architecture, seed)
 
     for arguments in ({"seed": 3}, {"seed": 3, "evaluation_seed": 8}):
         run_search(

@@ -108,6 +108,12 @@ def test_space_carries_its_shape_and_its_name():
     assert enas_macro_space(24, 96, doubling=True).name == name
 
 
+_FILTERS = (
+    "filters must be an even int in [2, 65536]: what halves a map has two "
+    "paths of half the filters each"
+)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -121,9 +127,9 @@ def test_space_carries_its_shape_and_its_name():
             "layers must be an int in [1, 64]. Received: layers=",
         ),
         ({"layers": True}, "layers must be an int in [1, 64]. Received: layer"),
-        ({"filters": 0}, "filters must be an int in [2, 65536]. Received: fil"),
-        ({"filters": "8"}, "filters must be an int in [2, 65536]. Received: f"),
-        ({"filters": 9}, "filters must be even: what halves a map has two pat"),
+        ({"filters": 0}, f"{_FILTERS}. Received: filters=0."),
+        ({"filters": "8"}, f"{_FILTERS}. Received: filters='8'."),
+        ({"filters": 9}, f"{_FILTERS}. Received: filters=9."),
         ({"doubling": 1}, "doubling must be True or False. Received: doubling"),
     ],
 )

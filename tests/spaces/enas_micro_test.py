@@ -82,6 +82,12 @@ def test_space_carries_its_shape_and_its_name():
     assert enas_micro_space(4, 15, 36).name == name
 
 
+_FILTERS = (
+    "filters must be an even int in [2, 65536]: what halves a map has two "
+    "paths of half the filters each"
+)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -90,8 +96,8 @@ def test_space_carries_its_shape_and_its_name():
         ({"nodes": None}, "nodes must be an int in [1, 32]. Received: nodes="),
         ({"cells": 0}, "cells must be an int in [1, 100]. Received: cells=0."),
         ({"cells": False}, "cells must be an int in [1, 100]. Received: cell"),
-        ({"filters": 1}, "filters must be an int in [2, 65536]. Received: fi"),
-        ({"filters": 5}, "filters must be even: what halves a map has two pa"),
+        ({"filters": 1}, f"{_FILTERS}. Received: filters=1."),
+        ({"filters": 5}, f"{_FILTERS}. Received: filters=5."),
     ],
 )
 def test_arguments_are_checked(arguments, message):

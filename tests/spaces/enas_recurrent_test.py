@@ -13,6 +13,7 @@ from nas_keras.controllers import PolicyGradientController
 from nas_keras.spaces import RecurrentDag
 from nas_keras.spaces import enas_recurrent_space
 from tests import oracles
+from tests.controller_testing import proposed
 from tests.enas_recurrent_testing import AVERAGES
 from tests.enas_recurrent_testing import arc_of
 from tests.enas_recurrent_testing import members
@@ -80,7 +81,7 @@ def test_nodes_must_be_an_int_from_1_to_64(nodes):
 @pytest.mark.parametrize("average", ["", "ALL", "none", None, 1])
 def test_average_must_be_known(average):
     message = (
-        "average must be one of ('loose_ends', 'all'). Received: "
+        "average must be one of ['loose_ends', 'all']. Received: "
         f"average={average!r}."
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
@@ -214,9 +215,9 @@ def test_policy_learns_what_nodes_shall_read(reward):
     rng = np.random.default_rng(0)
     means = []
     for _ in range(40):
-        samples = controller.sample(rng.random((16, 8)))
+        samples = proposed(controller, rng.random((16, 8)))
         rewards = reward(samples.tokens)
-        controller.update(samples, rewards - np.mean(means or rewards))
+        controller.learn(samples, rewards - np.mean(means or rewards))
         means.append(rewards.mean())
     assert np.mean(means[:5]) < 0.55
     assert np.mean(means[-5:]) > 0.95

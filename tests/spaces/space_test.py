@@ -265,7 +265,9 @@ def test_space_that_decodes_in_its_own_way_must_say_how_it_encodes():
     space = make_space(decode=lambda tokens: {"kind": "pool"}, name="toy")
     with pytest.raises(ValueError, match=r"^toy cannot encode\. .*: dict\.$"):
         space.encode({"kind": "pool", "width": 32, "rate": 0.5})
-    with pytest.raises(ValueError, match=r"^tree.* cannot encode\. .*: str\.$"):
+    with pytest.raises(ValueError, match=r"^tree.* cannot .*: CellSpec\.$"):
+        tree_space(2).encode(tree_space(2).decode([0] * 10))
+    with pytest.raises(ValueError, match=r"^The cell must be a CellSpec\. "):
         tree_space(2).encode("a cell")
 
 

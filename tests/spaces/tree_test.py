@@ -146,7 +146,8 @@ def test_base_must_be_an_int_from_2_to_64(base):
 @pytest.mark.parametrize("options", [(), ("pow",), ("tanh", "tanh")])
 def test_vocabulary_must_be_known_distinct_and_not_empty(field, options):
     message = (
-        rf"{field} must be distinct, at least one, and of .* Received: "
+        rf"{field} must be a tuple of at least 1, each of its values one of "
+        r"\[.*\], none given twice\. Received: "
         + re.escape(f"{field}={options!r}")
     )
     with pytest.raises(ValueError, match=message):

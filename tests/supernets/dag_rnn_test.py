@@ -23,7 +23,7 @@ _TOKENS = (0, 0, 0, 1, 2, 2, 3, 3)
 
 def _layer(space, tokens, shared, units=3, width=4, seed=0, **arguments):
     """Returns a layer with random weights."""
-    layer = DagRNN(units, space.structure, shared, **arguments)
+    layer = DagRNN(units, space.structure, shared=shared, **arguments)
     layer.build((None, None, width))
     rng = np.random.default_rng(seed)
     for variable in layer.trainable_variables:

@@ -1,16 +1,15 @@
 """One text for all ways to write the same cell, and its fingerprint.
 
-Colours of nodes are refined by those of operands and users until each node
-has its own (Weisfeiler and Leman); nodes are numbered in that order.
+Colors of nodes are refined by the colors of operands and users until they no
+longer split (Weisfeiler and Leman), and again after each tie is broken, until
+every node has its own. In that order nodes are numbered from the outputs.
 """
 
 import hashlib
 from collections import Counter
 from typing import Any
 
-from nas_keras.cells.language.graph import OPERATIONS
 from nas_keras.cells.language.graph import Graph
-from nas_keras.cells.language.graph import Node
 
 
 def fingerprint(graph: Graph) -> str:
@@ -27,36 +26,40 @@ def fingerprint(graph: Graph) -> str:
 def canonical_form(graph: Graph) -> str:
     """Returns text that is equal for graphs that differ in order and names.
 
-    Colours are refined by those of operands and users until they no longer
-    split (Weisfeiler and Leman), and again after each tie is broken, until
-    every node has its own; then nodes are numbered from the outputs, the
-    operands of commutative operations in order of colour. The text gives the
-    whole graph, so unequal cells never share one.
+    A line is a node, its operands the numbers of earlier lines, sorted where
+    the operation is commutative. The text gives the whole graph, so unequal
+    cells never share one.
+
+    Example:
+
+    >>> from nas_keras.cells.language.equations import parse
+    >>> print(canonical_form(parse(["next_h = h + tanh(x)"], ["h"])))
+    input h []
+    input x []
+    tanh [1]
+    + [0, 2]
+    states 1 [3]
     """
-    colours = _refined_colours(graph)
+    colors = _refined_colors(graph)
     numbers: dict[int, int] = {}
     lines: list[str] = []
-
-    def in_order(node: Node) -> list[int]:
-        operands = list(node.operands)
-        if _is_commutative(node):
-            operands.sort(key=lambda k: colours[k])
-        return operands
 
     def visit(index: int) -> int:
         stack = [index]  # A stack: graphs may be deeper than Python recurses.
         while stack:
             top = stack[-1]
-            missing = [
-                k for k in in_order(graph.nodes[top]) if k not in numbers
-            ]
+            node = graph.nodes[top]
+            operands = list(node.operands)
+            if node.is_commutative:
+                operands.sort(key=lambda k: colors[k])
+            missing = [k for k in operands if k not in numbers]
             if missing:
                 stack.append(missing[0])
                 continue
             stack.pop()
             if top not in numbers:
-                operands = [numbers[k] for k in graph.nodes[top].operands]
-                if _is_commutative(graph.nodes[top]):
+                operands = [numbers[k] for k in node.operands]
+                if node.is_commutative:
                     operands.sort()
                 numbers[top] = len(numbers)
                 lines.append(f"{_label(graph, top)} {operands}")
@@ -64,11 +67,6 @@ def canonical_form(graph: Graph) -> str:
 
     outputs = [visit(index) for index in graph.outputs]
     return "\n".join([*lines, f"states {len(graph.states)} {outputs}"])
-
-
-def _is_commutative(node: Node) -> bool:
-    operation = OPERATIONS.get(node.operation)
-    return operation is not None and operation.commutative
 
 
 def _label(graph: Graph, index: int) -> str:
@@ -84,40 +82,40 @@ def _label(graph: Graph, index: int) -> str:
     return node.operation
 
 
-def _refined_colours(graph: Graph) -> list[str]:
-    """Returns a colour for each node, all different."""
+def _refined_colors(graph: Graph) -> list[str]:
+    """Returns a color for each node, all different."""
     users = _users(graph)
-    colours = [
+    colors = [
         _digest(
             _label(graph, index),
             [k for k, output in enumerate(graph.outputs) if output == index],
         )
         for index in range(len(graph.nodes))
     ]
-    classes = len(set(colours))
+    classes = len(set(colors))
     while True:
         refined = []
         for index, node in enumerate(graph.nodes):
-            below = [colours[k] for k in node.operands]
-            above = sorted((colours[k], place) for k, place in users[index])
-            below = sorted(below) if _is_commutative(node) else below
-            refined.append(_digest(colours[index], below, above))
-        colours = refined
-        if len(set(colours)) == classes:
-            tied = {c for c, n in Counter(colours).items() if n > 1}
+            below = [colors[k] for k in node.operands]
+            above = sorted((colors[k], place) for k, place in users[index])
+            below = sorted(below) if node.is_commutative else below
+            refined.append(_digest(colors[index], below, above))
+        colors = refined
+        if len(set(colors)) == classes:
+            tied = {c for c, n in Counter(colors).items() if n > 1}
             if not tied:
-                return colours
-            _break_tie(graph, users, colours, min(tied))
-        classes = len(set(colours))
+                return colors
+            _break_tie(graph, users, colors, min(tied))
+        classes = len(set(colors))
 
 
 def _users(graph: Graph) -> list[list[tuple[int, int]]]:
-    """Returns of each node its users, and its place among their operands."""
+    """Returns each node's users, with its position among their operands."""
     users: list[list[tuple[int, int]]] = [[] for _ in graph.nodes]
     for index, node in enumerate(graph.nodes):
-        for place, operand in enumerate(node.operands):
+        for position, operand in enumerate(node.operands):
             users[operand].append(
-                (index, 0 if _is_commutative(node) else place)
+                (index, 0 if node.is_commutative else position)
             )
     return users
 
@@ -125,24 +123,24 @@ def _users(graph: Graph) -> list[list[tuple[int, int]]]:
 def _break_tie(
     graph: Graph,
     users: list[list[tuple[int, int]]],
-    colours: list[str],
+    colors: list[str],
     tied: str,
 ) -> None:
-    """Gives nodes of one colour colours of their own.
+    """Gives nodes of one color colors of their own.
 
-    Any comes first where they are images of each other; those of the same
-    operands and users are, so they are told apart at once.
+    If the nodes are images of each other, any may come first. Nodes with the
+    same operands and users are, so all of them are told apart at once.
     """
-    first = colours.index(tied)
+    first = colors.index(tied)
     alike = [
         index
         for index, node in enumerate(graph.nodes)
-        if colours[index] == tied
+        if colors[index] == tied
         and node.operands == graph.nodes[first].operands
         and users[index] == users[first]
     ]
-    for place, index in enumerate(alike):
-        colours[index] = _digest(tied, place)
+    for position, index in enumerate(alike):
+        colors[index] = _digest(tied, position)
 
 
 def _digest(*parts: Any) -> str:

@@ -13,8 +13,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from nas_keras.cells.language.graph import FUNCTIONS
-from nas_keras.cells.language.graph import OPERATIONS
+from nas_keras.cells.language.functions import FUNCTIONS
+from nas_keras.cells.language.functions import OPERATIONS
 from nas_keras.cells.language.graph import Graph
 from nas_keras.cells.language.graph import LinearGroup
 from nas_keras.cells.language.graph import Node
@@ -31,7 +31,7 @@ def parse(equations: Sequence[str], states: Sequence[str]) -> Graph:
     """Returns the graph of a cell's equations.
 
     Args:
-        equations: Each `name = expression`, in an order of evaluation.
+        equations: Texts `name = expression`, in an order of evaluation.
         states: The state names, with `"h"` among them.
 
     Raises:
@@ -54,10 +54,11 @@ def statements_of(text: str) -> list[Any]:
     """Returns the syntax of an equation, as Python's parser gives it.
 
     Raises:
-        SyntaxError: And what else `ast.parse` does.
+        SyntaxError: If Python cannot parse it, and whatever else `ast.parse`
+            raises.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # The parser's own advice.
+        warnings.simplefilter("ignore")  # Python's advice on style.
         return ast.parse(text.strip()).body
 
 
@@ -140,7 +141,7 @@ class _Parser:
                 f"longer than {MAX_EQUATION_CHARS} characters ({len(text)})."
             )
         depth = 0
-        indent = len(text) - len(text.lstrip())  # `fail` adds it.
+        indent = len(text) - len(text.lstrip())  # `fail` adds the indent.
         for column, char in enumerate(text, -indent):
             if not (" " <= char <= "~"):
                 raise self.fail(f"illegal character {char!r}.", column)
@@ -216,7 +217,7 @@ class _Parser:
 
     def _operation(self, name: str, trees: list[ast.expr], depth: int) -> int:
         operands = [self._visit(tree, depth + 1) for tree in trees]
-        if OPERATIONS[name].commutative:
+        if OPERATIONS[name].is_commutative:
             operands.sort()  # `a + b` and `b + a` are one value.
         return self._intern(Node(name, tuple(operands), equation=self.number))
 
@@ -269,6 +270,7 @@ class _Parser:
                 targets.index(f"next_{state}") for state in self.states
             ),
             groups=self._groups(),
+            constants=frozenset(self.constants),
         )
 
     def _check_used(self, equations: Sequence[str]) -> None:

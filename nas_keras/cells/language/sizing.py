@@ -2,6 +2,7 @@
 
 import bisect
 import os
+from collections.abc import Callable
 
 from nas_keras.cells.language.graph import WidthError
 from nas_keras.cells.language.spec import CellSpec
@@ -22,12 +23,12 @@ def units_for_parameters(
 
     Args:
         spec: `CellSpec`, the name of a cell, or the path of its JSON file.
-        n: Positive int, weights of the cell, as `CellSpec.cost` counts them.
+        n: Positive int, the most weights, as `CellSpec.cost` counts them.
         input_width: Positive int, D; None for inputs as wide as the units, as
-            those of stacked layers.
-        projection: Positive int, the width of the output, or None for that of
-            the units.
-        use_bias: Whether linear terms other than those of `x` have a bias.
+            in stacked layers.
+        projection: Positive int, the width of the output, or None for the
+            units.
+        use_bias: Whether linear terms other than `linear(x)` have a bias.
 
     Raises:
         ValueError: If an argument breaks its rule, if a cell of one unit has
@@ -72,3 +73,23 @@ def units_for_parameters(
             "for all units but one. Received: "
             f"input_width={input_width}, projection={projection}."
         ) from None
+
+
+def most_units(count: Callable[[int], int], num: int, cell: str) -> int:
+    """Returns the most units of a model that has at most `num` weights.
+
+    Args:
+        count: Returns the weights of a model of a number of units.
+        num: Weights.
+        cell: Name of its cell, for the message.
+
+    Raises:
+        ValueError: If a model of one unit has more.
+    """
+    if count(1) > num:
+        raise ValueError(
+            f"A model of one unit of cell {cell!r} has {count(1)} "
+            f"parameters. Received: {num} parameters."
+        )
+    # A unit has a weight at least, so no more than `num` units have `num`.
+    return bisect.bisect_right(range(1, num + 1), num, key=count)

@@ -1,8 +1,7 @@
 """`CellSpec`: what a recurrent cell is, as a value and as a JSON file.
 
-No TensorFlow, no Keras and no weights here. The language of the equations is
-in `equations.py`; layers that compute them are in `nas_cell.py` and
-`nas_rnn.py`.
+No TensorFlow, no Keras and no weights here. `equations.py` reads the language
+of the equations; `nas_cell.py` and `nas_rnn.py` compute them.
 """
 
 import dataclasses
@@ -18,7 +17,7 @@ from typing import Any
 from nas_keras import checks
 from nas_keras.cells.language import canonical
 from nas_keras.cells.language import equations as language
-from nas_keras.cells.language.graph import FUNCTIONS
+from nas_keras.cells.language.functions import FUNCTIONS
 from nas_keras.cells.language.graph import Graph
 from nas_keras.storage import specs
 
@@ -31,11 +30,11 @@ _STATE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a cell takes. See `CellSpec.cost`.
+    """What a cell costs. See `CellSpec.cost`.
 
     Attributes:
-        parameters: Weights of the cell.
-        multiply_adds: Multiply-adds of its matrix products, for one step of
+        parameters: Number of weights.
+        multiply_adds: Multiply-adds of the matrix products, for one step of
             one sequence.
     """
 
@@ -50,12 +49,12 @@ class CellSpec:
     Names are `x` (the input), the states, and what earlier equations assign.
     Every state `s` has one equation `next_s = ...`; the output is `next_h`.
     Each occurrence of `linear(v)` has a weight matrix of its own. Operators:
-    `+ - *` and unary minus; functions: `linear identity tanh sigmoid relu sin
-    max(a, b) mean(a, b, ...)`.
+    `+ - *` and unary minus; functions: `linear(v)`, `tanh(v)` and the others
+    of the table `FUNCTIONS` in `functions.py`, which docs/cells.md lists.
 
     Args:
         name: Letters, digits, `_ . -`; at most 100 characters.
-        equations: Each `"name = expression"`, in an order of evaluation.
+        equations: Texts `"name = expression"`, in an order of evaluation.
         states: State names with `"h"` among them. Default `("h", "c")`.
         provenance: Where the cell comes from; anything JSON can hold.
 
@@ -87,7 +86,7 @@ class CellSpec:
         provenance = checks.json_copy(self.provenance, f"{where}: provenance")
         object.__setattr__(self, "provenance", provenance)
         try:
-            _ = self.graph  # Parsed, checked and kept.
+            _ = self.graph  # Parses and checks the equations.
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
 
@@ -140,11 +139,11 @@ class CellSpec:
         Args:
             input_width: D, the width of `x`.
             units: H, the width of the states.
-            projection: Width of the output, or None for `units`.
-            use_bias: Whether linear terms other than those of `x` have one.
+            projection: P, the width of the output, or None for H.
+            use_bias: Whether linear terms other than `linear(x)` have a bias.
 
         Raises:
-            WidthError: If the equations join values of two widths.
+            WidthError: If the equations join values of different widths.
         """
         widths = self.graph.operand_widths(
             input_width, units, projection or units
@@ -152,7 +151,7 @@ class CellSpec:
         products = biases = 0
         for group in self.graph.groups:
             products += widths[group.name] * len(group.terms) * units
-            if use_bias and group.name != "kernel":
+            if use_bias and not group.is_of_x:
                 biases += len(group.terms) * units
         products += units * projection if projection else 0
         return Cost(products + biases, products)
@@ -205,7 +204,7 @@ def save_spec(spec: CellSpec, path: str | os.PathLike) -> None:
 
     Args:
         spec: The cell.
-        path: Of the file.
+        path: The file to write.
 
     Raises:
         ValueError: If `path` does not end in `.json`.

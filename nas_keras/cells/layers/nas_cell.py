@@ -1,6 +1,6 @@
 """`NASCell`: the Keras cell that computes the equations of a spec.
 
-Keras and NumPy only, so that every Keras backend can use them.
+Keras and NumPy only, so that every Keras backend can use it.
 """
 
 import os
@@ -10,19 +10,18 @@ from typing import Any
 
 import keras
 
-# Keras resets the masks of its cells once a sequence by this class, which it
-# does not export.
+# Keras does not export this class, by which it resets the masks of its cells
+# once a sequence.
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 
 from nas_keras.cells.language.graph import LinearGroup
 from nas_keras.cells.language.graph import WidthError
 from nas_keras.cells.language.spec import CellSpec
 from nas_keras.cells.language.spec import load_spec
-from nas_keras.cells.layers.arguments import WEIGHTS
+from nas_keras.cells.layers import WEIGHTS
 from nas_keras.checks import checked_bool
 from nas_keras.checks import checked_int
 from nas_keras.checks import checked_rate
-from nas_keras.checks import checked_states
 
 
 @keras.saving.register_keras_serializable(package="nas_keras")
@@ -32,12 +31,12 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
     Axes: B batch, D input width, H units, P projection (or H).
 
     Weights, in the order of `weights`: `kernel [D, n*H]` for the n terms
-    `linear(x)` in order of appearance; `recurrent_kernel [P, n*H]` for those
-    of `h`; one further kernel `[width, n*H]` for each other operand, in order
-    of appearance; `bias [n*H]` for all terms but those of `x`;
-    `projection_kernel [H, P]`. So `"lstm"` and `"nascell"` take the weights
-    of `keras.layers.LSTM` as they are, and the arrays of TensorFlow Addons'
-    `NASCell`, whose list begins with the recurrent kernel.
+    `linear(x)` in order of appearance; `recurrent_kernel [P, n*H]` for the n
+    terms `linear(h)`; one further kernel `[width, n*H]` for each other
+    operand, in order of appearance; `bias [n*H]` for all terms but those of
+    `x`; `projection_kernel [H, P]`. So `"lstm"` and `"nascell"` take the
+    weights of `keras.layers.LSTM` as they are, and the arrays of TensorFlow
+    Addons' `NASCell`, whose list begins with the recurrent kernel.
 
     Args:
         units: Positive int, H, the width of the states.
@@ -48,19 +47,18 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
         dropout: Fraction in [0, 1) of x dropped where it enters `linear`, by
             one mask a sequence.
         recurrent_dropout: The same for the other operands of `linear`.
-        kernel_initializer: Of `kernel`.
-        recurrent_initializer: Of the recurrent and the further kernels.
-        bias_initializer: Of `bias`.
-        projection_initializer: Of `projection_kernel`.
-        kernel_regularizer: As the initializer of this name.
-        recurrent_regularizer: As the initializer of this name.
-        bias_regularizer: As the initializer of this name.
-        projection_regularizer: As the initializer of this name.
-        kernel_constraint: As the initializer of this name.
-        recurrent_constraint: As the initializer of this name.
-        bias_constraint: As the initializer of this name.
-        projection_constraint: As the initializer of this name.
-        seed: Int, of the dropout masks.
+        kernel_initializer: Initializer of `kernel`.
+        recurrent_initializer: Initializer of the recurrent and the further
+            kernels.
+        bias_initializer: Initializer of `bias`.
+        projection_initializer: Initializer of `projection_kernel`.
+        kernel_regularizer, recurrent_regularizer: Regularizers of the same
+            weights, or None.
+        bias_regularizer, projection_regularizer: As those.
+        kernel_constraint, recurrent_constraint: Constraints of the same
+            weights, or None.
+        bias_constraint, projection_constraint: As those.
+        seed: Int, seed of the dropout masks, or None for a random one.
 
     Call arguments:
         inputs: Tensor [B, D].
@@ -159,25 +157,17 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
     def build(self, input_shape: Sequence[int | None]) -> None:
         self.operand_widths = _operand_widths(self, input_shape[-1])
         for group in self.spec.graph.groups:
-            role = "kernel" if group.name == "kernel" else "recurrent"
+            role = "kernel" if group.is_of_x else "recurrent"
             width = self.operand_widths[group.name]
             shape = (width, len(group.terms) * self.units)
             # An attribute each: `tf.train.Checkpoint` sees none in a dict.
             weight = self._add_weight(role, group.name, shape)
             setattr(self, f"_{group.name}", weight)
-        self.bias_slices = self._slices()
-        num_biases = sum(len(g.terms) for g in self._biased_groups())
-        self.bias: Any = (
-            self._add_weight("bias", "bias", (num_biases * self.units,))
-            if num_biases
-            else None
-        )
-        self.projection_kernel = (
-            self._add_weight(
-                "projection", "projection_kernel", (self.units, self.projection)
-            )
-            if self.projection
-            else None
+        self.bias_slices, end = self._bias_slices()
+        self.bias = self._add_weight("bias", "bias", (end,))
+        shape = (self.units, self.projection or 0)
+        self.projection_kernel = self._add_weight(
+            "projection", "projection_kernel", shape
         )
         self.built = True
 
@@ -199,9 +189,10 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
         """The kernel of the terms of h, of a built cell."""
         return self._recurrent_kernel
 
-    def _add_weight(
-        self, role: str, name: str, shape: tuple[int, ...]
-    ) -> keras.Variable:
+    def _add_weight(self, role: str, name: str, shape: tuple[int, ...]) -> Any:
+        """Returns a new weight, or None where its shape has no elements."""
+        if 0 in shape:
+            return None
         return self.add_weight(
             shape=shape,
             name=name,
@@ -210,17 +201,14 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
             constraint=getattr(self, f"{role}_constraint"),
         )
 
-    def _biased_groups(self) -> list[LinearGroup]:
-        groups = self.spec.graph.groups if self.use_bias else ()
-        return [group for group in groups if group.name != "kernel"]
-
-    def _slices(self) -> dict[str, tuple[int, int]]:
-        """Returns the begin and end in `bias` of each group's biases."""
-        slices, begin = {}, 0
-        for group in self._biased_groups():
-            end = begin + len(group.terms) * self.units
-            slices[group.name], begin = (begin, end), end
-        return slices
+    def _bias_slices(self) -> tuple[dict[str, tuple[int, int]], int]:
+        """Returns each group's begin and end in `bias`, and the last end."""
+        slices, end = {}, 0
+        for group in self.spec.graph.groups if self.use_bias else ():
+            if not group.is_of_x:
+                begin, end = end, end + len(group.terms) * self.units
+                slices[group.name] = begin, end
+        return slices, end
 
     def call(
         self, inputs: Any, states: Sequence[Any], training: bool = False
@@ -251,12 +239,12 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
         """Returns the masks of the operands that dropout applies to.
 
         Args:
-            x: [B, D], and h [B, P]: a step's, for the batch size.
-            h: See x.
+            x: [B, D], the input of a step, for the batch size.
+            h: [B, P], the state `h` of a step.
             training: Whether dropout applies.
 
         Returns:
-            A mask [B, width] of each by the name of its kernel.
+            A mask [B, width] of each operand by the name of its kernel.
         """
         masks = {}
         if training and self.dropout:
@@ -316,6 +304,26 @@ class NASCell(keras.layers.Layer, DropoutRNNCell):
                 value = getattr(self, f"{role}_{kind}")
                 config[f"{role}_{kind}"] = serialize(value)
         return {**super().get_config(), **config}
+
+
+def checked_states(states: Any, names: Sequence[str]) -> list[Any]:
+    """Returns the states of a call as a list, one for each name.
+
+    Args:
+        states: A list or a tuple, or the tensor of a single state.
+        names: The names of the states.
+
+    Raises:
+        ValueError: If there are more or fewer than names.
+    """
+    if not isinstance(states, list | tuple):
+        states = [states]
+    if len(states) != len(names):
+        raise ValueError(
+            f"The states must be {list(names)}, in this order. Received: "
+            f"{len(states)} of them."
+        )
+    return list(states)
 
 
 def _resolve(spec: CellSpec | str | Mapping[str, Any]) -> CellSpec:

@@ -1,7 +1,7 @@
 """`NASRNN`: the Keras layer that runs a `NASCell` over a sequence, fast.
 
 Keras and NumPy only, so that every Keras backend can use it. On TensorFlow the
-loop is that of `fast_path.py`; elsewhere it is that of `keras.layers.RNN`.
+loop is `loops/tensorflow.py`; elsewhere it is the loop of `keras.layers.RNN`.
 """
 
 import operator
@@ -11,10 +11,10 @@ from typing import Any
 import keras
 
 from nas_keras.cells.language.spec import CellSpec
+from nas_keras.cells.layers import CELL_ARGUMENTS
 
 # As a module: it is still being imported if it was the first to need Keras.
 from nas_keras.cells.layers import nas_cell
-from nas_keras.cells.layers.arguments import CELL_ARGUMENTS
 from nas_keras.checks import checked_bool
 
 _OF_CELL = ("units", "spec", *CELL_ARGUMENTS)
@@ -39,7 +39,7 @@ class NASRNN(keras.layers.RNN):
         zero_output_for_mask: Whether masked steps output zeros.
         jit_compile: Whether XLA compiles the loop, on TensorFlow: True, False,
             or "auto". XLA compiles anew for each length and batch size, one
-            to five seconds each. "auto" takes it where it was measured to be
+            to five seconds each. "auto" takes XLA where it was measured to be
             faster: on a CPU, in a `tf.function`, for a T that is known when
             the function is traced, up to 512 units, and not where two tapes
             watch. Second derivatives by XLA are NaN.
@@ -115,13 +115,12 @@ class NASRNN(keras.layers.RNN):
         mask: Any,
         training: bool = False,
     ) -> tuple[Any, Any, Any]:
+        states = nas_cell.checked_states(initial_state, self.cell.spec.states)
         if keras.backend.backend() != "tensorflow" or self.unroll:
-            return super().inner_loop(sequences, initial_state, mask, training)
-        from nas_keras.cells.layers import fast_path
+            return super().inner_loop(sequences, states, mask, training)
+        from nas_keras.cells.layers.loops import tensorflow as loop
 
-        return fast_path.inner_loop(
-            self, sequences, initial_state, mask, training
-        )
+        return loop.inner_loop(self, sequences, states, mask, training)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -136,7 +135,7 @@ class NASRNN(keras.layers.RNN):
         return cls(**config)
 
 
-# As attributes of the layer too, as those of `keras.layers.LSTM` are.
+# The cell's arguments are attributes of the layer, as in `keras.layers.LSTM`.
 for _name in _OF_CELL:
     setattr(NASRNN, _name, property(operator.attrgetter(f"cell.{_name}")))
 

@@ -1,4 +1,4 @@
-"""The weights of TensorFlow Addons' `NASCell`, for a cell of ours.
+"""Imports the weights of TensorFlow Addons' `NASCell`.
 
 Keras and NumPy only; TensorFlow Addons is not needed. What else changes for
 its users: docs/migration.md.
@@ -92,8 +92,8 @@ def _cell_of(layer: Any) -> NASCell:
 def _check_equations(spec: CellSpec) -> None:
     """Refuses a cell that would compute something else with the weights.
 
-    Fingerprints are equal for any order of equations, which is the order of
-    the kernels' columns; so each linear term is told by its columns as well.
+    The order of equations is the order of the kernels' columns, and does not
+    change the fingerprint; so each linear term is labeled with its columns.
 
     Raises:
         ValueError: If the equations are not those of `"nascell"`, or have
@@ -119,9 +119,9 @@ def _print_of_columns(graph: Graph) -> str:
     """Returns a fingerprint that the columns of linear terms change."""
     nodes = list(graph.nodes)
     for group in graph.groups:
-        for place, term in enumerate(group.terms):
+        for position, term in enumerate(group.terms):
             nodes[term] = dataclasses.replace(
-                nodes[term], operation=f"linear {place}"
+                nodes[term], operation=f"linear {position}"
             )
     return canonical.fingerprint(dataclasses.replace(graph, nodes=tuple(nodes)))
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nas_keras.data.images import Images
-from nas_keras.tasks.images.config import ImageConfig
+from nas_keras.tasks.images.config import ImageTraining
 
 _ORDER, _DRAWS = 0, 1  # What two streams of chance are for.
 
@@ -45,8 +45,8 @@ def normalization_of(kind: str, pixels: np.ndarray) -> Normalization:
     """Returns the normalization of a training on uint8 [N, H, W, C].
 
     Args:
-        kind: As in `ImageConfig`.
-        pixels: Of the training images.
+        kind: As in `ImageTraining`.
+        pixels: Pixels of the training images.
     """
     if kind == "whitening":
         return Normalization(None, None)
@@ -103,45 +103,46 @@ class Draws(NamedTuple):
 
 
 def draws_of(
-    num: int, size: tuple[int, int], config: ImageConfig, epoch: int
+    num: int, size: tuple[int, int], padding: int, epoch: int, seed: int
 ) -> Draws:
     """Returns the draws of an epoch.
 
     Args:
         num: N.
         size: H, W.
-        config: Its `padding` and `seed`.
-        epoch: From 0.
+        padding: Zeros around an image.
+        epoch: Number of the epoch, from 0.
+        seed: Seed of the training.
     """
-    rng = np.random.default_rng([config.seed, epoch, _DRAWS])
-    top, left = rng.integers(0, 2 * config.padding + 1, (2, num))
+    rng = np.random.default_rng([seed, epoch, _DRAWS])
+    top, left = rng.integers(0, 2 * padding + 1, (2, num))
     is_flipped = rng.random(num) < 0.5
     row, column = (rng.integers(0, length, num) for length in size)
     return Draws(top, left, is_flipped, row, column)
 
 
 def augmented(
-    images: np.ndarray, draws: Draws, config: ImageConfig
+    images: np.ndarray, draws: Draws, training: ImageTraining
 ) -> np.ndarray:
     """Returns images as the training sees them.
 
     Args:
-        images: float32 [B, H, W, C], normalised: the zeros that are put
+        images: float32 [B, H, W, C], normalized: the zeros that are put
             around and into an image are its mean.
         draws: Of these images.
-        config: Its `padding`, `flip` and `cutout`.
+        training: Its `padding`, `flip` and `cutout`.
     """
-    if config.padding:
-        images = _cropped(images, draws.top, draws.left, config.padding)
+    if training.padding:
+        images = _cropped(images, draws.top, draws.left, training.padding)
     else:
         images = images.copy()
-    if config.flip:
+    if training.flip:
         chosen = draws.is_flipped
         images[chosen] = images[chosen, :, ::-1]
-    if config.cutout:
+    if training.cutout:
         middles = draws.cut_row, draws.cut_column
         rows, columns = (
-            _is_cut(middle, length, config.cutout)
+            _is_cut(middle, length, training.cutout)
             for middle, length in zip(middles, images.shape[1:3], strict=True)
         )
         images[rows[:, :, None] & columns[:, None, :]] = 0.0
@@ -173,26 +174,31 @@ class TrainingInput:
     It has a thread, which `close`, or the end of a `with`, ends.
 
     Args:
-        images: For training.
-        config: The training; nothing is made beyond its last epoch unless it
+        images: Training images.
+        training: The training; nothing is made beyond its last epoch unless it
             is asked for.
-        normalization: Of the images.
+        normalization: Normalization of the images.
+        seed: Seed of the order and of the draws.
 
     Example:
 
     >>> grey = Images(np.zeros((6, 4, 4, 1), np.uint8), np.zeros(6, np.int32))
-    >>> config = ImageConfig("test", batch_size=2)
+    >>> training = ImageTraining(batch_size=2)
     >>> whitening = normalization_of("whitening", grey.pixels)
-    >>> with TrainingInput(grey, config, whitening) as inputs:
+    >>> with TrainingInput(grey, training, whitening) as inputs:
     ...     inputs.batch(0, 2)[0].shape
     (2, 4, 4, 1)
     """
 
     def __init__(
-        self, images: Images, config: ImageConfig, normalization: Normalization
+        self,
+        images: Images,
+        training: ImageTraining,
+        normalization: Normalization,
+        seed: int = 0,
     ):
         self._images = images
-        self._config = config
+        self._training = training
         self._normalization = normalization
         self._ahead = concurrent.futures.ThreadPoolExecutor(1, "images")
         self._next: (
@@ -207,11 +213,11 @@ class TrainingInput:
         # Functions, and not methods, of which a cache would hold `self`.
         @functools.lru_cache(2)  # The epoch that is on, and the next one.
         def draws(epoch: int) -> Draws:
-            return draws_of(total, tuple(size), config, epoch)
+            return draws_of(total, tuple(size), training.padding, epoch, seed)
 
         @functools.lru_cache(2)
         def batches(epoch: int) -> list[np.ndarray]:
-            return batches_of(total, config.batch_size, epoch, config.seed)
+            return batches_of(total, training.batch_size, epoch, seed)
 
         self._draws, self._batches = draws, batches
 
@@ -249,7 +255,7 @@ class TrainingInput:
         if number == len(self.batches(epoch)):
             epoch, number = epoch + 1, 0
         self._next = None
-        if epoch < self._config.num_epochs:
+        if epoch < self._training.num_epochs:
             place = epoch, number
             self._next = place, self._ahead.submit(self._make, place)
         return made
@@ -260,4 +266,4 @@ class TrainingInput:
         pixels, labels = self._images.take(chosen)
         draws = self._draws(epoch).take(chosen)
         images = self._normalization(pixels)
-        return augmented(images, draws, self._config), labels
+        return augmented(images, draws, self._training), labels

@@ -1,199 +1,198 @@
-"""`ImageConfig`: a whole training of an image network, one frozen value.
+"""`ImageTraining`, how an image network is trained; `ImageConfig`, all of it.
 
 No TensorFlow, no Keras.
 """
 
 import dataclasses
-from collections.abc import Iterable
 from typing import Any
 
+from nas_keras.convnets.files import load_convnet
 from nas_keras.convnets.spec import ConvNetSpec
 from nas_keras.convnets.spec import MicroNetSpec
-from nas_keras.data.image_sources import DATASETS
-from nas_keras.data.image_sources import is_image_dataset
+from nas_keras.data.image_sources import ImageData
 from nas_keras.data.images import ImageSet
 from nas_keras.data.images import describe
-from nas_keras.tasks.checked_config import CheckedConfig
-from nas_keras.tasks.language_model.training_config import PRECISIONS
-from nas_keras.tasks.training.schedules import cosine
-from nas_keras.tasks.training.schedules import parts_over
-
-OPTIMIZERS = ("nesterov", "sgd", "adam")
-SCHEDULES = ("constant", "step", "cosine", "cosine_restarts")
-NORMALIZATIONS = ("channel", "whitening")
-SELECTIONS = ("best", "last")
-
-_OF_STEPS = ("schedule", ("step",))
-_OF_RESTARTS = ("schedule", ("cosine_restarts",))
+from nas_keras.settings import Settings
+from nas_keras.settings import boolean
+from nas_keras.settings import fraction
+from nas_keras.settings import instance
+from nas_keras.settings import not_negative
+from nas_keras.settings import one_of
+from nas_keras.settings import positive
+from nas_keras.settings import refuse
+from nas_keras.settings import setting
+from nas_keras.settings import text
+from nas_keras.settings import threads
+from nas_keras.settings import whole
+from nas_keras.tasks.task import Task
+from nas_keras.tasks.training.schedules import Constant
+from nas_keras.tasks.training.schedules import Cosine
+from nas_keras.tasks.training.schedules import CosineRestarts
+from nas_keras.tasks.training.schedules import Step
+from nas_keras.tasks.training.variables import PRECISIONS
 
 NetSpec = ConvNetSpec | MicroNetSpec
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageConfig(CheckedConfig):
-    """An image network trained from its beginning to its test figures.
+class Sgd(Settings):
+    """Gradient descent with momentum."""
 
-    Attributes:
-        preset: Name of the preset it began as.
-        dataset: As for `open_images`.
-        num_validation: Training images split off for validation; with 0, and
-            no validation part in the data set, nothing is known before the
-            end, and the weights are the last.
-        max_train: Training images to keep after that; 0: all.
-        split_seed: Decides which images these are.
-        network: Name of a network, or path of its JSON file.
-        filters: Of its first layers; the others have in proportion to theirs.
-            0: as the network has them.
-        norm_epsilon: Added to the variance in batch normalisation; 0: the
-            network's own.
-        dropout: Of what the last layer reads.
-        drop_path: Share of an image's paths through the cells that are
-            dropped, in the last cell at the end of the training (ENAS).
-        auxiliary_weight: Of the loss of the auxiliary head; 0: no such head.
-        batch_size: Images of an update; what an epoch leaves over is others
-            each time.
-        num_epochs: Passes over the training images.
-        optimizer: `"nesterov"`, `"sgd"` or `"adam"`; the first two have
-            `momentum`.
-        learning_rate: The largest.
-        min_learning_rate: What the cosine schedules fall to.
-        schedule: `"constant"`; `"step"`, divided by `decay` at the beginnings
-            of `num_decays` equal parts of what follows the fraction
-            `decay_from` of the training; `"cosine"`, over all epochs; or
-            `"cosine_restarts"`, over `restart_epochs`, then from the beginning
-            over `restart_factor` times as many, and so on; the rate changes
-            from epoch to epoch (Loshchilov & Hutter, 2017).
-        decay: See `schedule`.
-        decay_from: See `schedule`.
-        num_decays: See `schedule`.
-        restart_epochs: See `schedule`.
-        restart_factor: See `schedule`.
-        momentum: Of the first two optimizers.
-        weight_decay: Times each weight of a kernel, added to its gradient; as
-            a penalty, half of it times the sum of squares.
-        clip_norm: Largest global norm of the gradient, before the decay; 0:
-            it is not clipped.
-        label_smoothing: Share of the label's probability that is spread
-            evenly over the classes.
-        padding: Zeros around an image, of which the training sees a part of
-            the image's size at a place of chance.
-        flip: Whether every other image, by chance, is seen mirrored.
-        cutout: Side of a square around a place of chance that is zeroed
-            (DeVries & Taylor, 2017); 0: none.
-        normalization: `"channel"`, by mean and deviation of each channel over
-            the training images; or `"whitening"`, of each image over itself.
-        precision: Keras dtype policy: `"float32"` or `"mixed_bfloat16"`.
-        select: Which weights are kept: of the `"best"` epoch, by the
-            validation accuracy and, where it is equal, the loss; or the
-            `"last"`.
-        snapshot_updates: Updates between snapshots, besides one an epoch.
-        seed: Of all chance but the split's.
-        num_threads: Of TensorFlow's operations; 0: one for each core.
+    momentum: float = setting(0.9, "Momentum.", fraction())
+    nesterov: bool = setting(
+        True, "Whether the momentum is Nesterov's.", boolean()
+    )
 
-    Raises:
-        ValueError: If a value is out of range.
+
+class Adam(Settings):
+    """Adam, with Keras's constants."""
+
+
+OPTIMIZERS = {"nesterov": Sgd(), "sgd": Sgd(nesterov=False), "adam": Adam()}
+SCHEDULES = {
+    "constant": Constant,
+    "step": Step,
+    "cosine": Cosine,
+    "cosine_restarts": CosineRestarts,
+}
+# What networks that share their weights have only in this way.
+_FIXED_WHEN_SHARED = {
+    "drop_path": 0.0,
+    "auxiliary_weight": 0.0,
+    "norm_epsilon": 0.0,
+    "precision": "float32",
+}
+
+
+class ImageTraining(Settings):
+    """How an image network is trained, whatever its layers and its images.
+
+    Example:
+
+    >>> ImageTraining(num_epochs=4, schedule=Step(num_decays=1)).rate_at(3.0)
+    0.01
     """
 
-    NEEDS = {
-        "decay": _OF_STEPS,
-        "decay_from": _OF_STEPS,
-        "num_decays": _OF_STEPS,
-        "restart_epochs": _OF_RESTARTS,
-        "restart_factor": _OF_RESTARTS,
-        "min_learning_rate": ("schedule", ("cosine", "cosine_restarts")),
-        "momentum": ("optimizer", ("nesterov", "sgd")),
-    }
+    noun = "network"  # What an architecture of its task is.
+    data_class = ImageData
 
-    preset: str
-    dataset: str = "digits"
-    num_validation: int = 0
-    max_train: int = 0
-    split_seed: int = 0
-    network: str = "resnet_20"
-    filters: int = 0
-    norm_epsilon: float = 0.0
-    dropout: float = 0.0
-    drop_path: float = 0.0
-    auxiliary_weight: float = 0.0
-    batch_size: int = 128
-    num_epochs: int = 10
-    optimizer: str = "nesterov"
-    learning_rate: float = 0.1
-    min_learning_rate: float = 0.0
-    schedule: str = "cosine"
-    decay: float = 10.0
-    decay_from: float = 0.5
-    num_decays: int = 2
-    restart_epochs: int = 10
-    restart_factor: int = 2
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    clip_norm: float = 0.0
-    label_smoothing: float = 0.0
-    padding: int = 4
-    flip: bool = True
-    cutout: int = 0
-    normalization: str = "channel"
-    precision: str = "float32"
-    select: str = "best"
-    snapshot_updates: int = 500
-    seed: int = 0
-    num_threads: int = 0
+    norm_epsilon: float = setting(
+        0.0,
+        "Number added to the variance in batch normalization; 0: the network's "
+        "own.",
+        not_negative(),
+    )
+    dropout: float = setting(
+        0.0, "Dropout rate of what the last layer reads.", fraction()
+    )
+    drop_path: float = setting(
+        0.0,
+        "Share of an image's paths through the cells that are dropped, in the "
+        "last cell at the end of the training (ENAS); networks without cells "
+        "have no such paths.",
+        fraction(),
+    )
+    auxiliary_weight: float = setting(
+        0.0,
+        "Weight of the loss of the auxiliary head, which networks of cells may "
+        "have; 0: no such head.",
+        not_negative(),
+    )
+    batch_size: int = setting(
+        128,
+        "Images of an update; the images that an epoch leaves over are others "
+        "each time.",
+        whole(1),
+    )
+    num_epochs: int = setting(10, "Passes over the training images.", whole(1))
+    optimizer: Sgd | Adam = setting(Sgd(), "Optimizer.", instance(OPTIMIZERS))
+    learning_rate: float = setting(0.1, "Largest learning rate.", positive())
+    schedule: Constant | Step | Cosine | CosineRestarts = setting(
+        Cosine(), "Schedule of the learning rate.", instance(SCHEDULES)
+    )
+    weight_decay: float = setting(
+        1e-4,
+        "Factor of each weight of a kernel that is added to its gradient; as a "
+        "penalty, half of it times the sum of squares.",
+        not_negative(),
+    )
+    clip_norm: float = setting(
+        0.0,
+        "Largest global norm of the gradient, before the decay; 0: it is not "
+        "clipped.",
+        not_negative(),
+    )
+    label_smoothing: float = setting(
+        0.0,
+        "Share of the label's probability that is spread evenly over the "
+        "classes.",
+        fraction(),
+    )
+    padding: int = setting(
+        4,
+        "Zeros around an image, of which the training sees a random crop of "
+        "the original size.",
+        whole(0),
+        unit="pixels",
+    )
+    flip: bool = setting(
+        True, "Whether a random half of the images is mirrored.", boolean()
+    )
+    cutout: int = setting(
+        0,
+        "Side of a square at a random place that is zeroed (DeVries & Taylor, "
+        "2017); 0: none.",
+        whole(0),
+        unit="pixels",
+    )
+    normalization: str = setting(
+        "channel",
+        "Normalization of pixels: 'channel', by mean and deviation of each "
+        "channel over the training images; or 'whitening', of each image over "
+        "itself.",
+        one_of(("channel", "whitening")),
+    )
+    precision: str = setting(
+        "float32", "Keras dtype policy.", one_of(PRECISIONS)
+    )
+    select: str = setting(
+        "best",
+        "Weights that are kept: of the 'best' epoch, by the validation "
+        "accuracy and, where it is equal, the loss; or of the 'last'.",
+        one_of(("best", "last")),
+    )
+    scored_epochs: int = setting(
+        0,
+        "Last epochs after which validation images are scored, of which the "
+        "best may be kept; 0: all epochs.",
+        whole(0),
+    )
+    snapshot_updates: int = setting(
+        500, "Updates between snapshots, besides one an epoch.", whole(1)
+    )
 
-    def __post_init__(self) -> None:
-        rule = f"one of {DATASETS} or 'tfds:NAME'"
-        self._check(is_image_dataset(self.dataset), "dataset", rule)
-        for name, allowed in (
-            ("optimizer", OPTIMIZERS),
-            ("schedule", SCHEDULES),
-            ("normalization", NORMALIZATIONS),
-            ("precision", PRECISIONS),
-            ("select", SELECTIONS),
-        ):
-            self._check_choice(name, allowed)
-        self._check_ints()
-        for name in ("learning_rate", "decay"):
-            self._check_number(name, is_zero_good=False)
-        for name in (
-            "norm_epsilon",
-            "auxiliary_weight",
-            "min_learning_rate",
-            "weight_decay",
-            "clip_norm",
-        ):
-            self._check_number(name, is_zero_good=True)
-        for name in (
-            "dropout",
-            "drop_path",
-            "decay_from",
-            "momentum",
-            "label_smoothing",
-        ):
-            self._check_in_unit(name)
-        self._check(isinstance(self.flip, bool), "flip", "True or False")
-        self._check(self.decay >= 1, "decay", "at least 1")
-        good = self.min_learning_rate <= self.learning_rate
-        rule = f"at most learning_rate={self.learning_rate}"
-        self._check(good, "min_learning_rate", rule)
+    def _check(self) -> None:
+        schedule = self.schedule
+        if isinstance(schedule, Cosine):
+            lowest = schedule.min_learning_rate
+            if lowest > self.learning_rate:
+                rule = f"at most learning_rate={self.learning_rate}"
+                refuse("min_learning_rate", rule, lowest)
 
-    def _check_ints(self) -> None:
-        for name, low in (
-            ("num_validation", 0),
-            ("max_train", 0),
-            ("split_seed", 0),
-            ("filters", 0),
-            ("batch_size", 1),
-            ("num_epochs", 1),
-            ("num_decays", 1),
-            ("restart_epochs", 1),
-            ("restart_factor", 1),
-            ("padding", 0),
-            ("cutout", 0),
-            ("snapshot_updates", 1),
-            ("seed", 0),
-        ):
-            self._check_int(name, low)
-        self._check_threads("num_threads")
+    def task(self, images: ImageSet) -> Task:
+        """Returns the task of training networks so on images."""
+        from nas_keras.tasks.images.task import ImageTask
+
+        return ImageTask(self, images)
+
+    def rate_at(self, epochs: float) -> float:
+        """Returns the learning rate of an update.
+
+        Args:
+            epochs: Epochs done so far, with the fraction of the present one.
+        """
+        return self.schedule.rate_at(
+            self.learning_rate, epochs, self.num_epochs
+        )
 
     def check_images(self, images: ImageSet) -> None:
         """Refuses images that the training has no use for.
@@ -203,33 +202,84 @@ class ImageConfig(CheckedConfig):
                 that padding or cutout could leave nothing of them.
         """
         total = len(images.train.labels)
-        rule = f"at most the {total} training images of {images.name!r}"
-        self._check(self.batch_size <= total, "batch_size", rule)
+        if self.batch_size > total:
+            rule = f"at most the {total} training images of {images.name!r}"
+            refuse("batch_size", rule, self.batch_size)
         side = min(images.image_shape[:2])
-        rule = f"below {side}, the shorter side of the images"
         for name in ("padding", "cutout"):
-            self._check(getattr(self, name) < side, name, rule)
+            if getattr(self, name) >= side:
+                rule = f"below {side}, the shorter side of the images"
+                refuse(name, rule, getattr(self, name))
+
+
+class ImageConfig(Settings):
+    """An image network trained from its beginning to its test figures."""
+
+    preset: str = setting(
+        dataclasses.MISSING, "Name of the preset it began as.", text()
+    )
+    network: str = setting(
+        "resnet_20", "Name of a network, or path of its JSON file.", text()
+    )
+    filters: int = setting(
+        0,
+        "Filters of the network's first layers; the others have in proportion "
+        "to theirs. 0: as the network has them.",
+        whole(0),
+    )
+    data: ImageData = setting(ImageData(), "Images.", instance(ImageData))
+    training: ImageTraining = setting(
+        ImageTraining(), "Training.", instance(ImageTraining)
+    )
+    seed: int = setting(
+        0, "Seed of all chance but that of the split.", whole(0)
+    )
+    num_threads: int = setting(
+        0,
+        "Threads of TensorFlow's operations; 0: one for each core.",
+        threads(),
+    )
+
+    def spec(self, network: NetSpec | None = None) -> NetSpec:
+        """Returns the network that is trained.
+
+        Args:
+            network: Network in the place of the one that is named.
+
+        Raises:
+            ValueError: As `load_convnet` and `resized` raise.
+        """
+        return resized(network or load_convnet(self.network), self.filters)
 
     def settings(self, spec: NetSpec, images: ImageSet) -> dict[str, Any]:
         """Returns what the results depend on, JSON-able.
 
         Images and network are known by what they hold, not by their paths.
         """
+        settings = self.to_dict()
+        del settings["data"]["image_dir"]
         return {
-            **dataclasses.asdict(self),
+            **settings,
             "network": {"name": spec.name, "fingerprint": spec.fingerprint},
             "images": describe(images),
         }
 
 
-def check_use(config: ImageConfig, names: Iterable[str]) -> None:
-    """Refuses names of attributes that a training ignores.
+def check_shared(training: ImageTraining, prefix: str = "") -> None:
+    """Refuses what networks that share their weights do not have.
+
+    Args:
+        training: Training of the shared weights.
+        prefix: What stands before a field's name in the message.
 
     Raises:
-        ValueError: If its schedule or optimizer has no use for one.
+        ValueError: If a field is not as it must be.
     """
-    for name, where in config.ignored(names).items():
-        raise ValueError(f"{name} must be left out {where}")
+    for name, value in _FIXED_WHEN_SHARED.items():
+        received = getattr(training, name)
+        if received != value:
+            rule = f"{value!r} where weights are shared"
+            refuse(f"{prefix}{name}", rule, received)
 
 
 def resized(spec: NetSpec, filters: int) -> NetSpec:
@@ -237,8 +287,8 @@ def resized(spec: NetSpec, filters: int) -> NetSpec:
 
     Args:
         spec: A network.
-        filters: Of its stem or its cells, or if it has neither, of its first
-            convolution; 0: as it is.
+        filters: Filters of its stem or its cells, or if it has neither, of its
+            first convolution; 0: as it is.
 
     Raises:
         ValueError: If a layer does not get a whole number of filters, or
@@ -266,38 +316,3 @@ def resized(spec: NetSpec, filters: int) -> NetSpec:
         layers.append(dataclasses.replace(layer, filters=width))
     stem = filters if spec.filters else 0
     return dataclasses.replace(spec, layers=tuple(layers), filters=stem)
-
-
-def rate_at(config: ImageConfig, epochs: float) -> float:
-    """Returns the learning rate of an update.
-
-    Args:
-        config: Its `schedule` and what belongs to it.
-        epochs: Done so far, with the fraction of the present one.
-
-    Reference:
-        [Loshchilov & Hutter, 2017](https://arxiv.org/abs/1608.03983), equation
-        5; in whole epochs, as in github.com/melodyguan/enas, src/utils.py.
-    """
-    rate, fraction = config.learning_rate, epochs / config.num_epochs
-    if config.schedule == "constant":
-        return rate
-    if config.schedule == "step":
-        if fraction < config.decay_from:
-            return rate
-        over = parts_over(fraction, config.decay_from, config.num_decays)
-        # A division by the power would overflow where this comes to 0.
-        return rate * config.decay ** -(1 + over)
-    if config.schedule == "cosine_restarts":
-        fraction = _fraction_of_run(config, int(epochs))
-    low = config.min_learning_rate
-    return low + (rate - low) * cosine(fraction)
-
-
-def _fraction_of_run(config: ImageConfig, epoch: int) -> float:
-    """Returns how much is over of what is between two restarts."""
-    length = config.restart_epochs
-    while epoch >= length:
-        epoch -= length
-        length *= config.restart_factor
-    return epoch / length

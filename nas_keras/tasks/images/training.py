@@ -1,9 +1,10 @@
-"""A long training of an image network, to its figures.
+"""The training of an image network, to its figures.
 
     train_images(config, images, workdir) -> ImageEpoch, ImageEpoch, ...
+    train(task, spec, seed, folder=None) -> metrics
 
-Killed anywhere and continued, it ends with the same weights: see
-`training_loop.py`. On TensorFlow and on JAX.
+are the same code. Killed anywhere and resumed, it ends with the same weights:
+see `TrainingLoop`. On TensorFlow and on JAX.
 """
 
 import contextlib
@@ -12,35 +13,36 @@ import math
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from nas_keras.convnets.build import multiply_adds
-from nas_keras.convnets.files import load_convnet
+from nas_keras.convnets.spec import MicroNetSpec
 from nas_keras.data.images import ImageSet
+from nas_keras.distribute.replicas import OneReplica
+from nas_keras.distribute.replicas import Replicas
 from nas_keras.storage import files
 from nas_keras.storage import run_config
 from nas_keras.tasks.images.batches import normalization_of
 from nas_keras.tasks.images.config import ImageConfig
+from nas_keras.tasks.images.config import ImageTraining
 from nas_keras.tasks.images.config import NetSpec
-from nas_keras.tasks.images.config import rate_at
-from nas_keras.tasks.images.config import resized
-from nas_keras.tasks.images.network import num_weights
-from nas_keras.tasks.images.network import usable
-from nas_keras.tasks.images.network import without_auxiliary
-from nas_keras.tasks.images.scores import ImageScores
-from nas_keras.tasks.images.updates import ImageUpdates
+from nas_keras.tasks.images.steps import ImageScores
+from nas_keras.tasks.images.steps import ImageUpdates
+from nas_keras.tasks.images.steps import num_weights
+from nas_keras.tasks.images.steps import usable
+from nas_keras.tasks.images.steps import without_auxiliary
+from nas_keras.tasks.images.task import ImageTask
+from nas_keras.tasks.task import Metrics
 from nas_keras.tasks.training.files import exclusive_workdir
 from nas_keras.tasks.training.files import save_model
 from nas_keras.tasks.training.loop import Diverged
+from nas_keras.tasks.training.loop import Record
 from nas_keras.tasks.training.loop import TrainingLoop
 from nas_keras.tasks.training.loop import Update
-from nas_keras.tasks.training.place import Record
-from nas_keras.tasks.training.replicas import OneReplica
-from nas_keras.tasks.training.replicas import Replicas
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,15 +50,17 @@ class ImageEpoch:
     """What one pass over the training images came to.
 
     Attributes:
-        epoch: From 1.
-        updates: Taken in all.
-        learning_rate: Of its last update.
-        train_loss_nats: Mean over its updates, of images as training sees
+        epoch: Number of the epoch, from 1.
+        updates: Updates in all.
+        learning_rate: Learning rate of the last update.
+        train_loss_nats: Mean over the updates, of images as training sees
             them.
-        validation_loss_nats: After it; None without validation images.
+        validation_loss_nats: Loss after the epoch; None if no validation
+            images were scored.
         validation_accuracy: Likewise, in [0, 1].
-        rollbacks: In all.
-        elapsed_s: Of training and scoring, sum of all calls that took part.
+        rollbacks: Rollbacks in all.
+        elapsed_s: Seconds of training and scoring, sum of all calls that took
+            part.
     """
 
     epoch: int
@@ -77,20 +81,20 @@ def train_images(
     replicas: Replicas | None = None,
     network: NetSpec | None = None,
 ) -> Iterator[ImageEpoch]:
-    """Trains an image network to its test figures, or continues to.
+    """Trains an image network to its test figures, or resumes.
 
     Args:
-        config: `ImageConfig`.
-        images: What it is trained and scored on.
+        config: The network and its training; its data are not looked at.
+        images: Images that it is trained and scored on.
         workdir: Folder of `config.json`, `checkpoints/`, the best weights in
             `best/`, and at the end `result.json` and `model.keras`, which
             takes pixels from 0 to 255. The epochs of an earlier call are
             yielded again.
-        on_update: Is told of every update.
+        on_update: Called with every update.
         replicas: What trains together. All processes call this alike, with
             the same workdir or one of their own, of which only the chief's
             is used.
-        network: To be used in place of the one that `config.network` names.
+        network: Network in the place of the one that `config.network` names.
 
     Yields:
         An `ImageEpoch` after each pass.
@@ -103,62 +107,142 @@ def train_images(
         TrainingError: If the training diverged again after three times going
             back to a snapshot with half the rate.
     """
-    replicas, workdir = replicas or OneReplica(), Path(workdir)
-    spec = network or load_convnet(config.network)
-    spec = resized(spec, config.filters)
-    config.check_images(images)
-    settings = {
-        "settings": config.settings(spec, images),
-        "backend": keras.backend.backend(),  # The last digits depend on it.
-    }
-    run_config.check(workdir, settings)
-    updates = ImageUpdates(  # Refuses before anything is written.
-        config,
-        spec,
+    spec = config.spec(network)
+    settings = config.settings(spec, images)
+    with _training(
+        config.training,
         images,
-        normalization_of(config.normalization, images.train.pixels),
+        spec,
+        config.seed,
+        Path(workdir),
+        settings,
+        on_update,
         replicas,
-    )
-    held: AbstractContextManager[None] = contextlib.nullcontext()
-    if replicas.is_chief:
-        held = exclusive_workdir(workdir, settings, ("checkpoints", "best"))
-    with updates, held:
-        training = _Training(
-            config, spec, images, updates, workdir, on_update, replicas
-        )
+    ) as training:
         for record in training.run():
             yield ImageEpoch(**record)
 
 
-class _Training(TrainingLoop):
-    """Of batches of images; a batch is its number in the epoch."""
+def train(
+    task: ImageTask,
+    spec: NetSpec,
+    seed: int,
+    folder: Path | None = None,
+    on_progress: Callable[[Update], None] | None = None,
+) -> Metrics:
+    """Trains an image network; see `ImageTask.train`."""
+    settings = {
+        **task.settings(),
+        "network": {"name": spec.name, "fingerprint": spec.fingerprint},
+        "seed": seed,
+    }
+    training = task.training
+    if not isinstance(spec, MicroNetSpec):  # It has no cells.
+        training = training.replace(drop_path=0.0, auxiliary_weight=0.0)
+    with _training(
+        training,
+        task.data,
+        spec,
+        seed,
+        folder,
+        settings,
+        on_progress or (lambda update: None),
+    ) as run:
+        *_, last = run.run()
+    result = run.result
+    if folder is not None:
+        result = files.read_json(folder / "result.json")
+    return {
+        "train_loss_nats": last["train_loss_nats"],
+        **result["metrics"],
+        "rollbacks": result["rollbacks"],
+        "num_parameters": result["parameters"],
+        "multiply_adds": result["multiply_adds"],
+        "elapsed_s": result["elapsed_s"],
+    }
 
-    # In many epochs, as many of few images are right.
-    best_by = {"validation_accuracy": 1, "validation_loss_nats": -1}
+
+@contextlib.contextmanager
+def _training(
+    training: ImageTraining,
+    images: ImageSet,
+    spec: NetSpec,
+    seed: int,
+    workdir: Path | None,
+    settings: Mapping[str, Any],
+    on_update: Callable[[Update], None],
+    replicas: Replicas | None = None,
+) -> Iterator["_Training"]:
+    """Holds the workdir and the thread of a training."""
+    replicas = replicas or OneReplica()
+    training.check_images(images)
+    whole = {
+        "settings": settings,
+        "backend": keras.backend.backend(),  # The last digits depend on it.
+    }
+    if workdir is not None:
+        run_config.check(workdir, whole)
+    with contextlib.ExitStack() as held:
+        updates = held.enter_context(
+            ImageUpdates(  # Refuses before anything is written.
+                training,
+                spec,
+                images,
+                normalization_of(training.normalization, images.train.pixels),
+                seed,
+                replicas,
+            )
+        )
+        if workdir is not None and replicas.is_chief:
+            held.enter_context(
+                exclusive_workdir(workdir, whole, ("checkpoints", "best"))
+            )
+        yield _Training(
+            training,
+            images,
+            spec,
+            updates,
+            workdir,
+            settings,
+            on_update,
+            replicas,
+        )
+
+
+class _Training(TrainingLoop):
+    """A training on batches of images; a batch is its number in the epoch.
+
+    Attributes:
+        result: What `result.json` holds, once the training is done.
+    """
+
     first_weights_hint = "Choose fewer layers, or another network."
 
     def __init__(
         self,
-        config: ImageConfig,
-        spec: NetSpec,
+        training: ImageTraining,
         images: ImageSet,
+        spec: NetSpec,
         updates: ImageUpdates,
-        workdir: Path,
+        workdir: Path | None,
+        settings: Mapping[str, Any],
         on_update: Callable[[Update], None],
         replicas: Replicas,
     ):
-        self._config = config
-        self._spec = spec
+        self._training = training
         self._images = images
+        self._spec = spec
         self._updates = updates
         self._steps = updates.steps
+        self._settings = settings
         has_validation = len(images.validation.labels) > 0
-        self.keeps_best = has_validation and config.select == "best"
+        self._takes_best = has_validation and training.select == "best"
+        self.result: dict[str, Any] = {}
         super().__init__(
             workdir,
-            config.num_epochs,
+            training.num_epochs,
             0,
-            config.snapshot_updates,
+            training.snapshot_updates,
             on_update,
             replicas,
         )
@@ -167,13 +251,13 @@ class _Training(TrainingLoop):
         return range(self._updates.num_batches)
 
     def num_examples(self, batch: int) -> int:
-        return self._config.batch_size
+        return self._training.batch_size
 
     def begin_epoch(self) -> None:
         """Batches have no state."""
 
     def update(self, batch: int, epochs: float) -> float:
-        self.rate = rate_at(self._config, epochs) * self.rate_factor()
+        self.rate = self._training.rate_at(epochs) * self.rate_factor()
         return self._updates.update(self.place.epoch, batch, self.rate)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -183,8 +267,8 @@ class _Training(TrainingLoop):
         self._steps.restore(arrays)
 
     def scores(self) -> Record:
-        scores = self._scores("validation")
-        # However large: of normalisations that have seen a few batches alone,
+        scores = self._scores("validation") if self._is_scored else None
+        # However large: of normalizations that have seen a few batches alone,
         # it says little.
         if scores and not math.isfinite(scores.loss_nats):
             raise Diverged(f"a validation loss of {scores.loss_nats:.4g} nats")
@@ -193,10 +277,34 @@ class _Training(TrainingLoop):
             "validation_accuracy": scores and scores.accuracy,
         }
 
+    @property
+    def _is_scored(self) -> bool:
+        """Whether the present epoch is among those that are scored."""
+        training = self._training
+        num = training.scored_epochs or training.num_epochs
+        return self.place.epoch >= training.num_epochs - num
+
     def _scores(self, part: str) -> ImageScores | None:
         """Returns the scores of a part of the images, if it has any."""
         has_any = len(getattr(self._images, part).labels) > 0
         return self._updates.scores(part) if has_any else None
+
+    @property
+    def keeps_best(self) -> bool:  # type: ignore[override]
+        return self._takes_best and self._is_scored
+
+    def best_epoch(self) -> Record:
+        # In many epochs, as many of few images are right.
+        def goodness(record: Record) -> tuple[float, float]:
+            return record["validation_accuracy"], -record[
+                "validation_loss_nats"
+            ]
+
+        history = self.place.history
+        return max(
+            (its for its in history if its["validation_accuracy"] is not None),
+            key=goodness,
+        )
 
     def result_arrays(self) -> list[np.ndarray]:
         return self._steps.weights()
@@ -210,11 +318,11 @@ class _Training(TrainingLoop):
             for part in ("validation", "test")
             if (scores := self._scores(part))
         }
-        metrics: dict[str, float] = {}
+        metrics: Metrics = {}
         for part, scores in found.items():
             metrics |= scores.metrics(part)
         model = self._steps.model
-        result = {
+        self.result = {
             "metrics": metrics,
             "weights": chosen,
             **self.course(),
@@ -224,16 +332,17 @@ class _Training(TrainingLoop):
             "test_confusion": found["test"].confusion.tolist(),
             "parameters": num_weights(model),
             "multiply_adds": multiply_adds(without_auxiliary(model)),
-            "config": self._config.settings(self._spec, self._images),
+            "config": self._settings,
             "environment": run_config.environment(),
         }
-        path = self.workdir / "model.keras"
-        save_model(usable(model, self._updates.normalization), path)
-        files.write_json(self.workdir / "result.json", result)
+        if self.workdir is not None:
+            path = self.workdir / "model.keras"
+            save_model(usable(model, self._updates.normalization), path)
+            files.write_json(self.workdir / "result.json", self.result)
 
     def _choose_weights(self) -> str:
         """Takes the weights that stand for the training; returns which."""
-        if not self.keeps_best:
+        if not self._takes_best:
             return f"epoch {self.place.history[-1]['epoch']}, the last"
         self._steps.set_weights(self.best_weights())
         return f"epoch {self.best_epoch()['epoch']}, the best"

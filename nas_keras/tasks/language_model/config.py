@@ -1,16 +1,31 @@
-"""`LanguageModelConfig`: one frozen value. No TensorFlow, no Keras."""
+"""What a language model and its training are configured by.
+
+No TensorFlow, no Keras.
+"""
 
 import dataclasses
 import itertools
+import math
+from typing import Any
 
+import numpy as np
+
+from nas_keras import settings
+from nas_keras.cells.language.sizing import most_units
 from nas_keras.cells.language.spec import CellSpec
 from nas_keras.cells.language.spec import Cost
+from nas_keras.data.sources import TextData
 from nas_keras.data.text import Corpus
-from nas_keras.tasks.checked_config import CheckedConfig
-from nas_keras.tasks.checked_config import most_units
+from nas_keras.settings import Settings
+from nas_keras.settings import fraction
+from nas_keras.settings import not_negative
+from nas_keras.settings import one_of
+from nas_keras.settings import positive
+from nas_keras.settings import setting
+from nas_keras.settings import whole
+from nas_keras.tasks.task import Task
+from nas_keras.tasks.training.variables import PRECISIONS
 
-OPTIMIZERS = ("sgd", "adam")
-SCHEDULES = ("constant", "cosine", "step")
 _MAX_XLA_UNITS = 128
 DROPOUTS = (
     "embedding_dropout",
@@ -21,49 +36,11 @@ DROPOUTS = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class LanguageModelConfig(CheckedConfig):
+class LanguageModelConfig(Settings):
     """A recurrent language model and its training.
 
-    Attributes:
-        units: H, width of each recurrent layer.
-        num_layers: Recurrent layers.
-        embedding_units: Width of the embedding; 0: H.
-        last_units: Width of the last recurrent layer of several; 0: H.
-        tied: Whether the softmax shares the embedding's matrix. If the last
-            layer has another width, a matrix projects its output.
-        use_bias: Whether the cells' linear terms of other than x have a bias.
-        batch_size: B, sequences side by side.
-        num_steps: T, steps of back-propagation through time; states are
-            carried from one window to the next.
-        num_updates: Optimizer steps; 0 if `num_epochs` says how many.
-        num_epochs: Passes over the training text; 0 if `num_updates` says.
-        optimizer: `"sgd"` or `"adam"`.
-        learning_rate: At the first step.
-        schedule: `"constant"`; `"cosine"`, to zero at the last step; or
-            `"step"`, divided by `decay` after each epoch from `decay_epoch`.
-        decay: See `schedule`.
-        decay_epoch: See `schedule`.
-        clip_norm: Largest global norm of the gradient.
-        init_scale: All weights begin uniform in [-init_scale, init_scale].
-        embedding_dropout: Of whole words, by one mask a window of text, as
-            are all that follow.
-        input_dropout: Of the embedded words.
-        layer_dropout: Between recurrent layers.
-        output_dropout: Of what the softmax reads.
-        recurrent_dropout: Of h where it enters the cells' matrices.
-        activation_penalty: Weight of the mean square of what the softmax
-            reads, alpha of Merity et al. (2017), section 4.7.
-        slowness_penalty: Weight of the mean square of the last layer's change
-            from one step to the next, beta there.
-        weight_decay: Times each weight, added to the clipped gradient.
-        max_validation_tokens: Validation tokens scored; 0 for all.
-        jit_compile: Whether XLA compiles the training; None: up to 128 units,
-            where it is faster on a CPU, and above the loops over time alone,
-            as `NASRNN` does by itself. False: XLA compiles nothing.
-
-    Raises:
-        ValueError: If a value is out of range.
+    A child of a search, a retraining and a full training differ in these
+    values alone.
 
     Example:
 
@@ -72,57 +49,171 @@ class LanguageModelConfig(CheckedConfig):
     ((32, 16), True)
     """
 
-    units: int = 64
-    num_layers: int = 1
-    embedding_units: int = 0
-    last_units: int = 0
-    tied: bool = False
-    use_bias: bool = False
-    batch_size: int = 32
-    num_steps: int = 32
-    num_updates: int = 200
-    num_epochs: int = 0
-    optimizer: str = "adam"
-    learning_rate: float = 5e-3
-    schedule: str = "constant"
-    decay: float = 1.0
-    decay_epoch: int = 0
-    clip_norm: float = 1.0
-    init_scale: float = 0.08
-    embedding_dropout: float = 0.0
-    input_dropout: float = 0.0
-    layer_dropout: float = 0.0
-    output_dropout: float = 0.0
-    recurrent_dropout: float = 0.0
-    activation_penalty: float = 0.0
-    slowness_penalty: float = 0.0
-    weight_decay: float = 0.0
-    max_validation_tokens: int = 0
-    jit_compile: bool | None = None
+    noun = "cell"  # What an architecture of its task is.
+    data_class = TextData
 
-    def __post_init__(self) -> None:
-        for name in ("units", "num_layers", "batch_size", "num_steps"):
-            self._check_int(name, 1)
-        for name in (
-            "embedding_units",
-            "last_units",
-            "num_updates",
-            "num_epochs",
-            "decay_epoch",
-            "max_validation_tokens",
-        ):
-            self._check_int(name, 0)
-        for name in ("learning_rate", "decay", "clip_norm", "init_scale"):
-            self._check_number(name, is_zero_good=False)
-        for name in DROPOUTS:
-            self._check_in_unit(name)
-        for name in ("activation_penalty", "slowness_penalty", "weight_decay"):
-            self._check_number(name, is_zero_good=True)
-        good = not self.last_units or self.num_layers > 1
-        self._check(good, "last_units", "0 with one layer")
-        self._check_choice("optimizer", OPTIMIZERS)
-        self._check_choice("schedule", SCHEDULES)
-        self._check_one_of("num_updates", "num_epochs")
+    units: int = setting(64, "Width of each recurrent layer, H.", whole(1))
+    num_layers: int = setting(1, "Recurrent layers.", whole(1))
+    embedding_units: int = setting(
+        0, "Width of the embedding; 0: that of the layers.", whole()
+    )
+    last_units: int = setting(
+        0,
+        "Width of the last recurrent layer of several; 0: that of the others.",
+        whole(),
+    )
+    tied: bool = setting(
+        False,
+        "Whether the softmax shares the embedding's matrix. If the last layer "
+        "has another width, a matrix projects its output.",
+        settings.boolean(),
+    )
+    use_bias: bool = setting(
+        False,
+        "Whether the cells' linear terms of other than x have a bias.",
+        settings.boolean(),
+    )
+    batch_size: int = setting(32, "Sequences side by side, B.", whole(1))
+    num_steps: int = setting(
+        32,
+        "Steps of back-propagation through time, T. States are carried from "
+        "one window to the next.",
+        whole(1),
+    )
+    num_updates: int = setting(
+        200, "Updates of the optimizer; 0: `num_epochs` says.", whole()
+    )
+    num_epochs: int = setting(
+        0, "Passes over the training text; 0: `num_updates` says.", whole()
+    )
+    optimizer: str = setting("adam", "Optimizer.", one_of(("sgd", "adam")))
+    learning_rate: float = setting(
+        5e-3, "Learning rate at the first update.", positive()
+    )
+    schedule: str = setting(
+        "constant",
+        "Schedule of the learning rate: constant; cosine, to zero at the last "
+        "update; step, divided by `decay` after each epoch from `decay_epoch`.",
+        one_of(("constant", "cosine", "step")),
+    )
+    decay: float = setting(
+        1.0, "Divisor of the learning rate in schedule `step`.", positive()
+    )
+    decay_epoch: int = setting(
+        0, "First epoch, from 1, after which the rate is divided.", whole()
+    )
+    clip_norm: float = setting(
+        1.0, "Largest global norm of the gradient.", positive()
+    )
+    init_scale: float = setting(
+        0.08,
+        "Bound of the first weights: uniform in [-init_scale, init_scale].",
+        positive(),
+    )
+    embedding_dropout: float = setting(
+        0.0,
+        "Dropout of whole words, by one mask a window like all dropouts here "
+        "(Gal & Ghahramani, 2016).",
+        fraction(),
+    )
+    input_dropout: float = setting(
+        0.0, "Dropout of the embedded words.", fraction()
+    )
+    layer_dropout: float = setting(
+        0.0, "Dropout between recurrent layers.", fraction()
+    )
+    output_dropout: float = setting(
+        0.0, "Dropout of the softmax's input.", fraction()
+    )
+    recurrent_dropout: float = setting(
+        0.0,
+        "Dropout of h where it enters the cells' matrices.",
+        fraction(),
+    )
+    activation_penalty: float = setting(
+        0.0,
+        "Weight of the mean square of the softmax's input, alpha of "
+        "Merity et al. (2017), section 4.7.",
+        not_negative(),
+    )
+    slowness_penalty: float = setting(
+        0.0,
+        "Weight of the mean square of the last layer's change from one step "
+        "to the next, beta of Merity et al. (2017), section 4.7.",
+        not_negative(),
+    )
+    weight_decay: float = setting(
+        0.0,
+        "Factor of each weight that is added to its clipped gradient.",
+        not_negative(),
+    )
+    average: str = setting(
+        "none",
+        "Whether weights are averaged: nonmonotone averages over all updates "
+        "once validation was no better than its best of `average_patience` "
+        "epochs before (Merity et al., 2017, algorithm 1).",
+        one_of(("none", "nonmonotone")),
+    )
+    average_patience: int = setting(
+        5, "Epochs that averaging waits for.", whole(1), unit="epochs"
+    )
+    vary_steps: bool = setting(
+        False,
+        "Whether windows have lengths of their own: of mean T, or T / 2 for "
+        "one in twenty, with the rate in proportion (Merity et al., 2017, "
+        "section 4.1). XLA does not compile them.",
+        settings.boolean(),
+    )
+    micro_batches: int = setting(
+        1,
+        "Equal parts of a batch that are computed one after the other, to save "
+        "memory. Must divide `batch_size`.",
+        whole(1),
+    )
+    precision: str = setting(
+        "float32", "Keras dtype policy.", one_of(PRECISIONS)
+    )
+    select: str = setting(
+        "last",
+        "Which weights are the result: the last, or those of the epoch that is "
+        "best on validation text, which is then scored after each epoch.",
+        one_of(("last", "best")),
+    )
+    evaluation_batch_size: int = setting(
+        10,
+        "Streams of the validation text when it is scored after an epoch. The "
+        "final figures read each text as one stream.",
+        whole(1),
+    )
+    max_validation_tokens: int = setting(
+        0, "Validation tokens that are scored; 0: all.", whole()
+    )
+    dynamic_rate: float = setting(
+        0.0,
+        "Learning rate of dynamic evaluation, which trains on each window of a "
+        "text after scoring it (Krause et al., 2018); 0: none.",
+        not_negative(),
+    )
+    snapshot_updates: int = setting(500, "Updates between snapshots.", whole(1))
+    jit_compile: bool | None = setting(
+        None,
+        "Whether XLA compiles the training. None: up to 128 units, where it is "
+        "faster on a CPU; above, the loops over time alone. False: nothing.",
+        settings.optional(settings.boolean()),
+    )
+
+    def _check(self) -> None:
+        if self.last_units and self.num_layers == 1:
+            settings.refuse("last_units", "0 with one layer", self.last_units)
+        if bool(self.num_updates) == bool(self.num_epochs):
+            raise ValueError(
+                "One of num_updates and num_epochs must be positive, the other "
+                f"0. Received: num_updates={self.num_updates}, "
+                f"num_epochs={self.num_epochs}."
+            )
+        if self.batch_size % self.micro_batches:
+            rule = f"a divisor of batch_size={self.batch_size}"
+            settings.refuse("micro_batches", rule, self.micro_batches)
 
     @property
     def uses_xla(self) -> bool:
@@ -142,88 +233,190 @@ class LanguageModelConfig(CheckedConfig):
         last = self.last_units or self.units
         return (*[self.units] * (self.num_layers - 1), last)
 
+    def task(self, corpus: Corpus) -> Task:
+        """Returns the task of training this model on a text."""
+        from nas_keras.tasks.language_model.task import LanguageModelTask
 
-def check_length(config: LanguageModelConfig, corpus: Corpus) -> None:
-    """Refuses a text that is too short for the training.
+        return LanguageModelTask(self, corpus)
 
-    Raises:
-        ValueError: If a part of the corpus has less than one batch.
-    """
-    needed = config.batch_size * (config.num_steps + 1)
-    for part in ("train", "validation", "test"):
-        length = len(getattr(corpus, part))
-        if length < needed:
-            raise ValueError(
-                f"The {part} part of the text {corpus.name!r} has {length} "
-                "tokens; one batch takes batch_size * (num_steps + 1) = "
-                f"{needed}. Give a longer text, or smaller batch_size or "
-                "num_steps."
-            )
-    scored = config.max_validation_tokens
-    if 0 < scored < needed:
-        raise ValueError(
-            "max_validation_tokens must be 0 or at least one batch, "
-            f"batch_size * (num_steps + 1) = {needed}. Received: "
-            f"max_validation_tokens={scored}."
+    def cost(self, spec: CellSpec, vocabulary_size: int) -> Cost:
+        """Returns the cost of the model of a cell.
+
+        Returns:
+            Its trainable weights, and the multiply-adds of its matrix products
+            for a token; the embedding is looked up, which takes none.
+        """
+        width, last = self.embedding_width, self.layer_widths[-1]
+        cells = [
+            spec.cost(*widths, use_bias=self.use_bias)
+            for widths in itertools.pairwise((width, *self.layer_widths))
+        ]
+        table = vocabulary_size * width
+        if self.tied:
+            own = last * width if last != width else 0  # The projection.
+            products = own + table
+        else:
+            own = products = last * vocabulary_size
+        return Cost(
+            table
+            + sum(cost.parameters for cost in cells)
+            + own
+            + vocabulary_size,
+            sum(cost.multiply_adds for cost in cells) + products,
         )
 
+    def resized(
+        self, spec: CellSpec, vocabulary_size: int, parameters: int
+    ) -> "LanguageModelConfig":
+        """Returns the configuration with the most units that fit.
 
-def num_parameters(
-    config: LanguageModelConfig, spec: CellSpec, vocabulary_size: int
-) -> int:
-    """Returns the trainable weights of a model of `config.units` units."""
-    width = config.embedding_width
-    softmax = _softmax_products(config, vocabulary_size)
-    if config.tied:
-        softmax -= width * vocabulary_size
-    table = vocabulary_size * width
-    cells = sum(cost.parameters for cost in _costs(config, spec))
-    return table + cells + softmax + vocabulary_size
+        Args:
+            spec: The cell.
+            vocabulary_size: V.
+            parameters: Most weights of the model.
+
+        Raises:
+            ValueError: If a model of one unit has more.
+        """
+
+        def count(units: int) -> int:
+            return (
+                self.replace(units=units).cost(spec, vocabulary_size).parameters
+            )
+
+        return self.replace(units=most_units(count, parameters, spec.name))
+
+    def check_corpus(self, corpus: Corpus) -> None:
+        """Refuses a text that is too short for the training.
+
+        Raises:
+            ValueError: If a part of the corpus has less than one batch.
+        """
+        needed = self.batch_size * (self.num_steps + 1)
+        for part in ("train", "validation", "test"):
+            length = len(getattr(corpus, part))
+            if length < needed:
+                raise ValueError(
+                    f"The {part} part of the text {corpus.name!r} has {length} "
+                    "tokens; one batch takes batch_size * (num_steps + 1) = "
+                    f"{needed}. Give a longer text, or smaller batch_size or "
+                    "num_steps."
+                )
+        scored = self.max_validation_tokens
+        if 0 < scored < needed:
+            raise ValueError(
+                "max_validation_tokens must be 0 or at least one batch, "
+                f"batch_size * (num_steps + 1) = {needed}. Received: "
+                f"max_validation_tokens={scored}."
+            )
+        most = len(self.scored(corpus, "validation")) - 1
+        if self.evaluation_batch_size > most:
+            settings.refuse(
+                "evaluation_batch_size",
+                f"at most {most}, the tokens of the validation text but one",
+                self.evaluation_batch_size,
+            )
+
+    def scored(self, corpus: Corpus, part: str) -> np.ndarray:
+        """Returns the tokens of a part of the corpus that are scored."""
+        tokens = getattr(corpus, part)
+        if part == "validation" and self.max_validation_tokens:
+            return tokens[: self.max_validation_tokens]
+        return tokens
 
 
-def multiply_adds(
-    config: LanguageModelConfig, spec: CellSpec, vocabulary_size: int
-) -> int:
-    """Returns the multiply-adds of a model's matrix products, for a token.
+def rate_at(
+    config: LanguageModelConfig, share: Any, epochs: Any, ops: Any = np
+) -> Any:
+    """Returns the learning rate of an update.
 
-    The embedding is looked up, which takes none.
+    Args:
+        config: Its `schedule` and what belongs to it.
+        share: Share of all updates that are done, in [0, 1).
+        epochs: Epochs that are done, with the fraction of the present one.
+        ops: Functions for numbers as those are: `numpy`, or `keras.ops` for
+            tensors.
+
+    Reference:
+        [Zaremba et al., 2014](https://arxiv.org/abs/1409.2329), section 4.1
+        (`step`: divided by 1.2 after each epoch from the 6th of 39).
     """
-    cells = sum(cost.multiply_adds for cost in _costs(config, spec))
-    return cells + _softmax_products(config, vocabulary_size)
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        return rate * (0.5 * (1.0 + ops.cos(math.pi * share)))
+    if config.schedule == "step":
+        decays = ops.maximum(ops.floor(epochs) + 1 - config.decay_epoch, 0.0)
+        return rate * ops.power(1 / config.decay, decays)
+    return rate
 
 
-def _costs(config: LanguageModelConfig, spec: CellSpec) -> list[Cost]:
-    """Returns what each recurrent layer takes."""
-    widths = (config.embedding_width, *config.layer_widths)
-    return [
-        spec.cost(width, units, use_bias=config.use_bias)
-        for width, units in itertools.pairwise(widths)
-    ]
+class TrainingConfig(Settings):
+    """A full training of a language model, to its test figures.
 
+    Example:
 
-def _softmax_products(config: LanguageModelConfig, vocabulary_size: int) -> int:
-    """Returns the size of the matrices between the last layer and logits."""
-    last, width = config.layer_widths[-1], config.embedding_width
-    if not config.tied:
-        return last * vocabulary_size
-    projection = last * width if last != width else 0
-    return projection + width * vocabulary_size
-
-
-def units_for_parameters(
-    config: LanguageModelConfig,
-    spec: CellSpec,
-    vocabulary_size: int,
-    num: int,
-) -> int:
-    """Returns the most units that fit `num` weights.
-
-    Raises:
-        ValueError: If a model of one unit has more.
+    >>> TrainingConfig(preset="mine", cell="gru").model.units
+    64
     """
 
-    def count(units: int) -> int:
-        sized = dataclasses.replace(config, units=units)
-        return num_parameters(sized, spec, vocabulary_size)
+    preset: str = setting(
+        dataclasses.MISSING, "Name of the preset it began as.", settings.text()
+    )
+    data: TextData = setting(
+        TextData(dataset="ptb", level="word"),
+        "The text.",
+        settings.instance(TextData),
+    )
+    cell: str = setting(
+        "lstm", "Name of a cell, or path of its JSON file.", settings.text()
+    )
+    parameters: int = setting(
+        0,
+        "Most weights of the model, from which its units follow; 0: the "
+        "model's own units.",
+        whole(),
+    )
+    model: LanguageModelConfig = setting(
+        LanguageModelConfig(select="best"),
+        "Model and training.",
+        settings.instance(LanguageModelConfig),
+    )
+    seed: int = setting(0, "Seed of all chance.", whole())
+    num_threads: int = setting(
+        0,
+        "Threads of TensorFlow's operations; 0: one for each core.",
+        settings.threads(),
+    )
 
-    return most_units(count, num, spec.name)
+    def sized(self, spec: CellSpec, corpus: Corpus) -> LanguageModelConfig:
+        """Returns the model's configuration with the units it will have.
+
+        Raises:
+            ValueError: If a model of one unit has more than `parameters`
+                weights, or the text is too short.
+        """
+        config = self.model
+        if self.parameters:
+            size = corpus.vocabulary_size
+            config = config.resized(spec, size, self.parameters)
+        config.check_corpus(corpus)
+        return config
+
+    def settings(self, spec: CellSpec, corpus: Corpus) -> dict[str, Any]:
+        """Returns what the results depend on, JSON-able.
+
+        Text and cell are known by their content, not by their paths.
+        """
+        return {
+            **self.to_dict(),
+            **known_by(corpus, spec),
+            "data": {**self.data.to_dict(), "text_file": None},
+        }
+
+
+def known_by(corpus: Corpus, spec: CellSpec) -> dict[str, Any]:
+    """Returns what settings hold of a text and a cell, JSON-able."""
+    return {
+        "cell": {"name": spec.name, "fingerprint": spec.fingerprint},
+        "corpus": {"name": corpus.name, "sha256": corpus.sha256},
+    }

@@ -5,7 +5,6 @@ this training with another config. Axes: B batch, T time steps, H units, V
 vocabulary.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -17,12 +16,8 @@ import numpy as np
 
 from nas_keras.cells.language.spec import CellSpec
 from nas_keras.cells.layers.nas_rnn import NASRNN
-from nas_keras.data.text import Corpus
 from nas_keras.tasks.language_model.config import LanguageModelConfig
-from nas_keras.tasks.language_model.config import check_length
-from nas_keras.tasks.language_model.config import multiply_adds
-from nas_keras.tasks.language_model.config import num_parameters
-from nas_keras.tasks.language_model.config import units_for_parameters
+from nas_keras.tasks.training.variables import initial_weights
 
 
 class Prediction(NamedTuple):
@@ -53,10 +48,8 @@ class LanguageModel(keras.Model):
         recurrent: Makes a recurrent layer of a number of units, called as
             `layer(x, initial_state=..., training=...)`, that returns the
             outputs of all steps and its states, and has `state_size`. If it
-            has a true
-            `takes_indices`, it may be called with `indices=...` too, and x is
-            then the rows that they point at.
-        dtype: A Keras dtype policy; None: Keras's own.
+            has a true `takes_indices`, it may be called with `indices=...`
+            too, and x is then the rows that they point at.
 
     Call arguments:
         tokens: int32 [B, T].
@@ -72,12 +65,11 @@ class LanguageModel(keras.Model):
         config: LanguageModelConfig,
         vocabulary_size: int,
         recurrent: Callable[[int], keras.layers.Layer],
-        dtype: Any = None,
     ):
-        super().__init__(dtype=dtype)
+        super().__init__(dtype=config.precision)
         self.config = config
         self.embedding = keras.layers.Embedding(
-            vocabulary_size, config.embedding_width, dtype=dtype
+            vocabulary_size, config.embedding_width, dtype=config.precision
         )
         self.recurrent = [recurrent(units) for units in config.layer_widths]
         self.seed_generator = keras.random.SeedGenerator(0)
@@ -184,87 +176,27 @@ class LanguageModel(keras.Model):
         )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class LanguageModelTask:
-    """A text to model, and how.
-
-    Attributes:
-        config: Model and training.
-        corpus: The text.
-
-    Raises:
-        ValueError: If a part of the corpus is too short for one batch.
-
-    Example:
-
-    >>> from nas_keras.cells import load_spec
-    >>> from nas_keras.data import build_corpus
-    >>> corpus = build_corpus("she sells sea shells " * 60, name="shells")
-    >>> config = LanguageModelConfig(units=8, batch_size=2, num_steps=4)
-    >>> LanguageModelTask(config, corpus).num_parameters(load_spec("lstm"))
-    631
-    """
-
-    config: LanguageModelConfig
-    corpus: Corpus
-
-    def __post_init__(self) -> None:
-        check_length(self.config, self.corpus)
-
-    def model(self, spec: CellSpec, dtype: Any = None) -> LanguageModel:
-        """Returns a model whose recurrent layers are `NASRNN`s of a cell.
-
-        Args:
-            spec: The cell.
-            dtype: A Keras dtype policy; default: Keras's own.
-        """
-        config = self.config
-        return self.model_of(
-            lambda units: NASRNN(
-                units,
-                spec,
-                use_bias=config.use_bias,
-                recurrent_dropout=config.recurrent_dropout,
-                return_sequences=True,
-                return_state=True,
-                seed=0,
-                jit_compile=False if config.jit_compile is False else "auto",
-                dtype=dtype,
-            ),
-            dtype,
-        )
-
-    def model_of(
-        self,
-        recurrent: Callable[[int], keras.layers.Layer],
-        dtype: Any = None,
-    ) -> LanguageModel:
-        """Returns a model around any recurrent layer; see `LanguageModel`."""
-        size = self.corpus.vocabulary_size
-        model = LanguageModel(self.config, size, recurrent, dtype)
-        model.build()
-        return model
-
-    def num_parameters(self, spec: CellSpec) -> int:
-        """Returns the trainable weights of the model of a cell."""
-        size = self.corpus.vocabulary_size
-        return num_parameters(self.config, spec, size)
-
-    def multiply_adds(self, spec: CellSpec) -> int:
-        """Returns the multiply-adds of the model of a cell, for a token."""
-        size = self.corpus.vocabulary_size
-        return multiply_adds(self.config, spec, size)
-
-    def with_parameters(self, spec: CellSpec, num: int) -> "LanguageModelTask":
-        """Returns the task with the most units that fit `num` weights.
-
-        Raises:
-            ValueError: If a model of one unit has more.
-        """
-        size = self.corpus.vocabulary_size
-        units = units_for_parameters(self.config, spec, size, num)
-        config = dataclasses.replace(self.config, units=units)
-        return dataclasses.replace(self, config=config)
+def cell_model(
+    config: LanguageModelConfig, vocabulary_size: int, spec: CellSpec
+) -> LanguageModel:
+    """Returns a model whose recurrent layers are `NASRNN`s of a cell."""
+    model = LanguageModel(
+        config,
+        vocabulary_size,
+        lambda units: NASRNN(
+            units,
+            spec,
+            use_bias=config.use_bias,
+            recurrent_dropout=config.recurrent_dropout,
+            return_sequences=True,
+            return_state=True,
+            seed=0,
+            jit_compile=False if config.jit_compile is False else "auto",
+            dtype=config.precision,
+        ),
+    )
+    model.build()
+    return model
 
 
 class Losses(NamedTuple):
@@ -313,23 +245,8 @@ def _mean_square(x: Any) -> Any:
     return keras.ops.mean(keras.ops.square(keras.ops.cast(x, "float32")))
 
 
-def initial_weights(
-    shapes: Sequence[Sequence[int]], scale: float, seed: int
-) -> list[np.ndarray]:
-    """Returns float32 arrays uniform in [-scale, scale].
-
-    Each depends on `seed`, its place and its shape alone.
-    """
-    arrays = []
-    for place, shape in enumerate(shapes):
-        bits = np.random.Philox(key=np.array([seed, place], np.uint64))
-        uniform = np.random.Generator(bits).random(shape, np.float32)
-        arrays.append((2 * uniform - 1) * np.float32(scale))
-    return arrays
-
-
 def begin(model: LanguageModel, seed: int) -> None:
-    """Sets the weights and random generators of a model to their beginning."""
+    """Sets a model's weights and random generators to their first values."""
     variables = model.trainable_variables
     arrays = initial_weights(
         [tuple(variable.shape) for variable in variables],

@@ -13,33 +13,47 @@ import numpy as np
 from nas_keras.cells.language.spec import load_spec
 from nas_keras.cells.layers.nas_rnn import NASRNN
 from nas_keras.data.text import Corpus
+from nas_keras.tasks.language_model.config import TrainingConfig
 from nas_keras.tasks.language_model.model import LanguageModel
-from nas_keras.tasks.language_model.model import LanguageModelTask
-from nas_keras.tasks.language_model.training_config import TrainingConfig
+from nas_keras.tasks.language_model.model import cell_model
 from nas_keras.tasks.training import compilation
-from nas_keras.tasks.training.files import best_arrays
+from nas_keras.tasks.training.files import Folder
 from nas_keras.tasks.training.files import save_model
 
 
 def trained_model(
     config: TrainingConfig, corpus: Corpus, workdir: str | os.PathLike
 ) -> LanguageModel:
-    """Returns the model of a training, with its best weights.
+    """Returns the model of a training, with the weights that it selected.
 
     Args:
-        config, corpus: Of the training.
+        config: Configuration of the training.
+        corpus: Its text.
         workdir: Its folder.
 
     Raises:
         ValueError: If the workdir has no weights that are whole.
     """
-    weights = best_arrays(Path(workdir))
+    weights = _selected_weights(config, Folder(Path(workdir)))
     spec = load_spec(config.cell)
-    task = LanguageModelTask(config.sized(spec, corpus), corpus)
-    model = task.model(spec, config.precision)
+    sized = config.sized(spec, corpus)
+    model = cell_model(sized, corpus.vocabulary_size, spec)
     for variable, array in zip(model.trainable_variables, weights, strict=True):
         variable.assign(array)
     return model
+
+
+def _selected_weights(
+    config: TrainingConfig, folder: Folder
+) -> list[np.ndarray]:
+    if config.model.select == "best":
+        return folder.best_arrays()
+    group = "weight" if config.model.average == "none" else "average"
+    arrays = folder.latest() or {}
+    names = sorted(name for name in arrays if name.startswith(f"{group}/"))
+    if not names:
+        raise ValueError("The workdir must have a snapshot. Received: none.")
+    return [arrays[name] for name in names]
 
 
 def generate(
@@ -50,15 +64,15 @@ def generate(
     temperature: float = 1.0,
     seed: int = 0,
 ) -> str:
-    """Returns text that a model makes up, the prompt not included.
+    """Returns a sample of text from a model, without the prompt.
 
     Args:
         model: A trained model.
-        corpus: What it was trained on.
-        num_tokens: Words or characters.
-        prompt: What it goes on from; if blank, the end of a line.
-        temperature: Of the softmax; 0 takes the likeliest token.
-        seed: Of the choices.
+        corpus: The text it was trained on.
+        num_tokens: Words or characters to return.
+        prompt: Text that the sample continues; if blank, the end of a line.
+        temperature: Temperature of the softmax; 0 takes the likeliest token.
+        seed: Seed of the choices.
 
     Raises:
         ValueError: If `num_tokens` or `temperature` is out of range, or the
@@ -77,8 +91,8 @@ def generate(
     uniform = np.random.default_rng(seed).random(num_tokens)
 
     def step(token: Any, states: list[list[Any]]) -> tuple[Any, Any]:
-        found = model(token, states, training=False)
-        return found.logits[0, 0], found.states
+        prediction = model(token, states, training=False)
+        return prediction.logits[0, 0], prediction.states
 
     compiled = compilation.compiled(step, model.variables)
 

@@ -105,6 +105,75 @@ def _values(scope: Any, variables: Sequence[keras.Variable]) -> list[Any]:
     return [scope.get_current_value(variable) for variable in variables]
 
 
+def repeated(
+    function: Callable[[Any, Any], tuple[Any, Any]],
+    num: Any,
+    states: Any,
+    size: int,
+    variables: Sequence[keras.Variable],
+) -> tuple[Any, Any]:
+    """Calls a function several times, one after the other.
+
+    For use inside a `compiled` function: a loop of the program's own, which
+    costs no call from Python for each time.
+
+    Args:
+        function: Takes a number from 0 on, int32 [], and the states; returns a
+            float32 [] and the new states. It may assign `variables`.
+        num: How often, int32 [], at most `size`.
+        states: Nested tensors. What counts on from a number that differs from
+            call to call should be among them: XLA takes what no call changes
+            for a constant, and would compile for each number anew.
+        size: Length of the results.
+        variables: As for `compiled`.
+
+    Returns:
+        The results, float32 [size], zeros from `num` on; and the last states.
+    """
+    if libraries.is_backend_tensorflow():
+        import tensorflow as tf
+
+        def step(index: Any, results: Any, states: Any) -> tuple[Any, ...]:
+            result, states = function(index, states)
+            results = tf.tensor_scatter_nd_update(results, [[index]], [result])
+            return index + 1, results, states
+
+        _, results, states = tf.while_loop(
+            lambda index, *_: index < num,
+            step,
+            (tf.constant(0), tf.zeros(size), states),
+        )
+        return results, states
+    return _repeated_by_jax(function, num, states, size, variables)
+
+
+def _repeated_by_jax(
+    function: Callable[[Any, Any], tuple[Any, Any]],
+    num: Any,
+    states: Any,
+    size: int,
+    variables: Sequence[keras.Variable],
+) -> tuple[Any, Any]:
+    import jax
+
+    def step(index: Any, carried: tuple[Any, ...]) -> tuple[Any, ...]:
+        values, results, states = carried
+        mapping = list(zip(variables, values, strict=True))
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            result, states = function(index, states)
+        return _values(scope, variables), results.at[index].set(result), states
+
+    values, results, states = jax.lax.fori_loop(
+        0,
+        num,
+        step,
+        ([v.value for v in variables], jax.numpy.zeros(size), states),
+    )
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return results, states
+
+
 def value_and_gradients(
     function: Callable[[], tuple[Any, Any]],
     weights: Sequence[keras.Variable],

@@ -1,7 +1,6 @@
-"""What a training leaves in its workdir: whose it is, and weights.
+"""What a training leaves in its workdir: settings, snapshots, weights.
 
-Snapshots, from which a training goes on, are `training_loop.py`'s. Needs NumPy
-only.
+Needs NumPy only.
 """
 
 import contextlib
@@ -64,20 +63,6 @@ def load_weights(folder: Path, updates: int) -> list[np.ndarray] | None:
     return [array for _, array in sorted(arrays.items())]
 
 
-def read_rollbacks(path: Path) -> int:
-    """Returns how often a training has gone back, as its file says.
-
-    Raises:
-        ValueError: If the file is damaged; the message names it.
-    """
-    rollbacks = files.read_json(path)
-    if not isinstance(rollbacks, dict) or not isinstance(
-        rollbacks.get("number"), int
-    ):
-        raise ValueError(f"{path}: damaged, it has no 'number'.")
-    return rollbacks["number"]
-
-
 def save_model(model: Any, path: str | os.PathLike) -> None:
     """Writes a Keras model as a `.keras` file, whole or not at all."""
     path = Path(path)
@@ -90,52 +75,155 @@ def save_model(model: Any, path: str | os.PathLike) -> None:
     files.write_atomically(path, data)
 
 
-def keep_best(
-    workdir: Path,
-    best_updates: int,
-    updates: int,
-    weights: Callable[[], Sequence[np.ndarray]],
-) -> None:
-    """Has `best/` hold the best weights of a training, and none newer.
-
-    The training's history says which epoch was the best. What was written of
-    an epoch that was begun anew, killed or rolled back before its end was on
-    record, may have been the best then and not be now. The weights that were
-    the best before stay beside the new ones, for an epoch that is begun anew.
+class Folder:
+    """Snapshots and best weights of a training, in its workdir.
 
     Args:
-        workdir: Of the training.
-        best_updates: Those after which the best epoch so far was over.
-        updates: Those after which the last epoch was over.
-        weights: Returns the weights of the last epoch.
+        workdir: The training's own folder.
     """
-    folder = workdir / "best"
-    newest = checkpoints.newest_step(folder)
-    if best_updates == updates:
-        save_weights(folder, updates, weights())
-    elif newest is not None and newest > best_updates:
-        checkpoints.forget_newest(folder)
+
+    def __init__(self, workdir: Path):
+        self._workdir = workdir
+        self._snapshots = workdir / "checkpoints"
+        self._best = workdir / "best"
+
+    def save(self, updates: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keeps a snapshot, and the one before it."""
+        checkpoints.save(self._snapshots, updates, arrays)
+
+    def latest(self) -> dict[str, np.ndarray] | None:
+        """Returns the newest snapshot that is whole, or None before the first.
+
+        Raises:
+            ValueError: If all are damaged.
+        """
+        found = checkpoints.latest(self._snapshots)
+        if found is None and (self._snapshots / "manifest.json").exists():
+            raise ValueError(
+                f"{self._snapshots}: all snapshots are damaged. Remove the "
+                "folder to train from the beginning."
+            )
+        return None if found is None else found[1]
+
+    @property
+    def newest_step(self) -> int | None:
+        """Updates before the newest snapshot, whole or not."""
+        return checkpoints.newest_step(self._snapshots)
+
+    def forget_newest(self) -> None:
+        """Drops the newest snapshot, unless it is the only one."""
+        checkpoints.forget_newest(self._snapshots)
+
+    def keep_best(
+        self,
+        best_updates: int,
+        updates: int,
+        weights: Callable[[], Sequence[np.ndarray]],
+    ) -> None:
+        """Has `best/` hold the best weights of a training, and none newer.
+
+        The training's history says which epoch was the best. Weights of an
+        epoch that was killed or rolled back before its end was on record may
+        have been the best then and not be now. The weights that were the best
+        before stay beside the new ones, for an epoch that is begun anew.
+
+        Args:
+            best_updates: Updates up to the end of the best epoch so far.
+            updates: Updates up to the end of the last epoch.
+            weights: Returns the weights of the last epoch.
+        """
+        newest = checkpoints.newest_step(self._best)
+        if best_updates == updates:
+            save_weights(self._best, updates, weights())
+        elif newest is not None and newest > best_updates:
+            checkpoints.forget_newest(self._best)
+
+    def best_arrays(self, updates: int | None = None) -> list[np.ndarray]:
+        """Returns the weights that the training has kept as its best.
+
+        Args:
+            updates: Updates up to the end of the best epoch, as the history
+                says; None: of the newest, the best between two epochs.
+
+        Raises:
+            ValueError: If there are none, or they are damaged.
+        """
+        step = updates
+        if step is None:
+            step = checkpoints.newest_step(self._best)
+        # Not an older one in its place: that is not the best.
+        weights = None if step is None else load_weights(self._best, step)
+        if weights is None:
+            after = "" if step is None else f" after {step} updates"
+            raise ValueError(
+                f"{self._best}: the best weights{after} are damaged or gone. "
+                "Restore them from a copy, or train in another workdir."
+            )
+        return weights
+
+    @property
+    def rollbacks(self) -> int:
+        """How often the training went back to a snapshot.
+
+        Raises:
+            ValueError: If the file is damaged; the message names it.
+        """
+        path = self._workdir / "rollbacks.json"
+        if not path.exists():
+            return 0
+        stored = files.read_json(path)
+        if not isinstance(stored, dict) or not isinstance(
+            stored.get("number"), int
+        ):
+            raise ValueError(f"{path}: damaged, it has no 'number'.")
+        return stored["number"]
+
+    @rollbacks.setter
+    def rollbacks(self, number: int) -> None:
+        files.write_json(self._workdir / "rollbacks.json", {"number": number})
+
+    @property
+    def has_result(self) -> bool:
+        """Whether the training is done and its result written."""
+        return (self._workdir / "result.json").exists()
 
 
-def best_arrays(workdir: Path, updates: int | None = None) -> list[np.ndarray]:
-    """Returns the weights that a training has kept as its best.
+class Memory:
+    """What `Folder` does, in memory: of a training that nobody resumes."""
 
-    Args:
-        workdir: Of the training.
-        updates: Those after which the best epoch was over, as its history
-            says; None: of the newest, which is the best between two epochs.
+    has_result = False
 
-    Raises:
-        ValueError: If there are none, or they are damaged.
-    """
-    folder = Path(workdir) / "best"
-    step = checkpoints.newest_step(folder) if updates is None else updates
-    # Not an older one in its place: that is not the best.
-    weights = None if step is None else load_weights(folder, step)
-    if weights is None:
-        after = "" if step is None else f" after {step} updates"
-        raise ValueError(
-            f"{folder}: the best weights{after} are damaged or gone. Restore "
-            "them from a copy, or train in another workdir."
-        )
-    return weights
+    def __init__(self) -> None:
+        self.rollbacks = 0
+        self._snapshots: dict[int, Mapping[str, np.ndarray]] = {}
+        self._best: dict[int, list[np.ndarray]] = {}
+
+    def save(self, updates: int, arrays: Mapping[str, np.ndarray]) -> None:
+        older = {k: a for k, a in self._snapshots.items() if k < updates}
+        self._snapshots = dict([*older.items()][-1:]) | {updates: arrays}
+
+    def latest(self) -> dict[str, np.ndarray] | None:
+        step = self.newest_step
+        return None if step is None else dict(self._snapshots[step])
+
+    @property
+    def newest_step(self) -> int | None:
+        return max(self._snapshots, default=None)
+
+    def forget_newest(self) -> None:
+        if len(self._snapshots) > 1:
+            del self._snapshots[max(self._snapshots)]
+
+    def keep_best(
+        self,
+        best_updates: int,
+        updates: int,
+        weights: Callable[[], Sequence[np.ndarray]],
+    ) -> None:
+        self._best = {k: w for k, w in self._best.items() if k <= best_updates}
+        if best_updates == updates:
+            self._best = dict([*self._best.items()][-1:])
+            self._best[updates] = list(weights())
+
+    def best_arrays(self, updates: int) -> list[np.ndarray]:
+        return self._best[updates]

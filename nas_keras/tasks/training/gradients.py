@@ -12,10 +12,16 @@ from nas_keras import libraries
 
 
 def clipped(gradients: Sequence[Any], clip_norm: float) -> list[Any]:
-    """Returns gradients scaled to a global norm of at most `clip_norm`."""
+    """Returns gradients scaled to a global norm of at most `clip_norm`.
+
+    What is not finite stays so, and is noticed.
+    """
+    if libraries.is_backend_tensorflow():
+        import tensorflow as tf
+
+        return tf.clip_by_global_norm(gradients, clip_norm)[0]
     squares = [keras.ops.sum(keras.ops.square(g)) for g in gradients]
     norm = keras.ops.sqrt(sum(squares))
-    # As tf.clip_by_global_norm: what is not finite stays so, and is noticed.
     scale = clip_norm / keras.ops.maximum(norm, clip_norm)
     return [gradient * scale for gradient in gradients]
 

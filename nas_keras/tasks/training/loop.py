@@ -1,11 +1,12 @@
-"""A long training of any task: epochs, snapshots, recovery from divergence.
+"""A training of any task: epochs, snapshots, recovery from divergence.
 
     class Mine(TrainingLoop): ...    what a batch, an update, an epoch is
     Mine(workdir, ...).run() -> record, record, ...    one for each epoch
 
 Everything that the rest of a training depends on is in its snapshots, and all
-chance is a function of the seed and the place: killed anywhere and continued,
-it ends with the same weights, if equal updates are equal. Needs NumPy only.
+chance is a function of the seed and the place: killed anywhere and resumed, it
+ends with the same weights, if equal updates are equal. Without a workdir the
+snapshots are in memory. Needs NumPy only.
 """
 
 import abc
@@ -22,15 +23,13 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from nas_keras.distribute.replicas import OneReplica
+from nas_keras.distribute.replicas import Replicas
 from nas_keras.storage import checkpoints
-from nas_keras.storage import files
-from nas_keras.tasks.training.files import best_arrays
-from nas_keras.tasks.training.files import keep_best
-from nas_keras.tasks.training.files import read_rollbacks
-from nas_keras.tasks.training.place import Place
-from nas_keras.tasks.training.place import Record
-from nas_keras.tasks.training.replicas import OneReplica
-from nas_keras.tasks.training.replicas import Replicas
+from nas_keras.tasks.training.files import Folder
+from nas_keras.tasks.training.files import Memory
+
+Record = dict[str, Any]  # Of an epoch, JSON-able.
 
 MAX_ROLLBACKS = 3
 # A uniform guess among a million tokens costs 14 nats: beyond this, finite or
@@ -38,8 +37,14 @@ MAX_ROLLBACKS = 3
 MAX_LOSS_NATS = 100.0
 
 
-class TrainingError(Exception):
-    """A training that diverged too often to go on."""
+# Updates that are taken at once, if a task can: for so long, so that SIGTERM
+# and a display wait no longer, and no more of them than this.
+_AT_ONCE_S = 1.0
+MOST_AT_ONCE = 50
+
+
+class TrainingError(FloatingPointError):
+    """A training that diverged too often to resume."""
 
 
 class Diverged(Exception):
@@ -69,14 +74,61 @@ class Update:
     elapsed_s: float
 
 
+@dataclasses.dataclass
+class Place:
+    """Where a training is.
+
+    Attributes:
+        epoch: From 0.
+        batch: In the epoch, from 0.
+        updates: In all.
+        loss_sum: Of the epoch's batches, nats.
+        average_from: Update that averages begin with, or None.
+        elapsed_s: Of the epoch.
+        history: The record of each epoch that is over.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    updates: int = 0
+    loss_sum: float = 0.0
+    average_from: int | None = None
+    elapsed_s: float = 0.0
+    history: list[Record] = dataclasses.field(default_factory=list)
+
+    def best_epoch(self, signs: Mapping[str, int]) -> Record:
+        """Returns the record of the best epoch; of equal ones, the first.
+
+        Args:
+            signs: What of a record says so, and what if that is equal: 1 if
+                more of it is better, -1 if less.
+        """
+
+        def goodness(record: Record) -> list[float]:
+            return [sign * record[name] for name, sign in signs.items()]
+
+        return max(self.history, key=goodness)
+
+    def encoded(self) -> np.ndarray:
+        """Returns the place as an array for a snapshot."""
+        text = json.dumps(dataclasses.asdict(self))
+        return np.frombuffer(text.encode(), np.uint8)
+
+    @classmethod
+    def decoded(cls, array: np.ndarray) -> "Place":
+        """Returns what `encoded` was called of."""
+        return cls(**json.loads(array.tobytes()))
+
+
 class TrainingLoop(abc.ABC):
     """Takes updates, epoch after epoch, and survives what goes wrong.
 
     Args:
-        workdir: Folder of `checkpoints/` and `rollbacks.json`.
+        workdir: Folder of `checkpoints/`, `best/` and `rollbacks.json`. None:
+            all of that is in memory, and nothing is left to resume from.
         num_epochs: Passes over the training data; the last may be a part.
         num_updates: Updates in all, if they end the training; else 0.
-        snapshot_updates: Updates between snapshots, besides one an epoch.
+        snapshot_updates: Updates between snapshots.
         on_update: Is told of every update.
         replicas: What trains together; of several processes, which call all
             of this alike, the chief scores and writes.
@@ -89,7 +141,7 @@ class TrainingLoop(abc.ABC):
 
     def __init__(
         self,
-        workdir: Path,
+        workdir: Path | None,
         num_epochs: float,
         num_updates: int,
         snapshot_updates: int,
@@ -105,6 +157,10 @@ class TrainingLoop(abc.ABC):
         self._num_updates = num_updates
         self._snapshot_updates = snapshot_updates
         self._on_update = on_update
+        self._store: Folder | Memory = (
+            Memory() if workdir is None else Folder(workdir)
+        )
+        self._update_s: float | None = None  # Of the last update.
         self.replicas: Replicas = replicas or OneReplica()
 
     # What a task has of its own.
@@ -119,6 +175,10 @@ class TrainingLoop(abc.ABC):
     best_by: Mapping[str, int]
     # Whether the weights of the best epoch are kept.
     keeps_best = True
+    # Whether there is a snapshot after each epoch too.
+    snapshots_epochs = True
+    # Updates that `updates` takes at once, at most.
+    most_at_once = 1
 
     @abc.abstractmethod
     def batches(self, epoch: int) -> Sequence[Any]:
@@ -136,6 +196,15 @@ class TrainingLoop(abc.ABC):
             batch: One of `batches`.
             epochs: Done so far, with the fraction of the present one.
         """
+
+    def updates(self, batches: Sequence[Any], epochs: float) -> list[float]:
+        """Takes updates and returns the loss of each in nats.
+
+        Args:
+            batches: Consecutive ones of `batches`, at most `most_at_once`.
+            epochs: Done before them, with the fraction of the present one.
+        """
+        return [self.update(batch, epochs) for batch in batches]
 
     @abc.abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
@@ -187,7 +256,7 @@ class TrainingLoop(abc.ABC):
                 self._roll_back(str(error))
             else:
                 yield record
-        if self.replicas.is_chief and not self._result_path.exists():
+        if self.replicas.is_chief and not self._store.has_result:
             self.write_result()
 
     def rate_factor(self) -> float:
@@ -222,33 +291,45 @@ class TrainingLoop(abc.ABC):
             batches = batches[: place.batch + left]
         while place.batch < len(batches):
             begin_s = time.monotonic()
-            batch = batches[place.batch]
-            loss_nats = self.update(
-                batch, place.epoch + place.batch / num_batches
+            chosen = batches[place.batch :][: self._num_at_once()]
+            losses = self.updates(
+                chosen, place.epoch + place.batch / num_batches
             )
-            if not loss_nats < MAX_LOSS_NATS:
-                raise Diverged(f"a training loss of {loss_nats:.4g} nats")
-            place.batch += 1
-            place.updates += 1
-            place.loss_sum += loss_nats
-            elapsed_s = time.monotonic() - begin_s
-            place.elapsed_s += elapsed_s
-            epochs = place.epoch + place.batch / num_batches
-            self._on_update(
-                Update(
-                    place.epoch + 1,
-                    place.batch,
-                    len(batches),
-                    self.num_examples(batch),
-                    max(0, round((self.num_epochs - epochs) * all_examples)),
-                    place.loss_sum / place.batch,
-                    elapsed_s,
+            update_s = (time.monotonic() - begin_s) / len(losses)
+            self._update_s = update_s
+            for batch, loss_nats in zip(chosen, losses, strict=True):
+                if not loss_nats < MAX_LOSS_NATS:
+                    raise Diverged(f"a training loss of {loss_nats:.4g} nats")
+                place.batch += 1
+                place.updates += 1
+                place.loss_sum += loss_nats
+                place.elapsed_s += update_s
+                epochs = place.epoch + place.batch / num_batches
+                left = round((self.num_epochs - epochs) * all_examples)
+                self._on_update(
+                    Update(
+                        place.epoch + 1,
+                        place.batch,
+                        len(batches),
+                        self.num_examples(batch),
+                        max(0, left),
+                        place.loss_sum / place.batch,
+                        update_s,
+                    )
                 )
-            )
             is_last = place.batch == len(batches)
             if not place.updates % self._snapshot_updates and not is_last:
                 self._save()
         return self._end_epoch()
+
+    def _num_at_once(self) -> int:
+        """Returns how many updates to take at once, up to a snapshot."""
+        num = self.most_at_once
+        if num > 1:  # How long the first takes, nobody knows.
+            update_s = self._update_s or _AT_ONCE_S
+            num = min(num, max(1, int(_AT_ONCE_S / max(update_s, 1e-9))))
+        since = self.place.updates % self._snapshot_updates
+        return min(num, self._snapshot_updates - since)
 
     def _end_epoch(self) -> Record:
         place, begin_s = self.place, time.monotonic()
@@ -263,18 +344,17 @@ class TrainingLoop(abc.ABC):
         }
         place.history.append(record)
         if self.replicas.is_chief and self.keeps_best:
-            keep_best(
-                self.workdir,
-                self.best_epoch()["updates"],
-                place.updates,
-                self.result_arrays,
+            self._store.keep_best(
+                self.best_epoch()["updates"], place.updates, self.result_arrays
             )
         place.elapsed_s += time.monotonic() - begin_s
         record["elapsed_s"] = place.elapsed_s
         place.epoch += 1
         place.batch, place.loss_sum, place.elapsed_s = 0, 0.0, 0.0
         self.begin_epoch()
-        self._save()
+        is_due = not place.updates % self._snapshot_updates
+        if self.snapshots_epochs or is_due or self._is_done():
+            self._save()
         return record
 
     def _scored(self) -> Record:
@@ -303,7 +383,7 @@ class TrainingLoop(abc.ABC):
         Raises:
             ValueError: If they are damaged or gone.
         """
-        return best_arrays(self.workdir, self.best_epoch()["updates"])
+        return self._store.best_arrays(self.best_epoch()["updates"])
 
     def course(self) -> dict[str, Any]:
         """Returns what a result says of how it was come by."""
@@ -317,42 +397,22 @@ class TrainingLoop(abc.ABC):
 
     # Snapshots.
 
-    @property
-    def _folder(self) -> Path:
-        return self.workdir / "checkpoints"
-
-    @property
-    def _result_path(self) -> Path:
-        return self.workdir / "result.json"
-
-    @property
-    def _rollbacks_path(self) -> Path:
-        return self.workdir / "rollbacks.json"
-
     def _stored_rollbacks(self) -> int:
-        number = 0
-        if self.replicas.is_chief and self._rollbacks_path.exists():
-            number = read_rollbacks(self._rollbacks_path)
+        number = self._store.rollbacks if self.replicas.is_chief else 0
         return int(self.replicas.broadcast(str(number).encode()))
 
     def _save(self) -> None:
         arrays = self.finite_arrays()  # On all workers, to diverge together.
         if self.replicas.is_chief:
             arrays["place"] = self.place.encoded()
-            checkpoints.save(self._folder, self.place.updates, arrays)
+            self._store.save(self.place.updates, arrays)
 
     def _go_to_newest(self) -> bool:
         """Goes to the newest snapshot, if there is one."""
         message = b""
         if self.replicas.is_chief:
-            found = checkpoints.latest(self._folder)
-            if found is not None:
-                message = checkpoints.encode(found[1])
-            elif (self._folder / "manifest.json").exists():
-                raise ValueError(
-                    f"{self._folder}: all snapshots are damaged. Remove the "
-                    "folder to train from the beginning."
-                )
+            found = self._store.latest()
+            message = checkpoints.encode(found) if found else b""
         message = self.replicas.broadcast(message)
         if not message:
             return False
@@ -369,12 +429,9 @@ class TrainingLoop(abc.ABC):
                 f"diverged before the first update: {reason}, of the first "
                 f"weights. {self.first_weights_hint}"
             )
-        if (
-            self.replicas.is_chief
-            and checkpoints.newest_step(self._folder) == updates
-        ):
+        if self.replicas.is_chief and self._store.newest_step == updates:
             # A loss is of the weights before its update: those were bad.
-            checkpoints.forget_newest(self._folder)
+            self._store.forget_newest()
         self._go_to_newest()
         if self.rollbacks == MAX_ROLLBACKS:
             raise TrainingError(
@@ -384,7 +441,7 @@ class TrainingLoop(abc.ABC):
             )
         self.rollbacks += 1
         if self.replicas.is_chief:
-            files.write_json(self._rollbacks_path, {"number": self.rollbacks})
+            self._store.rollbacks = self.rollbacks
         logging.warning(
             "Diverged in epoch %d, at update %d: %s. Back to update %d, with "
             "half the rate: time %d of %d.",

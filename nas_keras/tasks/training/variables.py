@@ -1,23 +1,42 @@
-"""The variables of a training, as named arrays: what its snapshots hold.
+"""The variables of a training: their dtypes, first values, named arrays.
 
-Keras and NumPy only.
+Needs NumPy only.
 """
 
 import abc
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
-import keras
 import numpy as np
+
+# Keras dtype policies that models are trained in. float16 would need its
+# losses scaled.
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+
+def initial_weights(
+    shapes: Sequence[Sequence[int]], scale: float, seed: int
+) -> list[np.ndarray]:
+    """Returns float32 arrays uniform in [-scale, scale].
+
+    Each depends on `seed`, its place and its shape alone.
+    """
+    arrays = []
+    for place, shape in enumerate(shapes):
+        bits = np.random.Philox(key=np.array([seed, place], np.uint64))
+        uniform = np.random.Generator(bits).random(shape, np.float32)
+        arrays.append((2 * uniform - 1) * np.float32(scale))
+    return arrays
 
 
 class TrainingVariables(abc.ABC):
-    """What owns a model's weights and all else that its updates change."""
+    """Owner of a model's weights and of all else that updates change."""
 
     @property
     @abc.abstractmethod
-    def variables(self) -> dict[str, Sequence[keras.Variable]]:
-        """The variables by group; the model's weights are `"weight"`."""
+    def variables(self) -> dict[str, Sequence[Any]]:
+        """Keras variables by group; the model's weights are `"weight"`."""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns the values of all variables by name."""
@@ -38,7 +57,7 @@ class TrainingVariables(abc.ABC):
         for weight, array in zip(weights, arrays, strict=True):
             weight.assign(array)
 
-    def _named(self) -> dict[str, keras.Variable]:
+    def _named(self) -> dict[str, Any]:
         return {
             f"{name}/{place:04d}": variable
             for name, group in self.variables.items()

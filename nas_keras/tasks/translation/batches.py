@@ -1,17 +1,21 @@
-"""Which pairs make a batch, and its learning rate: pure functions.
+"""Pairs of sentences as ids, and which of them make a batch.
 
 Sentences of like length stand together, so that little is padding. Axes: N
 pairs, B pairs of a batch, S and T steps of source and target.
 """
 
+import dataclasses
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 
 import numpy as np
+from absl import logging
 
+from nas_keras.data.parallel import Pair
+from nas_keras.data.subwords import END
 from nas_keras.data.subwords import PADDING
-from nas_keras.tasks.training.schedules import cosine
-from nas_keras.tasks.training.schedules import parts_over
+from nas_keras.data.subwords import Subwords
 
 
 def batches_of(
@@ -91,25 +95,71 @@ def padded(sentences: Sequence[Sequence[int]]) -> np.ndarray:
     return array
 
 
-def rate_at(
-    learning_rate: float,
-    schedule: str,
-    fraction: float,
-    decay_from: float = 0.0,
-    num_halvings: int = 0,
-) -> float:
-    """Returns the learning rate of an update, warm-up aside.
+@dataclasses.dataclass(frozen=True, eq=False)
+class EncodedPairs:
+    """Pairs as ids, each sentence with its end.
 
-    Args:
-        learning_rate: The largest.
-        schedule: As in `TranslationConfig`, and the next two.
-        fraction: Of the training that is done, in [0, 1].
-        decay_from: See `schedule`.
-        num_halvings: See `schedule`.
+    Attributes:
+        source: Ids of each sentence.
+        target: Ids of each translation.
     """
-    if schedule == "cosine":
-        return learning_rate * cosine(fraction)
-    if schedule == "halving" and fraction > decay_from:
-        num = parts_over(fraction, decay_from, num_halvings)
-        return learning_rate * 0.5**num
-    return learning_rate
+
+    source: list[list[int]]
+    target: list[list[int]]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Of the longer side of each pair, its end included."""
+        both = zip(self.source, self.target, strict=True)
+        return [max(map(len, pair)) for pair in both]
+
+    def up_to(self, max_length: int, name: str) -> "EncodedPairs":
+        """Returns the pairs without those of a side that is too long.
+
+        Args:
+            max_length: Most subwords of a side, its end not counted.
+            name: Of the pairs, for the warning that counts those left out.
+
+        Raises:
+            ValueError: If no pair is short enough.
+        """
+        places = [k for k, n in enumerate(self.lengths) if n <= max_length + 1]
+        if not places:
+            raise ValueError(
+                "max_length must leave a pair to train on. Received: "
+                f"max_length={max_length}, of {len(self)} pairs that are all "
+                "longer."
+            )
+        if len(places) < len(self):
+            logging.warning(
+                "%s: left out %d of the %d training pairs: longer than "
+                "max_length=%d subwords.",
+                name,
+                len(self) - len(places),
+                len(self),
+                max_length,
+            )
+        return EncodedPairs(
+            *([side[k] for k in places] for side in (self.source, self.target))
+        )
+
+    def batch(self, places: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns int32 [B, S] and [B, T] of some pairs."""
+        return (
+            padded([self.source[k] for k in places]),
+            padded([self.target[k] for k in places]),
+        )
+
+
+def encoded(
+    pairs: Sequence[Pair], source_subwords: Subwords, target_subwords: Subwords
+) -> EncodedPairs:
+    """Returns pairs as ids, of any length."""
+    source = source_subwords.encode([pair[0] for pair in pairs])
+    target = target_subwords.encode([pair[1] for pair in pairs])
+    return EncodedPairs(
+        *([[*ids, END] for ids in side] for side in (source, target))
+    )

@@ -14,8 +14,8 @@ from nas_keras.data.subwords import BEGIN
 from nas_keras.data.subwords import END
 from nas_keras.data.subwords import PADDING
 from nas_keras.data.subwords import UNKNOWN
-from nas_keras.tasks.translation.attention import Memory
 from nas_keras.tasks.translation.model import DecoderState
+from nas_keras.tasks.translation.model import Memory
 from nas_keras.tasks.translation.model import TranslationModel
 
 # What a translation never has: a text made of it would say nothing.

@@ -1,69 +1,87 @@
-"""`TranslationModelConfig` and `TranslationConfig`, frozen values.
+"""What a translation model and its training are configured by.
 
-No TensorFlow, no Keras.
+`TranslationModelConfig` is the model's shape, `TranslationTraining` how one of
+any cell is trained, `TranslationConfig` all of a training. No TensorFlow, no
+Keras.
 """
 
 import dataclasses
 from typing import Any
 
+from nas_keras.cells.language.sizing import most_units
 from nas_keras.cells.language.spec import CellSpec
 from nas_keras.data.parallel import ParallelCorpus
-from nas_keras.data.parallel_sources import DATASETS
-from nas_keras.data.parallel_sources import is_pairs_dataset
+from nas_keras.data.parallel_sources import PairData
 from nas_keras.data.subwords import KINDS
-from nas_keras.tasks.checked_config import CheckedConfig
-from nas_keras.tasks.checked_config import most_units
+from nas_keras.settings import Settings
+from nas_keras.settings import boolean
+from nas_keras.settings import fraction
+from nas_keras.settings import instance
+from nas_keras.settings import not_negative
+from nas_keras.settings import one_of
+from nas_keras.settings import positive
+from nas_keras.settings import setting
+from nas_keras.settings import text
+from nas_keras.settings import threads
+from nas_keras.settings import whole
+from nas_keras.tasks.training.schedules import Constant
+from nas_keras.tasks.training.schedules import Cosine
+from nas_keras.tasks.training.schedules import Halving
 
-ATTENTIONS = ("normed_bahdanau", "scaled_luong")
-TIMINGS = ("current", "previous")
-OPTIMIZERS = ("sgd", "adam")
-SCHEDULES = ("constant", "cosine", "halving")
-MEANS = ("tokens", "sentences")
+SCHEDULES = {"constant": Constant, "cosine": Cosine, "halving": Halving}
+_WU = "Wu et al. (2016), equation 14"
 
 
-@dataclasses.dataclass(frozen=True)
-class TranslationModelConfig(CheckedConfig):
-    """The shape of a `TranslationModel`.
+class TranslationModelConfig(Settings):
+    """The shape of a `TranslationModel`."""
 
-    Attributes:
-        units: H, width of embeddings, layers and attention.
-        num_layers: Of the encoder, and of the decoder; of the encoder's the
-            first reads in both directions.
-        attention: `"normed_bahdanau"` or `"scaled_luong"`.
-        attention_timing: Which context the upper layers of the decoder are
-            fed at a step: `"current"`, that of the bottom layer's output at
-            this step; `"previous"`, that of the step before.
-        shared_embeddings: Whether source and target have one vocabulary and
-            one embedding.
-        tied: Whether the softmax shares the target embedding's matrix.
-        use_bias: Whether the cells' linear terms of other than x have a bias.
-        dropout: Of the input of every layer, by one mask a sentence.
-        output_dropout: Of what the softmax reads.
-        init_scale: Matrices begin uniform in [-init_scale, init_scale].
-
-    Raises:
-        ValueError: If a value is out of range.
-    """
-
-    units: int = 256
-    num_layers: int = 2
-    attention: str = "normed_bahdanau"
-    attention_timing: str = "current"
-    shared_embeddings: bool = True
-    tied: bool = True
-    use_bias: bool = True
-    dropout: float = 0.2
-    output_dropout: float = 0.0
-    init_scale: float = 0.1
-
-    def __post_init__(self) -> None:
-        self._check_int("units", 1)
-        self._check_int("num_layers", 1)
-        self._check_choice("attention", ATTENTIONS)
-        self._check_choice("attention_timing", TIMINGS)
-        self._check_in_unit("dropout")
-        self._check_in_unit("output_dropout")
-        self._check_number("init_scale", is_zero_good=False)
+    units: int = setting(
+        256, "Width of embeddings, layers and attention, H.", whole(1)
+    )
+    num_layers: int = setting(
+        2,
+        "Layers of the encoder, and of the decoder; the first one of the "
+        "encoder reads in both directions.",
+        whole(1),
+    )
+    attention: str = setting(
+        "normed_bahdanau",
+        "Attention.",
+        one_of(("normed_bahdanau", "scaled_luong")),
+    )
+    attention_timing: str = setting(
+        "current",
+        "Context that the upper layers of the decoder are fed at a step: "
+        "'current', that of the bottom layer's output at this step; "
+        "'previous', that of the step before.",
+        one_of(("current", "previous")),
+    )
+    shared_embeddings: bool = setting(
+        True,
+        "Whether source and target have one vocabulary and one embedding.",
+        boolean(),
+    )
+    tied: bool = setting(
+        True,
+        "Whether the softmax shares the target embedding's matrix.",
+        boolean(),
+    )
+    use_bias: bool = setting(
+        True,
+        "Whether the cells' linear terms of other than x have a bias.",
+        boolean(),
+    )
+    dropout: float = setting(
+        0.2,
+        "Dropout rate of the input of every layer, by one mask a sentence.",
+        fraction(),
+    )
+    output_dropout: float = setting(
+        0.0, "Dropout rate of what the softmax reads.", fraction()
+    )
+    init_scale: float = setting(
+        0.1, "Matrices begin uniform in [-init_scale, init_scale].", positive()
+    )
 
     @property
     def memory_width(self) -> int:
@@ -104,134 +122,108 @@ class TranslationModelConfig(CheckedConfig):
         return cells + attention + tables + softmax
 
 
-@dataclasses.dataclass(frozen=True)
-class TranslationConfig(CheckedConfig):
-    """A whole training of a translation model, to its test figures.
+class TranslationTraining(Settings):
+    """How a translation model of any cell is trained, on any pairs."""
 
-    Attributes:
-        preset: Name of the preset it began as.
-        dataset: As for `open_pairs`.
-        source: Language of the source, as its files are named.
-        target: Language of the target.
-        test_set: Which of several test sets in files to use.
-        vocabulary_size: Subwords, special ones included; of each language if
-            `shared_embeddings` is false.
-        subword_kind: `"bpe"` or `"unigram"`, of sentencepiece.
-        max_length: Longest sentence to train on, subwords.
-        cell: Name of a cell, or path of its JSON file.
-        parameters: Most weights of the model, from which its units follow;
-            0: the units are those of `model`.
-        model: The model.
-        batch_tokens: Most target subwords of a batch, padding included; 0 if
-            `batch_sentences` says how large it is.
-        batch_sentences: Sentences of a batch; 0 if `batch_tokens` says.
-        bucket_width: Sentences are put together whose lengths differ by less
-            than so many subwords.
-        num_updates: Optimizer steps; 0 if `num_epochs` says how many.
-        num_epochs: Passes over the training pairs; 0 if `num_updates` says.
-        optimizer: `"sgd"` or `"adam"`.
-        learning_rate: Largest.
-        warmup_updates: Updates over which the rate rises to it.
-        schedule: `"constant"`; `"cosine"`, to zero at the last update; or
-            `"halving"`, at the ends of `num_halvings` equal parts of what
-            follows the fraction `decay_from` of the updates.
-        decay_from: See `schedule`.
-        num_halvings: See `schedule`.
-        clip_norm: Largest global norm of the gradient.
-        loss_mean: Whether the loss is a mean over target `"tokens"`, or, as
-            in GNMT, the sum of a sentence's, a mean over `"sentences"`.
-        label_smoothing: Share of the target's probability that is spread
-            evenly over the vocabulary.
-        average_epochs: The weights of so many last epochs are averaged.
-        beam: Hypotheses that the final search keeps.
-        length_penalty: alpha of Wu et al. (2016), equation 14.
-        coverage_penalty: beta there.
-        num_scored: Validation pairs translated after each epoch; 0: all.
-        snapshot_updates: Updates between snapshots, besides one an epoch.
-        seed: Of all chance.
-        num_threads: Of TensorFlow's operations; 0: one for each core.
+    vocabulary_size: int = setting(
+        4_000,
+        "Subwords, special ones included; of each language if "
+        "`shared_embeddings` is false.",
+        whole(1),
+    )
+    subword_kind: str = setting(
+        "bpe", "Kind of sentencepiece's subwords.", one_of(KINDS)
+    )
+    max_length: int = setting(
+        50, "Longest sentence to train on.", whole(1), unit="subwords"
+    )
+    parameters: int = setting(
+        0,
+        "Most weights of the model, from which its units follow; 0: the units "
+        "are those of the model.",
+        whole(0),
+    )
+    model: TranslationModelConfig = setting(
+        TranslationModelConfig(), "Model.", instance(TranslationModelConfig)
+    )
+    batch_tokens: int = setting(
+        2_000,
+        "Most target subwords of a batch, padding included; 0 if "
+        "`batch_sentences` says how large it is.",
+        whole(0),
+    )
+    batch_sentences: int = setting(
+        0, "Sentences of a batch; 0 if `batch_tokens` says.", whole(0)
+    )
+    bucket_width: int = setting(
+        4,
+        "Sentences are put together whose lengths differ by less than this.",
+        whole(1),
+        unit="subwords",
+    )
+    num_updates: int = setting(
+        0, "Optimizer steps; 0 if `num_epochs` says how many.", whole(0)
+    )
+    num_epochs: int = setting(
+        10,
+        "Passes over the training pairs; 0 if `num_updates` says how many.",
+        whole(0),
+    )
+    optimizer: str = setting("adam", "Optimizer.", one_of(("sgd", "adam")))
+    learning_rate: float = setting(1e-3, "Largest learning rate.", positive())
+    warmup_updates: int = setting(
+        0, "Updates over which the rate rises to the largest.", whole(0)
+    )
+    schedule: Constant | Cosine | Halving = setting(
+        Cosine(), "Schedule of the learning rate.", instance(SCHEDULES)
+    )
+    clip_norm: float = setting(
+        1.0, "Largest global norm of the gradient.", positive()
+    )
+    loss_mean: str = setting(
+        "tokens",
+        "Whether the loss is a mean over target 'tokens', or, as in GNMT, the "
+        "sum of a sentence's, a mean over 'sentences'.",
+        one_of(("tokens", "sentences")),
+    )
+    label_smoothing: float = setting(
+        0.1,
+        "Share of the target's probability that is spread evenly over the "
+        "vocabulary.",
+        fraction(),
+    )
+    average_epochs: int = setting(
+        1, "Last epochs whose weights are averaged.", whole(1)
+    )
+    beam: int = setting(5, "Hypotheses that the final search keeps.", whole(1))
+    length_penalty: float = setting(1.0, f"Alpha of {_WU}.", not_negative())
+    coverage_penalty: float = setting(0.0, f"Beta of {_WU}.", not_negative())
+    num_scored: int = setting(
+        0,
+        "Validation pairs translated after each epoch; 0: all.",
+        whole(0),
+    )
+    snapshot_updates: int = setting(
+        500, "Updates between snapshots, besides one an epoch.", whole(1)
+    )
 
-    Raises:
-        ValueError: If a value is out of range.
-    """
-
-    preset: str
-    dataset: str = "embedded"
-    source: str = "en"
-    target: str = "de"
-    test_set: str = ""
-    vocabulary_size: int = 4_000
-    subword_kind: str = "bpe"
-    max_length: int = 50
-    cell: str = "lstm"
-    parameters: int = 0
-    model: TranslationModelConfig = TranslationModelConfig()
-    batch_tokens: int = 2_000
-    batch_sentences: int = 0
-    bucket_width: int = 4
-    num_updates: int = 0
-    num_epochs: int = 10
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    warmup_updates: int = 0
-    schedule: str = "cosine"
-    decay_from: float = 0.5
-    num_halvings: int = 0
-    clip_norm: float = 1.0
-    loss_mean: str = "tokens"
-    label_smoothing: float = 0.1
-    average_epochs: int = 1
-    beam: int = 5
-    length_penalty: float = 1.0
-    coverage_penalty: float = 0.0
-    num_scored: int = 0
-    snapshot_updates: int = 500
-    seed: int = 0
-    num_threads: int = 0
-
-    def __post_init__(self) -> None:
-        rule = f"one of {DATASETS} or 'tfds:NAME'"
-        self._check(is_pairs_dataset(self.dataset), "dataset", rule)
-        self._check_ints()
-        self._check_choice("subword_kind", KINDS)
-        self._check_choice("optimizer", OPTIMIZERS)
-        self._check_choice("schedule", SCHEDULES)
-        self._check_choice("loss_mean", MEANS)
-        self._check_number("learning_rate", is_zero_good=False)
-        self._check_number("clip_norm", is_zero_good=False)
-        self._check_number("length_penalty", is_zero_good=True)
-        self._check_number("coverage_penalty", is_zero_good=True)
-        self._check_in_unit("label_smoothing")
-        self._check_in_unit("decay_from")
-        self._check_one_of("num_updates", "num_epochs")
-        self._check_one_of("batch_tokens", "batch_sentences")
+    def _check(self) -> None:
+        for one, other in (
+            ("num_updates", "num_epochs"),
+            ("batch_tokens", "batch_sentences"),
+        ):
+            values = getattr(self, one), getattr(self, other)
+            if bool(values[0]) == bool(values[1]):
+                raise ValueError(
+                    f"One of {one} and {other} must be positive, the other 0. "
+                    f"Received: {one}={values[0]}, {other}={values[1]}."
+                )
         if 0 < self.batch_tokens < self.max_length + 1:
             raise ValueError(
                 "batch_tokens must hold one sentence, of max_length subwords "
                 f"and its end. Received: batch_tokens={self.batch_tokens}, "
                 f"max_length={self.max_length}."
             )
-
-    def _check_ints(self) -> None:
-        for name, low in (
-            ("vocabulary_size", 1),
-            ("max_length", 1),
-            ("parameters", 0),
-            ("batch_tokens", 0),
-            ("batch_sentences", 0),
-            ("bucket_width", 1),
-            ("num_updates", 0),
-            ("num_epochs", 0),
-            ("warmup_updates", 0),
-            ("num_halvings", 0),
-            ("average_epochs", 1),
-            ("beam", 1),
-            ("num_scored", 0),
-            ("snapshot_updates", 1),
-            ("seed", 0),
-        ):
-            self._check_int(name, low)
-        self._check_threads("num_threads")
 
     def sized(
         self, spec: CellSpec, source_size: int, target_size: int
@@ -250,12 +242,33 @@ class TranslationConfig(CheckedConfig):
             return self.model
 
         def of(units: int) -> TranslationModelConfig:
-            return dataclasses.replace(self.model, units=units)
+            return self.model.replace(units=units)
 
         def count(units: int) -> int:
             return of(units).num_parameters(spec, source_size, target_size)
 
         return of(most_units(count, self.parameters, spec.name))
+
+
+class TranslationConfig(Settings):
+    """A whole training of a translation model, to its test figures."""
+
+    preset: str = setting(
+        dataclasses.MISSING, "Name of the preset it began as.", text()
+    )
+    cell: str = setting(
+        "lstm", "Name of a cell, or path of its JSON file.", text()
+    )
+    data: PairData = setting(PairData(), "Pairs.", instance(PairData))
+    training: TranslationTraining = setting(
+        TranslationTraining(), "Training.", instance(TranslationTraining)
+    )
+    seed: int = setting(0, "Seed of all chance.", whole(0))
+    num_threads: int = setting(
+        0,
+        "Threads of TensorFlow's operations; 0: one for each core.",
+        threads(),
+    )
 
     def settings(
         self, spec: CellSpec, corpus: ParallelCorpus
@@ -264,8 +277,12 @@ class TranslationConfig(CheckedConfig):
 
         Text and cell are known by what they hold, not by their paths.
         """
-        return {
-            **dataclasses.asdict(self),
-            "cell": {"name": spec.name, "fingerprint": spec.fingerprint},
-            "corpus": {"name": corpus.name, "sha256": corpus.sha256},
-        }
+        return {**self.to_dict(), **known_by(spec, corpus)}
+
+
+def known_by(spec: CellSpec, corpus: ParallelCorpus) -> dict[str, Any]:
+    """Returns what a cell and pairs are known by, JSON-able."""
+    return {
+        "cell": {"name": spec.name, "fingerprint": spec.fingerprint},
+        "corpus": {"name": corpus.name, "sha256": corpus.sha256},
+    }

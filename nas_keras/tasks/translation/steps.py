@@ -16,15 +16,17 @@ import tensorflow as tf
 
 from nas_keras.data.subwords import BEGIN
 from nas_keras.data.subwords import PADDING
-from nas_keras.tasks.language_model.model import initial_weights
+from nas_keras.distribute.replicas import OneReplica
+from nas_keras.distribute.replicas import Replicas
 from nas_keras.tasks.training.gradients import apply
 from nas_keras.tasks.training.gradients import clipped
 from nas_keras.tasks.training.gradients import plain_optimizer
-from nas_keras.tasks.training.replicas import OneReplica
-from nas_keras.tasks.training.replicas import Replicas
 from nas_keras.tasks.training.variables import TrainingVariables
-from nas_keras.tasks.translation import beam as translation_search
-from nas_keras.tasks.translation.config import TranslationConfig
+from nas_keras.tasks.training.variables import initial_weights
+from nas_keras.tasks.translation.beam import Hypotheses
+from nas_keras.tasks.translation.beam import beam_search
+from nas_keras.tasks.translation.beam import greedy_search
+from nas_keras.tasks.translation.config import TranslationTraining
 from nas_keras.tasks.translation.model import Masks
 from nas_keras.tasks.translation.model import TranslationModel
 
@@ -79,7 +81,8 @@ class TranslationSteps(TrainingVariables):
 
     Args:
         model: Makes the `TranslationModel`.
-        config: The training.
+        training: The training.
+        seed: Seed of the first weights and of dropout.
         replicas: What trains together.
 
     Attributes:
@@ -89,16 +92,18 @@ class TranslationSteps(TrainingVariables):
     def __init__(
         self,
         model: Callable[[], TranslationModel],
-        config: TranslationConfig,
+        training: TranslationTraining,
+        seed: int,
         replicas: Replicas | None = None,
     ):
-        self._config = config
+        self._training = training
+        self._seed = seed
         self._replicas: Replicas = replicas or OneReplica()
         with self._replicas.scope():
             self.model = model()
             self._weights = self.model.trainable_variables
             self._optimizer = plain_optimizer(
-                config.optimizer, config.learning_rate
+                training.optimizer, training.learning_rate
             )
             self._optimizer.build(self._weights)
         self._set_first_weights()
@@ -114,8 +119,8 @@ class TranslationSteps(TrainingVariables):
     def _set_first_weights(self) -> None:
         """Matrices are uniform; biases and scales as their layers have them."""
         shapes = [tuple(w.shape) for w in self._weights]
-        scale = self._config.model.init_scale
-        arrays = initial_weights(shapes, scale, self._config.seed)
+        scale = self._training.model.init_scale
+        arrays = initial_weights(shapes, scale, self._seed)
         for weight, array in zip(self._weights, arrays, strict=True):
             if len(weight.shape) > 1 or weight.name == "v":
                 weight.assign(array)
@@ -147,7 +152,7 @@ class TranslationSteps(TrainingVariables):
         Returns:
             The mean of -log p of a target token, in nats.
         """
-        seed = np.array([self._config.seed % 2**31, number], np.int32)
+        seed = np.array([self._seed % 2**31, number], np.int32)
         with self._replicas.watched():
             loss = self._update(source, target, np.float32(rate), seed)
             return float(loss)
@@ -167,7 +172,7 @@ class TranslationSteps(TrainingVariables):
         def of_replica(index: Any) -> Any:
             gradients, loss = self._gradients(source, target, seed, index)
             # The optimizer adds those of the replicas, which are equal by now.
-            gradients = clipped(gradients, self._config.clip_norm)
+            gradients = clipped(gradients, self._training.clip_norm)
             gradients = [g / self._replicas.num for g in gradients]
             self._optimizer.learning_rate = rate
             apply(self._optimizer, gradients, self._weights, self._replicas.num)
@@ -183,7 +188,7 @@ class TranslationSteps(TrainingVariables):
         masks = self._masks(tf.shape(source)[0], seed)
         is_real = tf.cast(tf.not_equal(target, PADDING), tf.float32)
         num_tokens = tf.reduce_sum(is_real)
-        by_sentence = self._config.loss_mean == "sentences"
+        by_sentence = self._training.loss_mean == "sentences"
         parts = num_tokens
         if by_sentence:
             parts = tf.cast(tf.shape(target)[0], tf.float32)
@@ -192,7 +197,7 @@ class TranslationSteps(TrainingVariables):
             masks = {name: mask[index::num] for name, mask in masks.items()}
         with tf.GradientTape() as tape:
             logits = self.model((source, shifted(target)), masks)
-            losses = losses_of(logits, target, self._config.label_smoothing)
+            losses = losses_of(logits, target, self._training.label_smoothing)
             objective = losses.smoothed / parts
         gradients = tape.gradient(objective, [w.value for w in self._weights])
         gradients = [tf.convert_to_tensor(g) for g in gradients]
@@ -221,13 +226,13 @@ def compiled_search(
     model: TranslationModel, beam: int, alpha: float, beta: float
 ) -> Any:
     """Returns a function of sentences int32 [B, S] and limits int32 [B]."""
-    search = translation_search.greedy_search
+    search = greedy_search
     if beam > 1:
         search = functools.partial(
-            translation_search.beam_search, beam=beam, alpha=alpha, beta=beta
+            beam_search, beam=beam, alpha=alpha, beta=beta
         )
 
-    def run(source: Any, limits: Any) -> translation_search.Hypotheses:
+    def run(source: Any, limits: Any) -> Hypotheses:
         return search(model, source, limits)
 
     return tf.function(run, input_signature=[_IDS, _INTS], autograph=False)

@@ -1,106 +1,61 @@
-"""Pairs of sentences as a task: their subwords, and pairs as ids.
+"""`TranslationTask`: pairs as a task, with their subwords.
 
-No TensorFlow, no Keras. Axes: B pairs of a batch, S source and T target
-subwords.
+No TensorFlow, no Keras.
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from typing import Self
 
-import numpy as np
 from absl import logging
 
+from nas_keras.cells.language.spec import CellSpec
+from nas_keras.cells.language.spec import Cost
+from nas_keras.cells.language.spec import load_spec
 from nas_keras.data.parallel import Pair
 from nas_keras.data.parallel import ParallelCorpus
-from nas_keras.data.subwords import END
 from nas_keras.data.subwords import Subwords
 from nas_keras.data.subwords import train_subwords
-from nas_keras.tasks.translation.batches import padded
-from nas_keras.tasks.translation.config import TranslationConfig
+from nas_keras.tasks.task import Metric
+from nas_keras.tasks.task import Metrics
+from nas_keras.tasks.task import Task
+from nas_keras.tasks.training.loop import Update
+from nas_keras.tasks.translation.batches import EncodedPairs
+from nas_keras.tasks.translation.batches import encoded
+from nas_keras.tasks.translation.config import TranslationTraining
 from nas_keras.tasks.translation.scores import check_language
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class EncodedPairs:
-    """Pairs as ids, each sentence with its end.
+class TranslationTask(Task):
+    """Pairs to learn from, and how a model of a cell is trained on them.
+
+    `TranslationTask.of` makes one.
 
     Attributes:
-        source: Ids of each sentence.
-        target: Ids of each translation.
-    """
-
-    source: list[list[int]]
-    target: list[list[int]]
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    @property
-    def lengths(self) -> list[int]:
-        """Of the longer side of each pair, its end included."""
-        both = zip(self.source, self.target, strict=True)
-        return [max(map(len, pair)) for pair in both]
-
-    def up_to(self, max_length: int, name: str) -> "EncodedPairs":
-        """Returns the pairs without those of a side that is too long.
-
-        Args:
-            max_length: Most subwords of a side, its end not counted.
-            name: Of the pairs, for the warning that counts those left out.
-
-        Raises:
-            ValueError: If no pair is short enough.
-        """
-        places = [k for k, n in enumerate(self.lengths) if n <= max_length + 1]
-        if not places:
-            raise ValueError(
-                "max_length must leave a pair to train on. Received: "
-                f"max_length={max_length}, of {len(self)} pairs that are all "
-                "longer."
-            )
-        if len(places) < len(self):
-            logging.warning(
-                "%s: left out %d of the %d training pairs: longer than "
-                "max_length=%d subwords.",
-                name,
-                len(self) - len(places),
-                len(self),
-                max_length,
-            )
-        return EncodedPairs(
-            *([side[k] for k in places] for side in (self.source, self.target))
-        )
-
-    def batch(self, places: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns int32 [B, S] and [B, T] of some pairs."""
-        return (
-            padded([self.source[k] for k in places]),
-            padded([self.target[k] for k in places]),
-        )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TranslationTask:
-    """Pairs to learn from and the subwords they are made of.
-
-    Attributes:
+        training: How models are trained.
         corpus: The pairs as text.
-        source_subwords: Those of the source.
-        target_subwords: Those of the target; the same if they are shared.
-        train: The training pairs that are not too long.
+        source_subwords: Subwords of the source.
+        target_subwords: Subwords of the target; the same if they are shared.
+        pairs: The training pairs that are not too long.
     """
 
+    training: TranslationTraining
     corpus: ParallelCorpus
     source_subwords: Subwords
     target_subwords: Subwords
-    train: EncodedPairs
+    pairs: EncodedPairs
+
+    metric = Metric("beam_bleu", "", is_more_better=True)
+    noun = "cell"
+    baseline = "lstm"
 
     @classmethod
-    def of(
-        cls, config: TranslationConfig, corpus: ParallelCorpus
-    ) -> "TranslationTask":
-        """Returns the task of a training, its subwords learnt from the pairs.
+    def of(cls, training: TranslationTraining, corpus: ParallelCorpus) -> Self:
+        """Returns the task of a training, its subwords learned from the pairs.
 
         How many pairs are too long for it is logged as a warning, and how
         many such there are among those that are scored.
@@ -114,18 +69,18 @@ class TranslationTask:
         source, target = (
             [pair[side] for pair in corpus.train] for side in (0, 1)
         )
-        size, kind = config.vocabulary_size, config.subword_kind
-        if config.model.shared_embeddings:
+        size, kind = training.vocabulary_size, training.subword_kind
+        if training.model.shared_embeddings:
             ours = theirs = train_subwords([*source, *target], size, kind)
         else:
             ours, theirs = (
                 train_subwords(lines, size, kind) for lines in (source, target)
             )
         pairs = encoded(corpus.train, ours, theirs)
-        pairs = pairs.up_to(config.max_length, corpus.name)
-        task = cls(corpus, ours, theirs, pairs)
+        pairs = pairs.up_to(training.max_length, corpus.name)
+        task = cls(training, corpus, ours, theirs, pairs)
         for part in ("validation", "test"):
-            task._tell_of_long_pairs(part, config.max_length)
+            task._tell_of_long_pairs(part, training.max_length)
         return task
 
     @property
@@ -150,13 +105,103 @@ class TranslationTask:
                 *(self.corpus.name, num, len(lengths), part, max_length),
             )
 
+    def load(self, name: str, like: CellSpec | None = None) -> CellSpec:
+        return load_spec(name)
 
-def encoded(
-    pairs: Sequence[Pair], source_subwords: Subwords, target_subwords: Subwords
-) -> EncodedPairs:
-    """Returns pairs as ids, of any length."""
-    source = source_subwords.encode([pair[0] for pair in pairs])
-    target = target_subwords.encode([pair[1] for pair in pairs])
-    return EncodedPairs(
-        *([[*ids, END] for ids in side] for side in (source, target))
-    )
+    def labels(self, spec: CellSpec) -> dict[str, int]:
+        units = self.training.sized(spec, *self.sizes).units
+        return {"units": units, **super().labels(spec)}
+
+    def size(self, spec: CellSpec) -> Cost:
+        """Returns what a cell's model costs.
+
+        Its multiply-adds are those of the cells and the softmax for one source
+        and one target subword; those of the attention follow from the lengths.
+        """
+        model = self.training.sized(spec, *self.sizes)
+        cells = sum(
+            spec.cost(width, model.units, use_bias=model.use_bias).multiply_adds
+            for width in model.cell_input_widths().values()
+        )
+        softmax = model.units * self.sizes[1]
+        return Cost(model.num_parameters(spec, *self.sizes), cells + softmax)
+
+    def resized(self, spec: CellSpec, parameters: int) -> Self:
+        """Returns the task whose model of a cell has a given size.
+
+        Args:
+            spec: The cell.
+            parameters: Most weights of its model.
+
+        Raises:
+            ValueError: If the smallest model has more weights.
+        """
+        training = self.training.replace(parameters=parameters)
+        model = training.sized(spec, *self.sizes)
+        training = training.replace(parameters=0, model=model)
+        return dataclasses.replace(self, training=training)
+
+    def train(
+        self,
+        spec: CellSpec,
+        seed: int,
+        folder: Path | None = None,
+        on_progress: Callable[[Update], None] | None = None,
+    ) -> Metrics:
+        """Trains a model of a cell from scratch, as `train_translation` does.
+
+        Args:
+            spec: The cell.
+            seed: Seed of all chance.
+            folder: Folder of this training alone, as the workdir of
+                `train_translation`; None: the training cannot be resumed.
+            on_progress: Called with an `Update` after each.
+
+        Returns:
+            `train_loss_nats` of the last epoch; `validation_` and `test_`
+            `loss_nats`, `perplexity`, `greedy_` and `beam_` `bleu` and `chrf`;
+            `rollbacks`, `num_parameters`, `elapsed_s`.
+
+        Raises:
+            ValueError: If the folder belongs to another training or is
+                damaged, or Keras's backend is not TensorFlow.
+            FloatingPointError: If the training diverges.
+            OSError: If the disk fails.
+        """
+        from nas_keras.tasks.translation import training
+
+        return training.train(self, spec, seed, folder, on_progress)
+
+    def scaled(
+        self, updates: float = 1.0, units: float = 1.0, data: float = 1.0
+    ) -> Self:
+        """Returns the same task at another fidelity.
+
+        Args:
+            updates: Factor of the updates or epochs; there is one at least.
+            units: Factor of the model's width, which `parameters` is not then
+                looked at for.
+            data: Share of the training pairs, in (0, 1], the first ones.
+        """
+        training, model = self.training, self.training.model
+        if updates != 1.0:
+            name = "num_updates" if training.num_updates else "num_epochs"
+            num = max(1, round(updates * getattr(training, name)))
+            training = training.replace(**{name: num})
+        if units != 1.0:
+            model = model.replace(units=max(1, round(units * model.units)))
+            training = training.replace(parameters=0, model=model)
+        num = max(1, round(data * len(self.pairs)))
+        pairs = EncodedPairs(self.pairs.source[:num], self.pairs.target[:num])
+        return dataclasses.replace(self, training=training, pairs=pairs)
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what results depend on, JSON-able."""
+        return {
+            "task": self.training.to_dict(),
+            "data": {
+                "name": self.corpus.name,
+                "sha256": self.corpus.sha256,
+                "pairs": len(self.pairs),
+            },
+        }

@@ -16,7 +16,7 @@ import pytest
 from nas_keras.controllers import PolicyGradientController
 from nas_keras.distribute.topology import Topology
 from nas_keras.experiment.run import run
-from nas_keras.programs import worker as process
+from nas_keras.programs import worker
 from nas_keras.search import ChildTrainer
 from nas_keras.spaces import tree_space
 from nas_keras.tasks import Translator
@@ -77,21 +77,21 @@ def test_cells_run_without_tensorflow(backend):
         "KERAS_BACKEND": backend,
         "PYTHONPATH": path,
     }
-    process = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (process.returncode, process.stdout) == (0, f"{backend}\n"), (
-        process.stderr
+    assert (result.returncode, result.stdout) == (0, f"{backend}\n"), (
+        result.stderr
     )
 
 
 def _joined(*addresses):
     workers = Topology(addresses, index=0)
-    with process.joined("program", workers, num_threads=1) as cluster:
+    with worker.joined("program", workers, num_threads=1) as cluster:
         return cluster.size
 
 
@@ -102,7 +102,7 @@ def _trained_translation():
 @pytest.mark.parametrize(
     ("call", "purpose"),
     [
-        (lambda: run(None, None, None), "to search"),
+        (lambda: run(None, None), "to search"),
         (lambda: PolicyGradientController(tree_space(2)),
          "for a controller that learns"),
         (lambda: ChildTrainer(tree_space(2), small_task()),
@@ -139,18 +139,17 @@ def train(workdir, **changes):
         units=6, num_layers=2, batch_size=4, num_steps=12, num_updates=0,
         num_epochs=2, optimizer="adam", learning_rate=0.02, weight_decay=1e-3,
         activation_penalty=0.1, slowness_penalty=0.1, jit_compile=False,
-        **changes,
+        average="nonmonotone", average_patience=1, dynamic_rate=0.01,
+        select="best", snapshot_updates=5, **changes,
     )
-    config = TrainingConfig(
-        "test", dataset="embedded", level="char", cell="nascell", model=model,
-        micro_batches=2, average="nonmonotone", average_patience=1,
-        dynamic_rate=0.01, snapshot_updates=5,
-    )
+    config = TrainingConfig("test", cell="nascell", model=model)
     corpus = build_corpus(text, name="cells")
     return list(train_language_model(config, corpus, pathlib.Path(workdir)))
 """
 _ON_JAX = """
 for epoch in train(sys.argv[1]):
+    print(epoch.train_loss_nats, epoch.validation_loss_nats)
+for epoch in train(sys.argv[1] + "_parts", micro_batches=2):
     print(epoch.train_loss_nats, epoch.validation_loss_nats)
 for epoch in train(sys.argv[1] + "_dropout", recurrent_dropout=0.2,
                    output_dropout=0.2, embedding_dropout=0.1):
@@ -175,6 +174,7 @@ def test_a_language_model_trains_on_jax_as_on_tensorflow(tmp_path):
     names = {}
     exec(_TRAINING, names)
     epochs = names["train"](tmp_path / "tensorflow")
+    epochs += names["train"](tmp_path / "parts", micro_batches=2)
     for line, epoch in zip(result.stdout.splitlines(), epochs, strict=True):
         got = [float(number) for number in line.split()]
         want = [epoch.train_loss_nats, epoch.validation_loss_nats]

@@ -12,7 +12,7 @@ from nas_keras.cells import NASRNN
 from nas_keras.cells import CellSpec
 from nas_keras.cells import NASCell
 from nas_keras.cells import load_spec
-from nas_keras.cells.layers.arguments import CELL_ARGUMENTS
+from nas_keras.cells.layers import CELL_ARGUMENTS
 from tests.cell_testing import EVERY_ROLE
 from tests.layer_testing import built
 from tests.layer_testing import near

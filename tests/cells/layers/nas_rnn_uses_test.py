@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from nas_keras.cells import NASRNN
 from nas_keras.cells import NASCell
-from nas_keras.cells.layers import fast_path
+from nas_keras.cells.layers.loops import tensorflow as tensorflow_loop
 from tests.conformance_testing import MASK
 from tests.conformance_testing import TOLERANCE
 from tests.conformance_testing import B
@@ -116,7 +116,7 @@ def test_compiled_functions_may_be_dropped_before_the_backward_pass():
         weights = [weight.value for weight in layer.weights]
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(layer(random(B, T, D, seed=20)) ** 2)
-        fast_path.loop_function.cache_clear()
+        tensorflow_loop.loop_function.cache_clear()
         gc.collect()
         found.append([g.numpy() for g in tape.gradient(loss, weights)])
     near(*found)

@@ -1,6 +1,5 @@
 """Tests of what an update sees: normalisation, order, augmentation, rate."""
 
-import dataclasses
 import gc
 import math
 import threading
@@ -11,9 +10,14 @@ import pytest
 
 from nas_keras.data.images import Images
 from nas_keras.tasks.images import batches as image_batches
-from nas_keras.tasks.images.config import ImageConfig
-from nas_keras.tasks.images.config import rate_at
-from nas_keras.tasks.images.scores import scores_of
+from nas_keras.tasks.images.config import ImageTraining
+from nas_keras.tasks.images.steps import scores_of
+from nas_keras.tasks.training.schedules import Constant
+from nas_keras.tasks.training.schedules import Cosine
+from nas_keras.tasks.training.schedules import CosineRestarts
+from nas_keras.tasks.training.schedules import Halving
+from nas_keras.tasks.training.schedules import Step
+from tests.raising import raises
 
 
 def _pixels(num, size=(6, 5, 3), seed=0):
@@ -21,9 +25,9 @@ def _pixels(num, size=(6, 5, 3), seed=0):
     return rng.integers(0, 256, (num, *size), dtype=np.uint8)
 
 
-def _config(**changes):
-    return ImageConfig(
-        "test", **{"batch_size": 4, "padding": 2, "cutout": 3, **changes}
+def _training(**changes):
+    return ImageTraining(
+        **{"batch_size": 4, "padding": 2, "cutout": 3, **changes}
     )
 
 
@@ -115,21 +119,25 @@ class TestAugmentation:
         ],
     )
     def test_images_are_cropped_mirrored_and_cut(self, changes):
-        config = _config(**changes)
+        training = _training(**changes)
         images = _pixels(12).astype(np.float32) + 1
         held = images.copy()
-        draws = image_batches.draws_of(12, (6, 5), config, epoch=1)
-        found = image_batches.augmented(images, draws, config)
+        draws = image_batches.draws_of(
+            12, (6, 5), training.padding, epoch=1, seed=0
+        )
+        found = image_batches.augmented(images, draws, training)
         for place in range(12):
             its = [array[place] for array in draws]
             np.testing.assert_array_equal(
-                found[place], _oracle(images[place], *its, config)
+                found[place], _oracle(images[place], *its, training)
             )
         np.testing.assert_array_equal(images, held)
 
     def test_chance_is_uniform_over_what_may_be(self):
-        config = _config(padding=1)
-        draws = image_batches.draws_of(9_000, (6, 5), config, epoch=0)
+        training = _training(padding=1)
+        draws = image_batches.draws_of(
+            9_000, (6, 5), training.padding, epoch=0, seed=0
+        )
         for array, values in (
             (draws.top, 3),
             (draws.left, 3),
@@ -144,38 +152,38 @@ class TestAugmentation:
 
 
 class TestInput:
-    def _input(self, config, num=10):
+    def _input(self, training, seed=0, num=10):
         images = Images(_pixels(num), np.arange(num, dtype=np.int32))
         normalized = image_batches.normalization_of("channel", images.pixels)
-        return image_batches.TrainingInput(images, config, normalized)
+        return image_batches.TrainingInput(images, training, normalized, seed)
 
     def test_a_batch_is_the_same_whatever_came_before(self):
-        config = _config(seed=5)
-        source = self._input(config)
+        training = _training()
+        source = self._input(training, 5)
         in_order = [source.batch(e, k) for e in (0, 1) for k in (0, 1)]
         for number, (images, labels) in reversed(list(enumerate(in_order))):
-            again = self._input(config).batch(*divmod(number, 2))
+            again = self._input(training, 5).batch(*divmod(number, 2))
             np.testing.assert_array_equal(again[0], images)
             np.testing.assert_array_equal(again[1], labels)
         back = source.batch(0, 1)  # After a snapshot that is gone back to.
         np.testing.assert_array_equal(back[0], in_order[1][0])
-        others = self._input(dataclasses.replace(config, seed=6)).batch(0, 0)
+        others = self._input(training, 6).batch(0, 0)
         assert (others[0] != in_order[0][0]).any()
 
     def test_a_batch_is_its_images_normalised_and_augmented(self):
-        config = _config()
-        source = self._input(config)
+        training = _training()
+        source = self._input(training)
         images, labels = source.batch(2, 1)
         chosen = source.batches(2)[1]
         np.testing.assert_array_equal(labels, chosen)
         pixels = _pixels(10)
-        draws = image_batches.draws_of(10, (6, 5), config, 2)
+        draws = image_batches.draws_of(10, (6, 5), 2, 2, 0)
         normalized = image_batches.normalization_of("channel", pixels)
         for place, number in enumerate(chosen):
             wanted = _oracle(
                 normalized(pixels[number : number + 1])[0],
                 *(array[number] for array in draws),
-                config,
+                training,
             )
             np.testing.assert_allclose(images[place], wanted, rtol=1e-6)
 
@@ -188,14 +196,14 @@ class TestInput:
             return make(self, place)
 
         monkeypatch.setattr(image_batches.TrainingInput, "_make", noted)
-        with self._input(_config(num_epochs=2)) as source:
+        with self._input(_training(num_epochs=2)) as source:
             for place in ((0, 0), (0, 1), (1, 0), (1, 1)):
                 source.batch(*place)
         assert made == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
     def test_its_thread_ends_when_it_is_closed(self):
         before = set(threading.enumerate())
-        with self._input(_config()) as source:
+        with self._input(_training()) as source:
             source.batch(0, 0)
             (own,) = set(threading.enumerate()) - before
         assert not own.is_alive()
@@ -204,7 +212,7 @@ class TestInput:
     def test_it_is_gone_when_nobody_holds_it(self):
         gc.disable()  # No cycle: it holds all the images.
         try:
-            source = self._input(_config(num_epochs=1))
+            source = self._input(_training(num_epochs=1))
             source.batch(0, 0)
             source.batch(0, 1)
             source.close()
@@ -216,41 +224,74 @@ class TestInput:
 
 
 class TestRate:
-    def _rates(self, places, **changes):
-        config = _config(
-            num_epochs=20, learning_rate=0.4, min_learning_rate=0.1, **changes
-        )
-        return [rate_at(config, epochs) for epochs in places]
+    def _rates(self, places, schedule):
+        return [schedule.rate_at(0.4, epochs, 20) for epochs in places]
+
+    def test_a_training_has_the_rate_of_its_schedule(self):
+        training = _training(num_epochs=20, schedule=Cosine(0.01))
+        rate = Cosine(0.01).rate_at(0.1, 7, 20)
+        assert training.rate_at(7) == rate
 
     def test_constant(self):
-        assert self._rates([0, 19.9], schedule="constant") == [0.4, 0.4]
+        assert self._rates([0, 19.9], Constant()) == [0.4, 0.4]
 
     def test_steps(self):
         rates = self._rates(
             [0, 9.99, 10, 14.9, 15, 19.9],
-            schedule="step",
-            decay=4.0,
-            decay_from=0.5,
-            num_decays=2,
+            Step(decay=4.0, decay_from=0.5, num_decays=2),
         )
         assert rates == [0.4, 0.4, 0.1, 0.1, 0.025, 0.025]
 
+    def test_a_steep_schedule_ends_at_zero(self):
+        schedule = Step(decay=1e200, decay_from=0.0)
+        assert self._rates([19.99], schedule) == [0.0]
+
+    def test_halving(self):
+        rates = self._rates(
+            [0, 10, 10.1, 12.5, 15, 17.5, 20, 21],
+            Halving(decay_from=0.5, num_halvings=4),
+        )
+        halvings = [0, 0, 0, 1, 2, 3, 4, 4]
+        assert rates == [0.4 * 0.5**k for k in halvings]
+
     def test_cosine(self):
-        rates = self._rates([0, 5, 10, 20], schedule="cosine")
+        rates = self._rates([0, 5, 10, 20], Cosine(min_learning_rate=0.1))
         middle = 0.1 + 0.15 * (1 + math.sqrt(0.5))
         assert rates == pytest.approx([0.4, middle, 0.25, 0.1])
 
     def test_cosine_with_restarts_goes_by_epochs(self):
         rates = self._rates(
             [0, 0.9, 1, 2, 3, 5, 6, 12, 17],
-            schedule="cosine_restarts",
-            restart_epochs=2,
-            restart_factor=2,
+            CosineRestarts(
+                min_learning_rate=0.1, restart_epochs=2, restart_factor=2
+            ),
         )
         # Runs of 2, 4, 8 and 16 epochs, from 0, 2, 6 and 14.
         fractions = [0, 0, 1 / 2, 0, 1 / 4, 3 / 4, 0, 6 / 8, 3 / 16]
         wanted = [0.1 + 0.15 * (1 + math.cos(math.pi * f)) for f in fractions]
         assert rates == pytest.approx(wanted)
+
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda: Step(decay=0.5), "decay must be at least 1. Received"),
+            (lambda: Step(decay_from=1.0), "decay_from must be in [0, 1). Rec"),
+            (lambda: Step(num_decays=0), "num_decays must be an int of at lea"),
+            (lambda: Cosine(-1.0), "min_learning_rate must be finite and not"),
+            (lambda: CosineRestarts(restart_epochs=0),
+             "restart_epochs must be an int of at least 1"),
+            (lambda: CosineRestarts(restart_factor=0),
+             "restart_factor must be an int of at least 1"),
+            (lambda: Halving(decay_from=-0.1), "decay_from must be in [0, 1)"),
+            (lambda: Halving(num_halvings=-1), "num_halvings must be an int"),
+            (lambda: _training(schedule=Cosine(0.2)),
+             "min_learning_rate must be at most learning_rate=0.1. Received: "
+             "min_learning_rate=0.2."),
+        ],
+    )  # fmt: skip
+    def test_a_schedule_is_checked(self, make, message):
+        with raises(message):
+            make()
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 50])

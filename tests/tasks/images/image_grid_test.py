@@ -1,6 +1,5 @@
 """Tests of grids of trainings: their values, and the one that is chosen."""
 
-import dataclasses
 import json
 import re
 
@@ -14,12 +13,15 @@ from nas_keras.convnets import save_convnet
 from nas_keras.data.images import Images
 from nas_keras.data.images import image_set
 from nas_keras.tasks.images import grid as image_grid
-from nas_keras.tasks.images import grid_training as image_grid_training
+from nas_keras.tasks.images import steps as image_steps
+from nas_keras.tasks.images import training as image_training
 from nas_keras.tasks.images.config import ImageConfig
+from nas_keras.tasks.images.config import ImageTraining
 from nas_keras.tasks.images.training import ImageEpoch
 from nas_keras.tasks.training.loop import TrainingError
+from nas_keras.tasks.training.schedules import Step
 
-_CONFIG = ImageConfig("test", batch_size=4)
+_CONFIG = ImageConfig("test", training=ImageTraining(batch_size=4))
 _GRID = {"learning_rate": [0.1, 0.2], "seed": [0, 1]}
 
 
@@ -45,7 +47,8 @@ def test_a_text_is_a_grid():
         "norm_epsilon",
         "decay_from",
     }
-    config = dataclasses.replace(_CONFIG, schedule="step")
+    training = _CONFIG.training.replace(schedule=Step())
+    config = _CONFIG.replace(training=training)
     assert len(image_grid.grid_changes(config, paper)) == 16
 
 
@@ -78,25 +81,36 @@ def test_each_value_goes_with_each():
         ({"num_threads": [1, 2]}, "of some of .*Received: 'num_threads'"),
         ({"snapshot_updates": [1]}, "some of .*Received: 'snapshot_updates'"),
         ({"seed": [1, 0, 1]}, r"Received: 1 again in seed=\(1, 0, 1\)"),
-        ({"decay": [4.0]}, "decay must be left out .*'step'.*='cosine'"),
-        ({"decay_from": [0.5]}, "decay_from must be left out where schedule"),
+        ({"scored_epochs": [1]}, "some of .*Received: 'scored_epochs'"),
+        (
+            {"decay": [4.0]},
+            "decay must be left out where training.schedule is 'cosine', whose "
+            r"settings are \['min_learning_rate'\]. Received: decay=4.0.",
+        ),
+        ({"decay_from": [0.5]}, "decay_from must be left out where .*'cosine'"),
         ({"num_decays": [1, 2]}, "num_decays must be left out"),
         (
             {"restart_epochs": [1, 2]},
-            "restart_epochs must be left out .*_restarts'.*'cosi",
+            "restart_epochs must be left out .*'cosine'",
         ),
         ({"restart_factor": [1, 2]}, "restart_factor must be left out"),
         (
             {"schedule": ["step", "cosine"], "decay": [4.0, 5.0]},
-            "decay must be left out .*Received: schedule='cosine'",
+            "decay must be left out where training.schedule is 'cosine'",
         ),
         (
             {"schedule": ["step"], "min_learning_rate": [0.0, 0.01]},
-            "min_learning_rate must be left out .*'cosine_restarts'.*='step'",
+            "min_learning_rate must be left out .*'step'.*'num_decays'",
         ),
         (
             {"momentum": [0.8, 0.9], "optimizer": ["sgd", "adam"]},
-            "momentum must be left out where optimizer is none .*='adam'",
+            r"momentum must be left out where training.optimizer is 'adam', "
+            r"whose settings are \[\]",
+        ),
+        (
+            {"optimizer": ["sgd", "lion"]},
+            r"optimizer must be one of \['nesterov', 'sgd', 'adam'\]. "
+            "Received: optimizer=lion.",
         ),
     ],
 )
@@ -113,7 +127,7 @@ def _fake(accuracies, select="best"):
     trained = []
 
     def train(config, images, folder, *rest):
-        trained.append((config.learning_rate, config.seed))
+        trained.append((config.training.learning_rate, config.seed))
         its = accuracies[len(trained) - 1]
         folder.mkdir(parents=True)
         for number, accuracy in enumerate(its):
@@ -130,11 +144,10 @@ def _fake(accuracies, select="best"):
 )  # fmt: skip
 def test_validation_chooses(select, chosen, tmp_path, monkeypatch):
     train, trained = _fake([[0.2, 0.3], [], [0.8, 0.1], [0.5, 0.5]])
-    monkeypatch.setattr(image_grid_training, "train_images", train)
-    config = ImageConfig("test", batch_size=4, select=select)
-    epochs = list(
-        image_grid_training.train_grid(config, _GRID, _images(), tmp_path)
-    )
+    monkeypatch.setattr(image_training, "train_images", train)
+    training = ImageTraining(batch_size=4, select=select)
+    config = ImageConfig("test", training=training)
+    epochs = list(image_grid.train_grid(config, _GRID, _images(), tmp_path))
     assert trained == [(0.1, 0), (0.1, 1), (0.2, 0), (0.2, 1)]
     assert [epoch.number for epoch in epochs] == [0, 0, 2, 2, 3, 3]
     assert epochs[-1].folder == tmp_path / "grid" / "03"
@@ -147,15 +160,15 @@ def test_validation_chooses(select, chosen, tmp_path, monkeypatch):
     assert result["grid"][1]["problem"] == "diverged"
     other = {"learning_rate": [0.1, 0.3]}
     with pytest.raises(ValueError, match="settings.grid.learning_rate was"):
-        next(image_grid_training.train_grid(config, other, _images(), tmp_path))
+        next(image_grid.train_grid(config, other, _images(), tmp_path))
 
 
 def test_a_grid_of_which_all_diverge_is_an_error(tmp_path, monkeypatch):
     train, _ = _fake([[], []])
-    monkeypatch.setattr(image_grid_training, "train_images", train)
+    monkeypatch.setattr(image_training, "train_images", train)
     with pytest.raises(TrainingError, match="all 2 trainings of the grid"):
         list(
-            image_grid_training.train_grid(
+            image_grid.train_grid(
                 _CONFIG, {"seed": [0, 1]}, _images(), tmp_path
             )
         )
@@ -190,7 +203,7 @@ def test_all_trainings_are_checked_before_the_first(
     monkeypatch.chdir(tmp_path)
     for network in (_STRIDED, _NARROWING):
         save_convnet(network, f"{network.name}.json")
-    trainings = image_grid_training.train_grid(
+    trainings = image_grid.train_grid(
         _CONFIG, grid, _images(), tmp_path / "run"
     )
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -200,17 +213,17 @@ def test_all_trainings_are_checked_before_the_first(
 
 def test_each_network_is_built_once(tmp_path, monkeypatch):
     train, _ = _fake([[0.5]] * 8)
-    monkeypatch.setattr(image_grid_training, "train_images", train)
+    monkeypatch.setattr(image_training, "train_images", train)
     built = []
     monkeypatch.setattr(
-        image_grid_training,
+        image_steps,
         "network_of",
-        lambda config, spec, shape, classes: built.append(
-            (config.filters, shape, classes)
+        lambda training, spec, shape, classes: built.append(
+            (spec.layers[0].filters, shape, classes)
         ),
     )
     grid = {"seed": [0, 1], "filters": [8, 16], "learning_rate": [0.1, 0.2]}
-    list(image_grid_training.train_grid(_CONFIG, grid, _images(), tmp_path))
+    list(image_grid.train_grid(_CONFIG, grid, _images(), tmp_path))
     assert built == [(8, (8, 8, 1), 2), (16, (8, 8, 1), 2)]
 
 
@@ -223,7 +236,7 @@ def test_a_network_beside_a_grid_of_networks_is_refused():
 
 
 def test_a_grid_needs_validation_images(tmp_path):
-    trainings = image_grid_training.train_grid(
+    trainings = image_grid.train_grid(
         _CONFIG, _GRID, _images(num_validation=0), tmp_path / "run"
     )
     with pytest.raises(ValueError, match="num_validation must be positive"):

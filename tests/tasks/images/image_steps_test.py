@@ -16,18 +16,18 @@ import pytest
 
 from nas_keras.convnets.drop_path import DropPath
 from nas_keras.distribute.cluster import Cluster
+from nas_keras.distribute.replicas import OneReplica
 from nas_keras.distribute.replicas import replicas_of
 from nas_keras.tasks.images.batches import normalization_of
-from nas_keras.tasks.images.network import network_of
-from nas_keras.tasks.images.network import usable
 from nas_keras.tasks.images.steps import ImageSteps
+from nas_keras.tasks.images.steps import network_of
 from nas_keras.tasks.images.steps import optimizer_of
+from nas_keras.tasks.images.steps import usable
 from nas_keras.tasks.training.gradients import apply
-from nas_keras.tasks.training.replicas import OneReplica
 from tests import forked
 from tests.image_training_testing import NETWORK
 from tests.image_training_testing import corners
-from tests.image_training_testing import image_config
+from tests.image_training_testing import image_training
 
 # A network that is as simple as can be.
 
@@ -80,7 +80,7 @@ def _moved(velocity, gradients, rate):
     ],
 )
 def test_updates_are_as_in_numpy(changes):
-    config = image_config(
+    config = image_training(
         **{"weight_decay": 0.1, "label_smoothing": 0.3, "momentum": 0.8}
         | changes
     )
@@ -98,7 +98,7 @@ def test_updates_are_as_in_numpy(changes):
         gradients[0] = gradients[0] + config.weight_decay * weights[0]
         velocity = _moved(velocity, gradients, rate)
         moves = velocity
-        if config.optimizer == "nesterov":
+        if config.optimizer.nesterov:
             moves = _moved(velocity, gradients, rate)
         weights = [w + m for w, m in zip(weights, moves, strict=True)]
         loss = steps.update(images, labels, rate, 0.0)
@@ -115,7 +115,7 @@ def test_updates_are_as_in_numpy(changes):
 
 
 def test_the_auxiliary_loss_has_its_weight():
-    config = image_config(
+    config = image_training(
         auxiliary_weight=0.25, weight_decay=0.0, optimizer="sgd", momentum=0.0
     )
     steps = ImageSteps(lambda: _linear(2), config)
@@ -146,7 +146,7 @@ def test_what_is_dropped_follows_the_training():
             inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x))
         )
 
-    steps = ImageSteps(model, image_config())
+    steps = ImageSteps(model, image_training())
     (layer,) = (k for k in steps.model.layers if isinstance(k, DropPath))
     steps.update(*_batch(), 0.1, 0.375)
     assert float(layer.progress) == 0.375
@@ -156,7 +156,7 @@ def test_what_is_dropped_follows_the_training():
 
 
 def test_precision_and_epsilon_reach_the_layers():
-    config = image_config(precision="mixed_bfloat16", norm_epsilon=0.03)
+    config = image_training(precision="mixed_bfloat16", norm_epsilon=0.03)
     model = network_of(config, NETWORK, (6, 6, 1), 3)
     assert {
         layer.epsilon for layer in model.layers if "norm" in layer.name
@@ -172,7 +172,7 @@ def test_precision_and_epsilon_reach_the_layers():
 def test_a_whitened_image_is_the_same_in_the_model_that_is_kept():
     pixels = corners().test.pixels
     normalized = normalization_of("whitening", pixels)
-    model = network_of(image_config(), NETWORK, (6, 6, 1), 3)
+    model = network_of(image_training(), NETWORK, (6, 6, 1), 3)
     np.testing.assert_allclose(
         usable(model, normalized)(pixels),
         model(normalized(pixels)),
@@ -189,7 +189,7 @@ def test_a_step_of_an_optimizer_is_that_of_keras(name):
     found = []
     for take in (apply, keras.optimizers.Optimizer.apply):
         weights = [keras.Variable(np.ones((2, 4))) for _ in gradients]
-        optimizer = optimizer_of(image_config(optimizer=name, momentum=0.9))
+        optimizer = optimizer_of(image_training(optimizer=name))
         optimizer.build(weights)
         for k, rate in enumerate((0.1, 0.1, 0.03)):
             optimizer.learning_rate = rate
@@ -211,7 +211,7 @@ def test_the_program_of_a_training_goes_with_it():
     rng = np.random.default_rng(0)
     images = rng.normal(size=(10, 6, 6, 1)).astype(np.float32)
     labels = rng.integers(0, 3, 10).astype(np.int32)
-    config = image_config()
+    config = image_training()
     before = _num_programs()
     steps = ImageSteps(
         lambda: network_of(config, NETWORK, (6, 6, 1), 3), config
@@ -231,16 +231,15 @@ def test_replicas_are_one_device():
         cpu = tf.config.list_physical_devices("CPU")[0]
         two = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(cpu, two)
-        from tests.image_training_testing import NETWORK, image_config
+        from tests.image_training_testing import NETWORK, image_training
         from nas_keras.distribute.cluster import Cluster
         from nas_keras.distribute.replicas import replicas_of
-        from nas_keras.tasks.images.network import network_of
-        from nas_keras.tasks.images.steps import ImageSteps
+        from nas_keras.tasks.images.steps import ImageSteps, network_of
 
         rng = np.random.default_rng(0)
         images = rng.normal(size=(10, 6, 6, 1)).astype(np.float32)
         labels = rng.integers(0, 3, 10).astype(np.int32)
-        config = image_config(dropout=0.0, label_smoothing=0.1)
+        config = image_training(dropout=0.0, label_smoothing=0.1)
         found = []
         for devices in ([], ["CPU:0", "CPU:1"]):
             steps = ImageSteps(
@@ -251,13 +250,13 @@ def test_replicas_are_one_device():
             found.append([np.array(losses), *steps.weights(), *scores])
         for one, two in zip(*found, strict=True):
             np.testing.assert_allclose(two, one, rtol=1e-3, atol=1e-4)
-        config = image_config(dropout=0.3)  # Draws of its own on each.
+        config = image_training(dropout=0.3)  # Draws of its own on each.
         steps = ImageSteps(
             lambda: network_of(config, NETWORK, (6, 6, 1), 3),
             config, replicas_of(Cluster(), ["CPU:0", "CPU:1"]))
         assert steps.update(images, labels, 0.05, 0.5) > 0
         try:
-            odd = image_config(batch_size=5)
+            odd = image_training(batch_size=5)
             ImageSteps(None, odd, replicas_of(Cluster(), ["CPU:0", "CPU:1"]))
         except ValueError as error:
             assert "batch_size=5 for 2 replicas" in str(error)
@@ -281,7 +280,7 @@ def test_replicas_are_those_of_tensorflow(monkeypatch):
 
 def _known_figures():
     """Returns losses and scores of known weights: the same on any backend."""
-    config = image_config(dropout=0.0, label_smoothing=0.1)
+    config = image_training(dropout=0.0, label_smoothing=0.1)
     steps = ImageSteps(
         lambda: network_of(config, NETWORK, (6, 6, 1), 3), config
     )

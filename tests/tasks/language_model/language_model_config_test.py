@@ -48,16 +48,16 @@ def test_the_cost_counts_all_widths(widths):
     task, spec = child_task(num_layers=2, **widths), load_spec("nascell")
     model = task.model(spec)
     shapes = [v.shape for v in model.trainable_variables]
-    assert task.num_parameters(spec) == sum(map(math.prod, shapes))
+    assert task.size(spec).parameters == sum(map(math.prod, shapes))
     products = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
     if not task.config.tied:  # Else the table is the softmax's matrix too.
         products -= math.prod(model.embedding.embeddings.shape)
-    assert task.multiply_adds(spec) == products
+    assert task.size(spec).multiply_adds == products
 
 
 def _count(task, spec, units):
     config = dataclasses.replace(task.config, units=units)
-    return dataclasses.replace(task, config=config).num_parameters(spec)
+    return dataclasses.replace(task, config=config).size(spec).parameters
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "nascell"])
@@ -65,36 +65,36 @@ def _count(task, spec, units):
     ("tied", "use_bias", "num_layers"),
     [(False, False, 1), (True, True, 2), (True, False, 3), (False, True, 1)],
 )
-def test_num_parameters_is_that_of_the_built_model(
+def test_the_parameters_are_those_of_the_built_model(
     cell, tied, use_bias, num_layers
 ):
     task = child_task(tied=tied, use_bias=use_bias, num_layers=num_layers)
     spec = load_spec(cell)
     shapes = [v.shape for v in task.model(spec).trainable_variables]
     want = sum(math.prod(shape) for shape in shapes)
-    assert task.num_parameters(spec) == want
+    assert task.size(spec).parameters == want
     wider = child_task(
         tied=tied, use_bias=use_bias, num_layers=num_layers, units=7
     )
-    assert _count(task, spec, 7) == wider.num_parameters(spec)
+    assert _count(task, spec, 7) == wider.size(spec).parameters
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "nascell"])
 @pytest.mark.parametrize("num", [300, 1_000, 99_999, 100_000])
-def test_with_parameters_has_the_most_units_that_fit(cell, num):
+def test_a_resized_task_has_the_most_units_that_fit(cell, num):
     task, spec = child_task(), load_spec(cell)
-    sized = task.with_parameters(spec, num)
+    sized = task.resized(spec, num)
     units = sized.config.units
-    assert sized.num_parameters(spec) <= num
+    assert sized.size(spec).parameters <= num
     assert _count(sized, spec, units + 1) > num
     assert dataclasses.replace(sized.config, units=4) == task.config
 
 
-def test_with_parameters_fits_exactly():
+def test_a_resized_task_fits_exactly():
     task, spec = child_task(), load_spec("lstm")
     for units in (1, 2, 3, 64):
         num = _count(task, spec, units)
-        assert task.with_parameters(spec, num).config.units == units
+        assert task.resized(spec, num).config.units == units
 
 
 def test_too_few_parameters_are_refused():
@@ -105,7 +105,7 @@ def test_too_few_parameters_are_refused():
         f"Received: {least - 1} parameters."
     )
     with pytest.raises(ValueError, match=re.escape(message)):
-        task.with_parameters(spec, least - 1)
+        task.resized(spec, least - 1)
 
 
 @pytest.mark.parametrize(
@@ -129,24 +129,25 @@ def test_a_part_shorter_than_a_batch_is_refused(fractions, part):
 @pytest.mark.parametrize(
     ("argument", "value", "rule"),
     [
-        ("units", 0, "must be an int of at least 1"),
-        ("units", 2.5, "must be an int of at least 1"),
-        ("units", True, "must be an int of at least 1"),
-        ("num_layers", 0, "must be an int of at least 1"),
-        ("batch_size", -1, "must be an int of at least 1"),
-        ("num_steps", "35", "must be an int of at least 1"),
-        ("num_updates", -1, "must be an int of at least 0"),
-        ("num_epochs", 0.5, "must be an int of at least 0"),
-        ("decay_epoch", -1, "must be an int of at least 0"),
-        ("embedding_units", -1, "must be an int of at least 0"),
-        ("last_units", 1.5, "must be an int of at least 0"),
+        ("units", 0, "must be an int of at least 1, below 2**63"),
+        ("units", 2.5, "must be an int of at least 1, below 2**63"),
+        ("units", True, "must be an int of at least 1, below 2**63"),
+        ("num_layers", 0, "must be an int of at least 1, below 2**63"),
+        ("batch_size", -1, "must be an int of at least 1, below 2**63"),
+        ("num_steps", "35", "must be an int of at least 1, below 2**63"),
+        ("num_updates", -1, "must be an int of at least 0, below 2**63"),
+        ("num_epochs", 0.5, "must be an int of at least 0, below 2**63"),
+        ("decay_epoch", -1, "must be an int of at least 0, below 2**63"),
+        ("embedding_units", -1, "must be an int of at least 0, below 2**63"),
+        ("last_units", 1.5, "must be an int of at least 0, below 2**63"),
         ("last_units", 5, "must be 0 with one layer"),
         ("weight_decay", -0.1, "must be finite and not negative"),
         ("activation_penalty", math.inf, "must be finite and not negative"),
         ("slowness_penalty", math.nan, "must be finite and not negative"),
         ("input_dropout", 1.0, "must be in [0, 1)"),
         ("layer_dropout", 1.5, "must be in [0, 1)"),
-        ("max_validation_tokens", -1, "must be an int of at least 0"),
+        ("max_validation_tokens", -1,
+         "must be an int of at least 0, below 2**63"),
         ("learning_rate", 0.0, "must be positive and finite"),
         ("learning_rate", math.nan, "must be positive and finite"),
         ("decay", -1.0, "must be positive and finite"),
@@ -155,10 +156,21 @@ def test_a_part_shorter_than_a_batch_is_refused(fractions, part):
         ("output_dropout", 1.0, "must be in [0, 1)"),
         ("recurrent_dropout", -0.1, "must be in [0, 1)"),
         ("embedding_dropout", math.nan, "must be in [0, 1)"),
-        ("optimizer", "lamb", "must be one of ('sgd', 'adam')"),
-        ("schedule", "linear", "must be one of ('constant', 'cosine', 'step')"),
+        ("average", "always", "must be one of ['none', 'nonmonotone']"),
+        ("precision", "float16",
+         "must be one of ['float32', 'mixed_bfloat16']"),
+        ("select", "first", "must be one of ['last', 'best']"),
+        ("average_patience", 0, "must be an int of at least 1, below 2**63"),
+        ("micro_batches", 3, "must be a divisor of batch_size=32"),
+        ("micro_batches", True, "must be an int of at least 1, below 2**63"),
+        ("evaluation_batch_size", 0,
+         "must be an int of at least 1, below 2**63"),
+        ("snapshot_updates", 1.5, "must be an int of at least 1, below 2**63"),
+        ("dynamic_rate", math.inf, "must be finite and not negative"),
+        ("optimizer", "lamb", "must be one of ['sgd', 'adam']"),
+        ("schedule", "linear", "must be one of ['constant', 'cosine', 'step']"),
     ],
-)
+)  # fmt: skip
 def test_a_value_out_of_range_is_refused(argument, value, rule):
     message = f"{argument} {rule}. Received: {argument}={value!r}."
     with pytest.raises(ValueError, match=re.escape(message)):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import re
 
 import numpy as np
@@ -12,11 +11,12 @@ from nas_keras.cells.language.spec import load_spec
 from nas_keras.storage import locks
 from nas_keras.tasks import LanguageModelTask
 from nas_keras.tasks import LanguageModelTrainer
-from nas_keras.tasks.language_model import epochs as language_model_epochs
-from nas_keras.tasks.language_model.windows import stream_array
-from nas_keras.tasks.language_model.windows import windows_of
+from nas_keras.tasks.language_model import training
+from nas_keras.tasks.language_model.steps import stream_array
+from nas_keras.tasks.language_model.steps import windows_of
 from nas_keras.tasks.training import compilation
-from nas_keras.tasks.training import files as training_files
+from nas_keras.tasks.training.files import Folder
+from nas_keras.tasks.training.files import Memory
 from tests.interruption import snapshot
 from tests.language_model_testing import model_config
 from tests.language_model_testing import sentences
@@ -80,18 +80,16 @@ def test_the_result_says_what_it_is_of(tmp_path):
 def test_the_best_weights_are_those_of_the_best_epoch(tmp_path, monkeypatch):
     losses = iter([3.0, 2.0, 2.5, 2.2])
     kept = []
-    score = language_model_epochs._Training._validation_loss
+    score = training._Training._validation_loss
 
     def scripted(self, weights):
         score(self, weights)
         kept.append([np.array(w) for w in weights])
         return next(losses)
 
-    monkeypatch.setattr(
-        language_model_epochs._Training, "_validation_loss", scripted
-    )
+    monkeypatch.setattr(training._Training, "_validation_loss", scripted)
     train(training_config({"num_epochs": 4}), tmp_path)
-    best = training_files.best_arrays(tmp_path)
+    best = Folder(tmp_path).best_arrays()
     for got, want in zip(best, kept[1], strict=True):
         np.testing.assert_array_equal(got, want)
     assert (best[0] != kept[3][0]).any()
@@ -99,14 +97,20 @@ def test_the_best_weights_are_those_of_the_best_epoch(tmp_path, monkeypatch):
     assert result["best_epoch"] == 2
 
 
-def test_after_each_epoch_the_newest_kept_weights_are_the_best(tmp_path):
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_after_each_epoch_the_newest_kept_weights_are_the_best(
+    is_folder, tmp_path
+):
     # Epochs end after 10, 20, 30 updates. The second and the third are begun
     # anew, killed or rolled back after they had been the best, and are not.
+    store = Folder(tmp_path) if is_folder else Memory()
     for updates, best in ((10, 10), (20, 20), (20, 10), (30, 30), (30, 10)):
         arrays = [np.array([updates])]
-        training_files.keep_best(tmp_path, best, updates, lambda a=arrays: a)
-        assert training_files.best_arrays(tmp_path) == [[best]]
-        assert training_files.best_arrays(tmp_path, 10) == [[10]]
+        store.keep_best(best, updates, lambda a=arrays: a)
+        assert store.best_arrays(best) == [[best]]
+        assert store.best_arrays(10) == [[10]]
+        if is_folder:
+            assert store.best_arrays() == [[best]]
 
 
 def test_averaging_begins_when_validation_has_not_improved(
@@ -115,12 +119,12 @@ def test_averaging_begins_when_validation_has_not_improved(
     # Worse than the best of all but the last two: at epoch 5, for 2.1.
     losses = iter([3.0, 2.0, 2.5, 2.2, 2.1, 2.0, 1.9])
     monkeypatch.setattr(
-        language_model_epochs._Training,
+        training._Training,
         "_validation_loss",
         lambda self, weights: next(losses),
     )
     config = training_config(
-        {"num_epochs": 7}, average="nonmonotone", average_patience=2
+        {"num_epochs": 7, "average": "nonmonotone", "average_patience": 2}
     )
     epochs = train(config, tmp_path)
     assert [e.averaged for e in epochs] == [False] * 5 + [True] * 2
@@ -165,23 +169,18 @@ def test_another_backend_is_refused(monkeypatch):
 @pytest.mark.parametrize(
     ("argument", "value", "rule"),
     [
-        ("level", "byte", "one of ('char', 'word')"),
-        ("dataset", "wikipedia", "one of ('embedded', 'tiny_shakespeare',"),
-        ("average", "always", "one of ('none', 'nonmonotone')"),
-        ("precision", "float16", "one of ('float32', 'mixed_bfloat16')"),
+        ("preset", "", "a text"),
+        ("data", "ptb", "of TextData"),
+        ("model", "lstm", "of LanguageModelConfig"),
+        ("cell", "", "a text"),
         ("parameters", -1, "an int of at least 0"),
-        ("average_patience", 0, "an int of at least 1"),
-        ("micro_batches", 3, "a divisor of batch_size=4"),
-        ("micro_batches", True, "an int of at least 1"),
-        ("evaluation_batch_size", 0, "an int of at least 1"),
-        ("snapshot_updates", 1.5, "an int of at least 1"),
-        ("dynamic_rate", math.inf, "finite and not negative"),
         ("seed", -1, "an int of at least 0"),
+        ("num_threads", 5_000, "an int in [0, 1024]"),
     ],
 )
 def test_a_value_out_of_range_is_refused(argument, value, rule):
     with pytest.raises(ValueError) as caught:
-        training_config(**{argument: value})
+        dataclasses.replace(training_config(), **{argument: value})
     message = str(caught.value)
     assert message.startswith(f"{argument} must be {rule}")
     assert message.endswith(f"Received: {argument}={value!r}.")

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from nas_keras.tasks import TrainingError
-from nas_keras.tasks.language_model import epochs
+from nas_keras.tasks.language_model import training
 from nas_keras.tasks.language_model.steps import LanguageModelSteps
-from nas_keras.tasks.training import files
 from nas_keras.tasks.training import loop
+from nas_keras.tasks.training.files import Folder
 from tests.interruption import Stop
 from tests.interruption import snapshot
 from tests.interruption import stop_at
@@ -54,7 +54,7 @@ def _interrupted(config, workdir, updates):
 
 @pytest.mark.parametrize("changes", [{}, _ALL], ids=["plain", "all"])
 def test_an_interrupted_training_is_as_if_it_had_not_been(changes, tmp_path):
-    config = training_config(_DROPOUT, **changes)
+    config = training_config({**_DROPOUT, **changes})
     whole = train(config, tmp_path / "whole")
     # At once; in mid-epoch; right after and right before a snapshot.
     parts = _interrupted(config, tmp_path / "parts", [1, 10, 7, 8])
@@ -116,13 +116,14 @@ def test_if_all_snapshots_are_damaged_nothing_is_begun_anew(workdir):
 def _diverging(monkeypatch, at):
     """Makes the updates of these numbers, counted over all calls, NaN."""
     count = itertools.count(1)
-    update = LanguageModelSteps.update
+    updates = LanguageModelSteps.updates
 
     def broken(self, *arguments):
-        loss, states = update(self, *arguments)
-        return (math.nan if next(count) in at else loss), states
+        losses, states = updates(self, *arguments)
+        bad = [next(count) in at for _ in losses]
+        return np.where(bad, np.float32(math.nan), losses), states
 
-    monkeypatch.setattr(LanguageModelSteps, "update", broken)
+    monkeypatch.setattr(LanguageModelSteps, "updates", broken)
 
 
 def test_a_loss_of_nan_goes_back_with_half_the_rate_and_says_so(
@@ -208,7 +209,7 @@ def test_dynamic_evaluation_that_diverges_is_left_out(tmp_path, monkeypatch):
         "warning",
         lambda text, *values: said.append(text % values),
     )
-    config = training_config({"clip_norm": 1e6}, dynamic_rate=1e6)
+    config = training_config({"clip_norm": 1e6, "dynamic_rate": 1e6})
     config = dataclasses.replace(
         config, model=dataclasses.replace(config.model, learning_rate=1e-9)
     )
@@ -228,7 +229,7 @@ def test_best_weights_that_are_damaged_are_not_replaced_by_older(tmp_path):
     newest.write_bytes(newest.read_bytes()[:-9])
     message = r"best: the best weights after \d+ updates are damaged or gone"
     with pytest.raises(ValueError, match=message):
-        files.best_arrays(tmp_path)
+        Folder(tmp_path).best_arrays()
 
 
 def test_what_killed_writers_left_is_removed(workdir):
@@ -239,7 +240,7 @@ def test_what_killed_writers_left_is_removed(workdir):
 
 
 def test_another_backend_may_not_go_on(workdir, monkeypatch):
-    monkeypatch.setattr(epochs.keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(training.keras.backend, "backend", lambda: "jax")
     with pytest.raises(ValueError, match="backend was 'tensorflow', is 'jax'"):
         train(training_config(), workdir)
 
@@ -252,17 +253,19 @@ def test_first_weights_that_are_of_no_use_end_it_at_once(tmp_path, monkeypatch):
 
 
 def test_weights_that_are_not_finite_are_not_kept(tmp_path, monkeypatch):
-    update = LanguageModelSteps.update
-    count = itertools.count(1)
+    updates = LanguageModelSteps.updates
+    is_done = []
 
-    def broken(self, *arguments):
-        result = update(self, *arguments)
-        if next(count) == 14:  # The loss is of before; a snapshot follows.
+    def broken(self, streams, first, num, *arguments):
+        result = updates(self, streams, first, num, *arguments)
+        # The loss is of before; a snapshot follows.
+        if first + num == 14 and not is_done:
+            is_done.append(True)
             bias = self.model.softmax_bias
             bias.assign(np.full(bias.shape, np.inf))
         return result
 
-    monkeypatch.setattr(LanguageModelSteps, "update", broken)
+    monkeypatch.setattr(LanguageModelSteps, "updates", broken)
     epochs = train(training_config(), tmp_path)
     assert epochs[-1].rollbacks == 1
     for array in snapshot(tmp_path)[2].values():

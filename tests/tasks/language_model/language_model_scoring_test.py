@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from nas_keras.tasks.language_model.scoring import loss_of_text
-from nas_keras.tasks.language_model.windows import stream_array
+from nas_keras.tasks.language_model.steps import loss_of_text
+from nas_keras.tasks.language_model.steps import stream_array
 from tests.language_model_testing import sentences
 from tests.language_model_testing import steps_of
 from tests.language_model_testing import train
@@ -110,7 +110,11 @@ def test_dynamic_evaluation_scores_before_it_learns():
 def test_losses_of_an_epoch_are_those_of_numpy(tmp_path):
     # A rate of 1e-30 changes nothing, so training only scores.
     config = training_config(
-        {"learning_rate": 1e-30, "num_epochs": 2}, evaluation_batch_size=1
+        {
+            "learning_rate": 1e-30,
+            "num_epochs": 2,
+            "evaluation_batch_size": 1,
+        }
     )
     epochs = train(config, tmp_path)
     weights = _named(steps_of(config).model)

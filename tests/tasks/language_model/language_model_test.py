@@ -10,7 +10,7 @@ from nas_keras.cells.language.spec import load_spec
 from nas_keras.data.text import build_corpus
 from nas_keras.tasks import LanguageModelTask
 from nas_keras.tasks import LanguageModelTrainer
-from nas_keras.tasks.language_model import children
+from nas_keras.tasks.language_model import steps
 from nas_keras.tasks.language_model.config import DROPOUTS
 from nas_keras.tasks.language_model.model import losses_of
 from tests.language_model_testing import child_config
@@ -101,7 +101,7 @@ def test_scoring_is_traced_once_for_texts_of_all_lengths(monkeypatch):
     trainer = child_trainer(corpus=sentences((0.8, 0.15, 0.05)))
     trainer.score("validation")
     # Whoever traces the loss again does not find it.
-    monkeypatch.setattr(children, "loss_of", None)
+    monkeypatch.setattr(steps, "losses_of", None)
     corpus = trainer.task.corpus
     assert len(corpus.test) < len(corpus.validation) / 2
     assert 0 < trainer.score("test")["test_loss_nats"] < 10

@@ -5,9 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from nas_keras.tasks.language_model.children import optimizer_of
-from nas_keras.tasks.language_model.model import initial_weights
-from tests.language_model_testing import child_config
+from nas_keras.tasks.training.variables import initial_weights
 from tests.language_model_testing import child_trainer
 from tests.language_model_testing import sentences
 
@@ -52,32 +50,6 @@ def test_training_descends():
     trainer = child_trainer(num_updates=150, learning_rate=0.02)
     first = child_trainer(num_updates=1).train(0)["validation_loss_nats"]
     assert trainer.train(0)["validation_loss_nats"] < first - 0.5
-
-
-def _rates(num_updates=40, updates_per_epoch=10, **changes):
-    config = child_config(optimizer="sgd", learning_rate=2.0, **changes)
-    optimizer = optimizer_of(config, num_updates, updates_per_epoch)
-    rates = []
-    for step in range(num_updates):
-        optimizer.iterations.assign(step)
-        rates.append(float(optimizer.learning_rate))
-    return np.array(rates)
-
-
-def test_a_constant_schedule_keeps_the_rate():
-    np.testing.assert_allclose(_rates(), 2.0)
-
-
-def test_a_cosine_schedule_goes_to_zero():
-    want = 1 + np.cos(np.pi * np.arange(40) / 40)
-    np.testing.assert_allclose(_rates(schedule="cosine"), want, atol=1e-6)
-
-
-def test_a_step_schedule_divides_after_each_epoch_from_decay_epoch():
-    # Decay epoch 2: full through epoch 1 and 2, then a half, then a quarter.
-    rates = _rates(schedule="step", decay=2.0, decay_epoch=2)
-    want = np.repeat([2.0, 2.0, 1.0, 0.5], 10)
-    np.testing.assert_allclose(rates, want)
 
 
 def test_the_schedule_reaches_the_training():

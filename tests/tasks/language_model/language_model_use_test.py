@@ -16,7 +16,6 @@ from nas_keras.tasks import LanguageModelTask
 from nas_keras.tasks import export
 from nas_keras.tasks import generate
 from nas_keras.tasks import trained_model
-from nas_keras.tasks.language_model.config import num_parameters
 from nas_keras.tasks.language_model.model import LanguageModel
 from nas_keras.tasks.language_model.use import choice
 
@@ -166,20 +165,18 @@ _PUBLISHED = {
 @pytest.mark.parametrize("name", sorted(_PUBLISHED))
 def test_presets_have_the_published_size(name):
     preset = TRAINING_PRESETS[name]
-    size = 50 if preset.level == "char" else 10_000
+    size = 50 if preset.data.level == "char" else 10_000
     spec = load_spec(preset.cell)
     config = preset.model
     if preset.parameters:
         units = next(
             units
             for units in range(10, 3_000)
-            if num_parameters(
-                dataclasses.replace(config, units=units + 1), spec, size
-            )
+            if config.replace(units=units + 1).cost(spec, size).parameters
             > preset.parameters
         )
-        config = dataclasses.replace(config, units=units)
-    found = num_parameters(config, spec, size)
+        config = config.replace(units=units)
+    found = config.cost(spec, size).parameters
     assert found == pytest.approx(_PUBLISHED[name], rel=0.02)
 
 

@@ -8,6 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas_keras.tasks.training.schedules import Constant
+from nas_keras.tasks.training.schedules import Cosine
+from nas_keras.tasks.training.schedules import Halving
 from nas_keras.tasks.translation import batches as sentence_batches
 
 _MAX_LENGTH = 30
@@ -167,7 +170,7 @@ def test_sentences_are_padded_at_their_end_to_the_longest(sentences):
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 1.0])
 def test_a_constant_rate_stays(fraction):
-    rate = sentence_batches.rate_at(0.7, "constant", fraction, 0.1, 4)
+    rate = Constant().rate_at(0.7, fraction, 1.0)
     assert rate == 0.7
 
 
@@ -183,7 +186,7 @@ def test_a_constant_rate_stays(fraction):
     ],
 )
 def test_a_cosine_rate_falls_from_all_to_nothing(fraction, share):
-    rate = sentence_batches.rate_at(0.8, "cosine", fraction)
+    rate = Cosine().rate_at(0.8, fraction, 1.0)
     assert rate == pytest.approx(0.8 * share, abs=1e-12)
     assert type(rate) is float
 
@@ -206,7 +209,7 @@ def test_a_cosine_rate_falls_from_all_to_nothing(fraction, share):
     ],
 )
 def test_a_rate_is_halved_four_times_in_the_last_third(fraction, halvings):
-    rate = sentence_batches.rate_at(1.0, "halving", fraction, 2 / 3, 4)
+    rate = Halving(2 / 3, 4).rate_at(1.0, fraction, 1.0)
     assert rate == 2.0**-halvings
 
 
@@ -228,27 +231,23 @@ def test_a_rate_is_halved_four_times_in_the_last_third(fraction, halvings):
     ],
 )
 def test_a_rate_is_halved_ten_times_in_the_last_half(fraction, halvings):
-    rate = sentence_batches.rate_at(3.0, "halving", fraction, 1 / 2, 10)
+    rate = Halving(1 / 2, 10).rate_at(3.0, fraction, 1.0)
     assert rate == 3.0 * 2.0**-halvings
 
 
 @given(st.floats(0, 1), st.floats(0, 0.99), st.integers(0, 12))
 def test_a_halved_rate_is_a_power_of_two_of_the_largest(fraction, start, num):
-    rate = sentence_batches.rate_at(1.0, "halving", fraction, start, num)
+    rate = Halving(start, num).rate_at(1.0, fraction, 1.0)
     assert -math.log2(rate) in range(num + 1)
     if fraction < start or not num:
         assert rate == 1.0
 
 
 @pytest.mark.parametrize(
-    ("schedule", "options"),
-    [("cosine", ()), ("halving", (0.0, 3)), ("halving", (2 / 3, 4))],
+    "schedule", [Cosine(), Halving(0.0, 3), Halving(2 / 3, 4)]
 )
-def test_a_rate_never_rises(schedule, options):
-    rates = [
-        sentence_batches.rate_at(1.0, schedule, k / 500, *options)
-        for k in range(501)
-    ]
+def test_a_rate_never_rises(schedule):
+    rates = [schedule.rate_at(1.0, k / 500, 1.0) for k in range(501)]
     assert rates == sorted(rates, reverse=True)
     assert rates[0] == 1.0
 

@@ -4,7 +4,6 @@ import functools
 
 import numpy as np
 import pytest
-import translation_oracles as oracles
 
 from nas_keras.cells.language.spec import load_spec
 from nas_keras.data.subwords import BEGIN
@@ -17,6 +16,7 @@ from nas_keras.tasks.translation.beam import beam_search
 from nas_keras.tasks.translation.beam import coverage_penalty
 from nas_keras.tasks.translation.beam import greedy_search
 from nas_keras.tasks.translation.steps import compiled_search
+from tests import translation_oracles as oracles
 
 _FORBIDDEN = (PADDING, UNKNOWN, BEGIN)
 _SIZE = 7  # V: END and three words may be said.

@@ -19,14 +19,17 @@ from tests.translation_testing import translation_config
 def _steps(config, task):
     spec = training.load_spec(config.cell)
     return TranslationSteps(
-        lambda: training.TranslationModel(config.model, spec, *task.sizes),
-        config,
+        lambda: training.TranslationModel(
+            task.training.model, spec, *task.sizes
+        ),
+        task.training,
+        config.seed,
     )
 
 
 def test_dropout_is_a_function_of_seed_and_update():
     config = translation_config({"dropout": 0.25})
-    steps = _steps(config, TranslationTask.of(config, phrases()))
+    steps = _steps(config, TranslationTask.of(config.training, phrases()))
 
     def masks(seed, number, rows=400):
         found = steps._masks(rows, np.array([seed, number], np.int32))
@@ -55,7 +58,7 @@ def test_the_gradient_is_clipped_and_a_mean():
         config = translation_config(
             {"dropout": 0.0}, optimizer="sgd", label_smoothing=0.0, **changes
         )
-        task = TranslationTask.of(config, corpus)
+        task = TranslationTask.of(config.training, corpus)
         steps = _steps(config, task)
         source, target = task.encoded(corpus.train).batch([0, 1, 2])
         start = steps.weights()
@@ -103,7 +106,7 @@ def test_replicas_are_one_device(tmp_path):
         from nas_keras.tasks.translation.steps import TranslationSteps
 
         shape = TranslationModelConfig(units=4, num_layers=1, dropout=0.3)
-        config = TranslationConfig("test", model=shape)
+        training = TranslationTraining(model=shape)
         rng = np.random.default_rng(0)
         source = rng.integers(4, 9, (5, 4)).astype(np.int32)
         target = rng.integers(4, 9, (5, 6)).astype(np.int32)
@@ -112,7 +115,7 @@ def test_replicas_are_one_device(tmp_path):
         for devices in ([], ["CPU:0", "CPU:1"], ["CPU:1"]):
             steps = TranslationSteps(
                 lambda: TranslationModel(shape, load_spec("gru"), 9, 9),
-                config, replicas_of(Cluster(), devices))
+                training, 0, replicas_of(Cluster(), devices))
             losses = [steps.update(source, target, 0.05, k) for k in range(3)]
             losses.append(steps.update(source[:1], target[:1], 0.05, 3))
             found.append([np.array(losses), *steps.weights()])
