@@ -215,7 +215,8 @@ def test_links_of_a_step_are_independent_and_what_follows_is_not():
     tokens = np.zeros((2, 10), int)
     tokens[1, 4] = 1
     log_prob = controller.score(tokens).log_prob
-    assert log_prob[0, 5] == log_prob[1, 5]
+    # Rows of a batch may round differently.
+    assert log_prob[0, 5] == pytest.approx(log_prob[1, 5], rel=1e-6)
     assert abs(log_prob[0, 6] - log_prob[1, 6]) > 5e-3
 
 
