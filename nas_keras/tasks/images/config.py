@@ -68,7 +68,7 @@ class ImageTraining(Settings):
 
     Example:
 
-    >>> ImageTraining(num_epochs=4, schedule=Step(num_decays=1)).rate_at(3.0)
+    >>> round(ImageTraining(schedule=Step()).rate_at(5.0), 6)
     0.01
     """
 
