@@ -16,14 +16,14 @@ def named_by(path):
 
     Args:
         path: The package's `__init__.py`, which names them lazily, by
-            `lazy_loader.attach`, or imports them.
+            `lazy_loader.attach` or `facade.attach`, or imports them.
     """
     names = {}
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Call):
             lazy = [k.value for k in node.keywords if k.arg == "submod_attrs"]
             for modules in map(ast.literal_eval, lazy):
-                is_own = ast.unparse(node.args[0]) == "__name__"
+                is_own = ast.unparse(node.func) == "lazy_loader.attach"
                 folder = path.parent if is_own else LIBRARY
                 for module, its in modules.items():
                     names.setdefault(_file(folder, module), []).extend(its)

@@ -4,10 +4,10 @@ language    CellSpec, its equations, their graph, fingerprint, size
 layers      NASCell, NASRNN
 """
 
-import lazy_loader
+from nas_keras import facade
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    "nas_keras",
+__getattr__, __dir__, __all__ = facade.attach(
+    __name__,
     submod_attrs={
         "cells.language.sizing": ["units_for_parameters"],
         "cells.language.spec": [

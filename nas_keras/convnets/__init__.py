@@ -1,9 +1,9 @@
 """Image networks: specs (layers or cells), and the Keras models they name."""
 
-import lazy_loader
+from nas_keras import facade
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    "nas_keras",
+__getattr__, __dir__, __all__ = facade.attach(
+    __name__,
     submod_attrs={
         "convnets.build": ["build_convnet", "multiply_adds"],
         "convnets.drop_path": ["DropPath"],

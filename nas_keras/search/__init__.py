@@ -1,9 +1,9 @@
 """The search: the loop, what scores, and what a run leaves on disk."""
 
-import lazy_loader
+from nas_keras import facade
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    "nas_keras",
+__getattr__, __dir__, __all__ = facade.attach(
+    __name__,
     submod_attrs={
         "distribute.cluster": ["Cluster"],
         "distribute.rendezvous": ["PeerLostError"],

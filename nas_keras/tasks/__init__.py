@@ -1,9 +1,9 @@
 """Tasks: models around an architecture, and how they are trained and scored."""
 
-import lazy_loader
+from nas_keras import facade
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    "nas_keras",
+__getattr__, __dir__, __all__ = facade.attach(
+    __name__,
     submod_attrs={
         "recipes.language_models": ["TRAINING_PRESETS"],
         "recipes.trainings": ["IMAGE_PRESETS", "TRANSLATION_PRESETS"],

@@ -154,3 +154,13 @@ def test_specs_spaces_and_loop_import_neither_keras_nor_tensorflow():
         "print({'keras', 'tensorflow'} & set(sys.modules))",
     )
     assert output_of(process) == "set()\n"
+
+
+def test_what_packages_name_leaves_the_modules_of_the_library_alone():
+    code = (
+        "import nas_keras.search, types\n"
+        "from nas_keras.search import search\n"
+        "assert isinstance(nas_keras.search, types.ModuleType)\n"
+        "assert nas_keras.search.search is search\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
