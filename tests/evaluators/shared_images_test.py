@@ -201,8 +201,8 @@ def test_a_search_goes_on_as_if_it_had_not_been_closed(tmp_path):
         (
             MACRO,
             {"reward": "c/ppl"},
-            "reward must be one of ['accuracy', 'accuracy^3']. Received: "
-            "reward='c/ppl'.",
+            "reward must be one of ['accuracy^3', 'accuracy', 'metric']. "
+            "Received: reward='c/ppl'.",
         ),
     ],
 )
