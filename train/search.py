@@ -34,7 +34,8 @@ from absl import flags
 from nas_keras.controllers.config import Random
 from nas_keras.distribute import exits
 from nas_keras.distribute import topology
-from nas_keras.distribute.cluster import limit_threads
+from nas_keras.distribute.cluster import check_dataset
+from nas_keras.distribute.cluster import prepare_to_read
 from nas_keras.evaluators.config import Shared
 from nas_keras.evaluators.trial import SearchError
 from nas_keras.experiment.config import SearchConfig
@@ -157,8 +158,7 @@ def _checked_arguments(
     config = config_from_flags()
     workers = _checked_workers(config)
     worker.quieten_tensorflow(workers is not None)
-    if config.data.is_read_by_tensorflow:
-        limit_threads(config.num_threads)  # Afterwards it would be too late.
+    prepare_to_read(config.data.dataset, config.num_threads)
     experiment = open_experiment(config, _DATA_DIR.value)
     workdir = pathlib.Path(_WORKDIR.value)
     run_config.check(workdir, {"settings": experiment.settings})
@@ -201,12 +201,7 @@ def _checked_workers(config: SearchConfig) -> topology.Topology | None:
             f"--local_workers={_LOCAL_WORKERS.value}."
         )
     config.check_workers(num_workers)
-    if num_workers > 1 and config.data.is_read_by_tensorflow:
-        raise ValueError(
-            "Several workers read files or embedded data, not TensorFlow "
-            "Datasets: write the set to a folder of files first. Received: "
-            f"--dataset={config.data.dataset} for {num_workers} workers."
-        )
+    check_dataset(config.data.dataset, num_workers)
     return workers
 
 

@@ -20,7 +20,6 @@ from nas_keras.data.images import image_set
 from nas_keras.data.images import stratified
 from nas_keras.data.sources import PART_NAMES
 from nas_keras.data.sources import TFDS
-from nas_keras.data.sources import is_read_by_tensorflow
 from nas_keras.data.sources import is_tfds
 from nas_keras.data.sources import open_tfds
 from nas_keras.settings import Settings
@@ -77,11 +76,6 @@ class ImageData(Settings):
             rule = "given" if is_folder else "left out"
             rule += f" with dataset={self.dataset!r}"
             refuse("image_dir", rule, self.image_dir)
-
-    @property
-    def is_read_by_tensorflow(self) -> bool:
-        """Whether TensorFlow is at work when the data are read."""
-        return is_read_by_tensorflow(self.dataset)
 
     def open(self, data_dir: _Path | None = None) -> ImageSet:
         """Returns the images.

@@ -92,11 +92,6 @@ class TextData(Settings):
             rule = f"left out with text_file={self.text_file!r}"
             refuse("dataset", rule, self.dataset)
 
-    @property
-    def is_read_by_tensorflow(self) -> bool:
-        """Whether TensorFlow is at work when the data are read."""
-        return is_read_by_tensorflow(self.dataset)
-
     def open(self, data_dir: _Path | None = None) -> Corpus:
         """Returns the text.
 
